@@ -1,0 +1,1 @@
+"""Swap facial parts in a video, each part from its own reference images."""

@@ -1,0 +1,190 @@
+"""The only home of defaults: one frozen model per stage, and the preset that holds them.
+
+The field order is the order of the pipeline. A TOML preset states only what differs from here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Part = Literal["eyes", "brows", "nose", "mouth", "face"]
+PARTS: tuple[Part, ...] = ("eyes", "brows", "nose", "mouth", "face")
+
+Fraction01 = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """Base of every table: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VideoConfig(Section):
+    """`[video]`: decoding, encoding, and how much is read ahead."""
+
+    reader: Literal["pyav", "decord"] = "pyav"
+    codec: Literal["auto", "h264", "hevc", "prores", "ffv1"] = "auto"
+    crf: int = Field(17, ge=0, le=51)
+    """Constant rate factor for H.264 and HEVC; 0 is lossless for H.264."""
+    speed: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "fast"
+    start_s: float = Field(0.0, ge=0.0)
+    end_s: float | None = Field(None, gt=0.0)
+    prefetch_batches: int = Field(2, ge=1, le=16)
+    max_damaged: Fraction01 = 0.1
+    """Largest share of damaged packets that is skipped before the run gives up."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> VideoConfig:
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise ValueError(f"end_s {self.end_s} is not after start_s {self.start_s}")
+        return self
+
+
+class TrackConfig(Section):
+    """`[track]`: which faces, and how their geometry is steadied."""
+
+    faces: str = Field("largest", pattern=r"^(largest|all|left:[1-9]\d*|id:\d+)$")
+    """`largest`, `all`, `left:N` (N-th from the left where it first appears) or `id:N`."""
+    max_faces: int = Field(8, ge=1, le=64)
+    detect_every: int = Field(12, ge=1)
+    """Frames between searches for faces that are not tracked yet."""
+    detect_score: Fraction01 = 0.5
+    presence: Fraction01 = 0.5
+    """Mesh presence below which a face counts as lost."""
+    smooth_s: float = Field(0.1, ge=0.0, le=1.0)
+    """Half width of the zero-phase smoothing window, seconds; 0 switches it off."""
+    cut_threshold: Fraction01 = 0.35
+    """Colour-histogram distance between neighbouring frames that counts as a cut."""
+    min_face_px: int = Field(24, ge=8)
+
+
+class MaskConfig(Section):
+    """`[mask]`: the region of each part, and what happens to poor frames."""
+
+    backend: Literal["landmarks", "grounding_dino", "grounding_dino_py"] = "landmarks"
+    dilate: float = Field(0.07, ge=0.0, le=0.5)
+    """Growth of every part beyond its outline, in inter-ocular distances."""
+    feather: float = Field(0.10, ge=0.0, le=0.5)
+    """Width of the soft edge, in inter-ocular distances."""
+    eye_side: Literal["both", "left", "right"] = "both"
+    """Which of the person's own eyes (and brows) are swapped."""
+    keep_inner_mouth: bool = True
+    policy: Literal["fade", "hold", "keep"] = "fade"
+    """Poor frames: fade the swap out, hold the last good geometry, or keep the source."""
+    fade_s: float = Field(0.2, ge=0.0, le=5.0)
+    hold_s: float = Field(0.25, ge=0.0, le=5.0)
+    max_yaw_deg: float = Field(50.0, gt=0.0, le=90.0)
+    max_jump: float = Field(0.35, gt=0.0)
+    """Mesh disagreement with its neighbours, in inter-ocular distances, that makes a frame poor."""
+
+
+class ReferenceConfig(Section):
+    """`[reference]`: demands on reference images, and the feature cache."""
+
+    min_face_px: int = Field(64, ge=16)
+    max_yaw_deg: float = Field(35.0, gt=0.0, le=90.0)
+    min_sharpness: float = Field(12.0, ge=0.0)
+    """Variance of the Laplacian of the aligned face (0..255 scale) under which a warning is given."""
+    cache: bool = True
+    cache_dir: Path | None = None
+
+
+class GuideShape(Section):
+    """`[guide.shape]`: 1 takes the reference's own shape, 0 the target's."""
+
+    eyes: Fraction01 = 0.2
+    brows: Fraction01 = 0.7
+    nose: Fraction01 = 0.7
+    mouth: Fraction01 = 0.0
+    face: Fraction01 = 0.0
+
+
+class GuideConfig(Section):
+    """`[guide]`: the reference part warped onto the target's pose and expression."""
+
+    shape: GuideShape = GuideShape()
+    colour: Fraction01 = 1.0
+    """How far the reference's colour is drawn to the skin around the hole."""
+    contrast_min: float = Field(0.6, gt=0.0, le=1.0)
+    contrast_max: float = Field(1.3, ge=1.0)
+    membrane: bool = True
+    """Spread boundary differences smoothly into the hole (gradient-domain blending)."""
+    gaze: Literal["target", "reference"] = "target"
+    hysteresis: Fraction01 = 0.15
+    """How much better another reference's expression must fit before it is taken."""
+
+
+class FuseConfig(Section):
+    """`[fuse]`: how reference tokens replace target tokens."""
+
+    mode: Literal["fractional", "parity"] = "fractional"
+    scale: float = Field(1.0, ge=0.0, le=4.0)
+    """Weight of the injected map."""
+
+
+class DenoiseConfig(Section):
+    """`[denoise]`: the diffusion itself. `None` means: what the bundle recommends."""
+
+    mode: Literal["guided", "published", "off"] = "guided"
+    """`guided` starts from the guide; `published` from pure noise, as FuseAnyPart; `off` skips the
+    network and shows the guide."""
+    steps: int | None = Field(None, ge=1, le=1000)
+    strength: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    guidance: float | None = Field(None, ge=0.0, le=30.0)
+    sampler: Literal["flow", "ddim", "unipc", "dpm++"] | None = None
+    batch_size: int = Field(8, ge=1, le=256)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+
+class CompositeConfig(Section):
+    """`[composite]`: pasting the part back into the frame's own samples."""
+
+    detail: Fraction01 = 1.0
+    """Share of the full-resolution guide's texture that is kept on faces larger than the crop."""
+    max_size: int = Field(512, ge=64, le=2048)
+    """Largest side of the full-resolution crop, pixels."""
+    opacity: Fraction01 = 1.0
+
+
+class ReferenceSource(Section):
+    """One reference image: a path (absolute, relative to the preset, or `pkg:`) and its weight."""
+
+    path: str = Field(min_length=1)
+    weight: float = Field(1.0, gt=0.0)
+
+
+class RunPreset(Section):
+    """Everything one run needs; see `presets/run/*.toml`."""
+
+    schema_version: Literal[1] = 1
+    name: str = "unnamed"
+    description: str = ""
+    bundle: str = "embedded"
+    """Name of a bundle, or a folder that holds `bundle.toml`."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    references: dict[Part, tuple[ReferenceSource, ...]] = Field(default_factory=dict)
+    video: VideoConfig = VideoConfig()
+    track: TrackConfig = TrackConfig()
+    mask: MaskConfig = MaskConfig()
+    reference: ReferenceConfig = ReferenceConfig()
+    guide: GuideConfig = GuideConfig()
+    fuse: FuseConfig = FuseConfig()
+    denoise: DenoiseConfig = DenoiseConfig()
+    composite: CompositeConfig = CompositeConfig()
+
+    @field_validator("references", mode="before")
+    @classmethod
+    def _as_sources(cls, value: Any) -> Any:
+        """Accept `part = "a.png"`, `part = ["a.png", {path = "b.png", weight = 2}]`."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            part: tuple(
+                {"path": item} if isinstance(item, str) else item
+                for item in (entry if isinstance(entry, list | tuple) else (entry,))
+            )
+            for part, entry in value.items()
+        }

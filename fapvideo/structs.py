@@ -1,0 +1,288 @@
+"""What flows between the stages. Everything is frozen; arrays are numpy, shapes are checked.
+
+Coordinates are (x, y) pixels with the origin at the outer corner of the top left pixel, in the
+frame *as displayed* (after rotation) unless a docstring says "crop". "Left" and "right" in part
+names are the person's own. Colour arrays are RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+NUM_LANDMARKS = 478
+"""468 points of the MediaPipe face mesh, then 5 iris points of the right and 5 of the left eye."""
+
+FrameState = Literal["swapped", "kept", "held", "faded"]
+
+
+def _expect(name: str, array: Array, shape: tuple[int | None, ...]) -> None:
+    """Raise `ValueError` unless `array` has `shape` (`None` matches any length)."""
+    if array.ndim != len(shape) or any(
+        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
+    ):
+        raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+
+
+# ---------------------------------------------------------------------------------- video
+
+
+@dataclass(frozen=True, slots=True)
+class ColorTags:
+    """Colour description as the stream carries it: H.273 code points, 2 = unspecified."""
+
+    matrix: int = 2
+    primaries: int = 2
+    transfer: int = 2
+    full_range: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HdrMetadata:
+    """HDR10 static metadata in x265's own notation; empty strings where absent."""
+
+    mastering_display: str = ""
+    max_cll: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """One stream of the container."""
+
+    index: int
+    kind: Literal["video", "audio", "subtitle", "data", "attachment"]
+    codec: str
+    language: str = ""
+    title: str = ""
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What `probe` found. `width` and `height` are as coded, `display_size` after rotation."""
+
+    path: Path
+    container: str
+    width: int
+    height: int
+    rotation: Literal[0, 90, 180, 270]
+    """Clockwise degrees by which the coded picture is turned for display."""
+    sample_aspect_ratio: Fraction
+    frame_rate: Fraction
+    time_base: Fraction
+    vfr: bool
+    frames: int
+    """Frames the container promises; 0 where it does not say."""
+    duration_s: float
+    pixel_format: str
+    bit_depth: int
+    color: ColorTags
+    hdr: HdrMetadata
+    video_stream: int
+    streams: tuple[StreamInfo, ...]
+    codec: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    chapters: int = 0
+
+    @property
+    def display_size(self) -> tuple[int, int]:
+        """(width, height) of a frame as shown."""
+        return (
+            (self.height, self.width) if self.rotation in (90, 270) else (self.width, self.height)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFrame:
+    """One decoded frame: its own samples, and its place in time."""
+
+    index: int
+    pts: int
+    """Presentation time in units of the stream's time base."""
+    time_s: float
+    pixel_format: str
+    """A planar FFmpeg format: `yuv420p10le`, `gbrp`, `gray`, ..."""
+    planes: tuple[Array, ...]
+    """One (height, width) array per plane, as coded (not rotated), uint8 or uint16."""
+    duration: int = 0
+    key_frame: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBatch:
+    """Consecutive frames with their pictures for viewing."""
+
+    frames: tuple[VideoFrame, ...]
+    rgb: Bytes
+    """[N, height, width, 3] as displayed."""
+    time_base: Fraction
+
+    def __post_init__(self) -> None:
+        """Check that pictures and frames pair up."""
+        _expect("FrameBatch.rgb", self.rgb, (len(self.frames), None, None, 3))
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.frames)
+
+    @property
+    def pts(self) -> NDArray[np.int64]:
+        """[N] presentation times in units of `time_base`."""
+        return np.array([frame.pts for frame in self.frames], np.int64)
+
+    @property
+    def times_s(self) -> NDArray[np.float64]:
+        """[N] presentation times in seconds."""
+        return np.array([frame.time_s for frame in self.frames], np.float64)
+
+    def __repr__(self) -> str:
+        """Show the shape instead of the pixels."""
+        first = self.frames[0].index if self.frames else 0
+        return f"FrameBatch(first={first}, rgb={self.rgb.shape})"
+
+
+# ---------------------------------------------------------------------------------- faces
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face in one picture."""
+
+    box: Floats
+    """[4] x0, y0, x1, y1."""
+    landmarks: Floats
+    """[478, 3] x, y, z; z is depth towards the viewer negative, in the same pixels."""
+    presence: float
+    """Probability in [0, 1] that there is a face at all."""
+
+    def __post_init__(self) -> None:
+        """Check the shapes."""
+        _expect("Face.box", self.box, (4,))
+        _expect("Face.landmarks", self.landmarks, (NUM_LANDMARKS, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One person through consecutive frames of one shot, smoothed over time.
+
+    `landmarks[i]` belongs to frame `first_frame + i`.
+    """
+
+    id: int
+    first_frame: int
+    landmarks: Floats
+    """[T, 478, 3] zero-phase smoothed; frames without a measurement are interpolated."""
+    presence: Floats
+    """[T] mesh presence, 0 where nothing was measured."""
+    jump: Floats
+    """[T] disagreement of the raw mesh with its neighbours, inter-ocular distances."""
+    neutral: Floats
+    """[478, 3] median shape in the canonical head frame (inter-ocular distance 1)."""
+
+    def __post_init__(self) -> None:
+        """Check that all per-frame arrays have one length."""
+        _expect("Track.landmarks", self.landmarks, (None, NUM_LANDMARKS, 3))
+        _expect("Track.presence", self.presence, (len(self.landmarks),))
+        _expect("Track.jump", self.jump, (len(self.landmarks),))
+        _expect("Track.neutral", self.neutral, (NUM_LANDMARKS, 3))
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.landmarks)
+
+    @property
+    def last_frame(self) -> int:
+        """Index of the last frame, inclusive."""
+        return self.first_frame + len(self.landmarks) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where and how strongly one track is swapped in one frame."""
+
+    track_id: int
+    landmarks: Floats
+    """[478, 3] smoothed, display pixels."""
+    weight: float
+    """Opacity in [0, 1] the policy allows."""
+    state: FrameState
+
+
+@dataclass(frozen=True, slots=True)
+class PartMasks:
+    """Soft masks of one face, in its crop; values in [0, 1]."""
+
+    parts: Mapping[str, Floats]
+    """Part name -> [S, S]."""
+    hole: Floats
+    """[S, S] feathered union of all swapped parts: the composite's alpha."""
+    core: Floats
+    """[S, S] hard hole (0 or 1) the model fills; contains the support of `hole`."""
+    inner_mouth: Floats
+    """[S, S] the open mouth between the target's lips, kept from the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One reference image of one part, ready to be used."""
+
+    part: str
+    path: str
+    sha256: str
+    weight: float
+    crop: Floats
+    """[S, S, 3] aligned face, RGB in [0, 1]."""
+    landmarks: Floats
+    """[478, 3] in the crop's pixels."""
+    tokens: Floats
+    """[G*G, C] penultimate tokens of the part alone on black, row-major grid."""
+    box: Floats
+    """[4] y0, x0, y1, x1 of the part in the crop, in [0, 1]."""
+    cached: bool
+    """Whether the tokens came from the cache."""
+
+    def __post_init__(self) -> None:
+        """Check the shapes."""
+        _expect("Reference.crop", self.crop, (None, None, 3))
+        _expect("Reference.landmarks", self.landmarks, (NUM_LANDMARKS, 3))
+        _expect("Reference.tokens", self.tokens, (None, None))
+        _expect("Reference.box", self.box, (4,))
+
+
+# ---------------------------------------------------------------------------------- report
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run did; written beside the output as `<output>.report.json`."""
+
+    input: Mapping[str, Any]
+    output: Mapping[str, Any]
+    preset: Mapping[str, Any]
+    seed: int
+    bundle: Mapping[str, Any]
+    references: Sequence[Mapping[str, Any]]
+    tracks: Sequence[Mapping[str, Any]]
+    frames: Mapping[str, int]
+    outside_changed_samples: int
+    timings: Mapping[str, float]
+    peak_rss_bytes: int
+    warnings: Sequence[str]
+    versions: Mapping[str, str]
+    frame_log: Sequence[Mapping[str, Any]] = ()
+    """Spans of frames that were not plainly swapped: first, last, track, state, reason."""
+    schema_version: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON types."""
+        return asdict(self)
