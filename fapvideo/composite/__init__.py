@@ -1,0 +1,1 @@
+"""Pasting the part back into the frame's own samples."""

@@ -1,0 +1,1 @@
+"""Configuration: the only home of defaults."""

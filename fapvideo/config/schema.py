@@ -87,7 +87,7 @@ class ReferenceConfig(Section):
     min_face_px: int = Field(64, ge=16)
     max_yaw_deg: float = Field(35.0, gt=0.0, le=90.0)
     min_sharpness: float = Field(12.0, ge=0.0)
-    """Variance of the Laplacian of the aligned face (0..255 scale) under which a warning is given."""
+    """Variance of the aligned face's Laplacian (0..255 scale) under which a warning is given."""
     cache: bool = True
     cache_dir: Path | None = None
 

@@ -1,0 +1,1 @@
+"""The diffusion itself: shared noise, samplers, batching."""

@@ -1,0 +1,1 @@
+"""Mask-based fusion of tokens and additive injection into a UNet."""

@@ -1,0 +1,1 @@
+"""Soft masks of facial parts, and the policy for poor frames."""

@@ -1,0 +1,1 @@
+"""Neural network modules only: no files, no paths, no command line."""

@@ -1,0 +1,1 @@
+"""Reference images: checks, alignment, encoding, content-addressed cache."""

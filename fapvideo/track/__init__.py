@@ -1,0 +1,1 @@
+"""Faces: detection, dense landmarks, linking over time, zero-phase smoothing, alignment."""

@@ -1,0 +1,1 @@
+"""Training bundles and adapters with the code that inference runs."""

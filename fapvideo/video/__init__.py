@@ -1,0 +1,1 @@
+"""Decoding and encoding; the only importer of PyAV."""

@@ -1,0 +1,1 @@
+"""Bundles and model files: finding, fetching, verifying, building."""
