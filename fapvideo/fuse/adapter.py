@@ -1,0 +1,334 @@
+"""Additive injection of the fused token map into a UNet, by hooks that come off without a trace.
+
+Variant A adds a projected map inside ResNet blocks; variant B replaces the output of every
+cross-attention by one (shared/facts/fuseanypart.md 1.4 and 1.5, PARITY sections 5 and 6). Neither
+map depends on the timestep or the latent, so `project` runs once per frame at the token grid and
+only the nearest-neighbour enlargement is left for the steps, itself cached per size.
+
+    adapter.inject()
+    with adapter.use(adapter.project(tokens), scale=1.0):
+        noise = unet(x, t, ...).sample
+    adapter.eject()
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Protocol, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fapvideo.fuse.sites import attention_sites, resnet_sites
+
+Maps = Mapping[str, Tensor]
+"""Name of the place in the UNet -> [B, C, G, G]."""
+
+
+class Adapter(nn.Module):
+    """What both variants share: the active maps, their enlargement, and coming off again.
+
+    The UNet is referred to, not owned: it is no submodule, and its parameters, `state_dict`, `repr`
+    and `named_modules` stay as they were. Parameter names equal those of the published checkpoint.
+    Not thread-safe: one adapter serves one UNet in one thread.
+    """
+
+    def __init__(self) -> None:
+        """Start without maps and not injected."""
+        super().__init__()
+        self._undo: list[Callable[[], object]] = []
+        self._maps: dict[str, Tensor] = {}
+        self._resized: dict[tuple[object, ...], Tensor] = {}
+
+    @property
+    def injected(self) -> bool:
+        """Whether the UNet currently carries the adapter."""
+        return bool(self._undo)
+
+    def project(self, tokens: Tensor) -> dict[str, Tensor]:
+        """Return the maps of fused tokens [B, G*G, C] without CLS: name -> [B, channels, G, G]."""
+        raise NotImplementedError
+
+    def inject(self) -> Self:
+        """Attach to the UNet; a second call changes nothing."""
+        if not self._undo:
+            self._undo = self._attach()
+        return self
+
+    def eject(self) -> None:
+        """Leave the UNet exactly as it was and forget the maps; may be called at any time."""
+        self.clear_maps()
+        while self._undo:
+            self._undo.pop()()
+
+    def set_maps(self, maps: Maps, scale: float = 1.0) -> None:
+        """Make `maps` (of `project`) active until `clear_maps`; a batch of 1 serves any batch.
+
+        Raises:
+            ValueError: the names are not this adapter's.
+        """
+        if maps.keys() != self.site_names():
+            odd = sorted(maps.keys() ^ self.site_names())
+            raise ValueError(f"maps do not fit this adapter; first difference: {odd[0]}")
+        self._resized = {}
+        self._maps = {name: self._scaled(name, value, scale) for name, value in maps.items()}
+
+    def clear_maps(self) -> None:
+        """Forget the active maps: the UNet computes as if the adapter were not there."""
+        self._maps, self._resized = {}, {}
+
+    @contextmanager
+    def use(self, maps: Maps, scale: float = 1.0) -> Iterator[Self]:
+        """Activate `maps` inside a `with` block."""
+        self.set_maps(maps, scale)
+        try:
+            yield self
+        finally:
+            self.clear_maps()
+
+    def site_names(self) -> set[str]:
+        """Return the dotted module names of the places this adapter feeds."""
+        raise NotImplementedError
+
+    def _attach(self) -> list[Callable[[], object]]:
+        raise NotImplementedError
+
+    def _scaled(self, name: str, value: Tensor, scale: float) -> Tensor:
+        raise NotImplementedError
+
+    def _map(self, name: str, size: tuple[int, int], dtype: torch.dtype) -> Tensor | None:
+        """Return the active map of `name` at `size`, or `None` where there is none."""
+        value = self._maps.get(name)
+        if value is None:
+            return None
+        key = (name, size, dtype)
+        found = self._resized.get(key)
+        if found is None:
+            found = enlarge(value, size).to(dtype)
+            if not torch.is_grad_enabled():
+                # With gradients on, activation checkpointing runs a block twice and must see the
+                # same operations both times, so nothing is remembered.
+                self._resized[key] = found
+        return found
+
+
+class ResnetAdapter(Adapter):
+    """Variant A: `h = norm2(h) + scale * alpha * up(conv1d(tokens))` in the chosen ResNet blocks.
+
+    The addition comes after norm2 and before the nonlinearity; `conv1d` has kernel 1 and bias,
+    `alpha` is a learnable scalar that starts at 1. Non-square latents are allowed.
+
+    Args:
+        unet: a diffusers `UNet2DModel` or `UNet2DConditionModel`.
+        width: channels of one token.
+        blocks: dotted names of the `ResnetBlock2D`s that carry the addition; by default the
+            published choice (`fuse.sites.published_resnets`).
+        zero_init: start the projections at zero, so that training begins with the plain UNet.
+
+    Source: shared/facts/fuseanypart.md 1.5; PARITY section 6.
+    """
+
+    def __init__(
+        self,
+        unet: nn.Module,
+        width: int,
+        blocks: Iterable[str] | None = None,
+        *,
+        zero_init: bool = False,
+    ) -> None:
+        """Create one projection per block.
+
+        Raises:
+            ValueError: a name is not a `ResnetBlock2D` of this UNet, or its time embedding scales
+                norm2's output, where "right after norm2" is not "before the nonlinearity".
+        """
+        super().__init__()
+        self.width = width
+        self._sites = resnet_sites(unet, blocks)
+        for name, resnet in self._sites.items():
+            conv = nn.Conv1d(width, int(resnet.out_channels), kernel_size=1)
+            if zero_init:
+                nn.init.zeros_(conv.weight)
+                nn.init.zeros_(cast(Tensor, conv.bias))
+            leaf = plant(self, name)
+            leaf.add_module("conv1d", conv)
+            leaf.register_parameter("alpha", nn.Parameter(torch.ones(())))
+
+    def site_names(self) -> set[str]:
+        """Return the names of the carrying ResNet blocks."""
+        return set(self._sites)
+
+    def project(self, tokens: Tensor) -> dict[str, Tensor]:
+        """Return `alpha * conv1d(tokens)` per block.
+
+        Args:
+            tokens: [B, G*G, width] fused tokens without CLS, row-major.
+        """
+        side = grid_side(tokens)
+        rows = tokens.transpose(1, 2)
+        maps = {}
+        for name in self._sites:
+            leaf = cast(_ResnetLeaf, self.get_submodule(name))
+            maps[name] = (leaf.alpha * leaf.conv1d(rows)).unflatten(2, (side, side))
+        return maps
+
+    def _attach(self) -> list[Callable[[], object]]:
+        return [
+            resnet.norm2.register_forward_hook(self._hook(name)).remove
+            for name, resnet in self._sites.items()
+        ]
+
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
+        def add(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
+            value = self._map(name, (output.shape[2], output.shape[3]), output.dtype)
+            return None if value is None else output + value
+
+        return add
+
+    def _scaled(self, name: str, value: Tensor, scale: float) -> Tensor:
+        return value if scale == 1.0 else value * scale
+
+
+class AttentionAdapter(Adapter):
+    """Variant B: every attn2 returns `W_o (scale * up(P(F))) + b_o` and looks at nothing else.
+
+    `W_o` and the nearest enlargement commute, so everything but the enlargement is done at the
+    token grid. Queries, keys, values and norm2 of these layers have no effect. Without active maps
+    the UNet's own processors answer.
+
+    Args:
+        unet: a diffusers `UNet2DConditionModel`.
+        width: channels of one feature (of the projector's output).
+
+    Source: shared/facts/fuseanypart.md 1.4; PARITY section 5.
+    """
+
+    def __init__(self, unet: nn.Module, width: int) -> None:
+        """Create one Linear per cross-attention, under the published checkpoint's names."""
+        super().__init__()
+        self.width = width
+        self._sites = attention_sites(unet)
+        for name, attention in self._sites.items():
+            linear = nn.Linear(width, int(attention.out_dim))
+            plant(self, f"{name}.processor").add_module("image_projector", linear)
+
+    def site_names(self) -> set[str]:
+        """Return the names of the cross-attentions."""
+        return set(self._sites)
+
+    def project(self, tokens: Tensor) -> dict[str, Tensor]:
+        """Return `W_o P(F)` per cross-attention, without the output bias, which no scale touches.
+
+        Args:
+            tokens: [B, G*G, width] features F, the projector's output.
+        """
+        side = grid_side(tokens)
+        maps = {}
+        for name, attention in self._sites.items():
+            projected = self.get_submodule(f"{name}.processor.image_projector")(tokens)
+            out = functional.linear(projected, attention.to_out[0].weight)
+            maps[name] = out.transpose(1, 2).unflatten(2, (side, side))
+        return maps
+
+    def _attach(self) -> list[Callable[[], object]]:
+        undo: list[Callable[[], object]] = []
+        for name, attention in self._sites.items():
+            original = attention.processor
+            attention.set_processor(_MapProcessor(self, name, original))
+            undo.append(partial(attention.set_processor, original))
+        return undo
+
+    def _scaled(self, name: str, value: Tensor, scale: float) -> Tensor:
+        bias = self._sites[name].to_out[0].bias
+        scaled = value if scale == 1.0 else value * scale
+        return scaled if bias is None else scaled + bias[:, None, None]
+
+    def rows(self, name: str, hidden: Tensor) -> Tensor | None:
+        """Return the output of cross-attention `name` for `hidden` [B, N, C], or `None`.
+
+        Raises:
+            ValueError: N is not a square, so the map's place in it is unknown.
+        """
+        if name not in self._maps:
+            return None
+        side = grid_side(hidden)
+        value = self._map(name, (side, side), hidden.dtype)
+        if value is None:
+            return None
+        return value.flatten(2).transpose(1, 2).expand(hidden.shape[0], -1, -1)
+
+
+class _MapProcessor:
+    """The attention processor of variant B; a plain object, so the UNet gains no parameters."""
+
+    def __init__(self, adapter: AttentionAdapter, name: str, original: Callable[..., Any]) -> None:
+        self._adapter, self._name, self._original = adapter, name, original
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        rows = self._adapter.rows(self._name, hidden_states)
+        if rows is not None:
+            return rows
+        return cast(
+            Tensor,
+            self._original(attn, hidden_states, encoder_hidden_states, attention_mask, temb),
+        )
+
+
+class _ResnetLeaf(Protocol):
+    """The parameters of one block of variant A."""
+
+    alpha: Tensor
+    conv1d: nn.Conv1d
+
+
+def grid_side(tokens: Tensor) -> int:
+    """Return G of tokens [B, G*G, C].
+
+    Raises:
+        ValueError: the number of tokens is not a square.
+    """
+    count = tokens.shape[1]
+    side = math.isqrt(count)
+    if side * side != count:
+        raise ValueError(f"{count} tokens do not form a square grid (was CLS left in?)")
+    return side
+
+
+def enlarge(value: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize [B, C, G, G] to `size` by legacy nearest: index floor(i * G / h), PARITY section 5."""
+    return functional.interpolate(value, size=size, mode="nearest")
+
+
+def concat_maps(parts: Sequence[Maps]) -> dict[str, Tensor]:
+    """Concatenate maps along the batch, as guidance's [unconditional; conditional] needs."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def slice_maps(maps: Maps, rows: slice) -> dict[str, Tensor]:
+    """Return the maps of some samples of the batch."""
+    return {name: value[rows] for name, value in maps.items()}
+
+
+def plant(root: nn.Module, path: str) -> nn.Module:
+    """Return the submodule at dotted `path`, creating empty modules on the way.
+
+    Makes parameter names equal to the published ones, although the blocks themselves live in the
+    UNet.
+    """
+    node = root
+    for step in path.split("."):
+        if step not in node._modules:
+            node.add_module(step, nn.Module())
+        node = cast(nn.Module, node._modules[step])
+    return node
