@@ -1,0 +1,103 @@
+"""The shim against a broken, a healthy, an otherwise broken and an absent torchvision.
+
+Each case runs in a process of its own: what is imported and which operators are declared is
+state of the process. The stand-in package fails exactly as the CUDA-linked wheel does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CALL = """
+from fapvideo.ops.torchvision_shim import make_torchvision_importable
+print(make_torchvision_importable(), make_torchvision_importable())
+import torchvision
+print(torchvision.MARK)
+"""
+
+BROKEN = """
+import torch
+from torchvision import early  # imported before the failure, as in the real package
+
+@torch.library.register_fake("torchvision::nms")
+def fake(dets, scores, iou_threshold):
+    return scores
+
+MARK = early.MARK
+"""
+
+
+def run(code: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    lines = f"import sys; sys.path.insert(0, {str(path)!r})\n" if path else ""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", lines + code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def package(folder: Path, init: str) -> Path:
+    (folder / "torchvision").mkdir()
+    (folder / "torchvision" / "__init__.py").write_text(init)
+    (folder / "torchvision" / "early.py").write_text("import torchvision\nMARK = 'ready'\n")
+    return folder
+
+
+def test_broken_torchvision_becomes_importable(tmp_path: Path) -> None:
+    done = run(CALL, package(tmp_path, BROKEN))
+    assert done.stdout.split() == ["True", "False", "ready"], done.stderr
+
+
+def test_stand_in_is_broken_without_the_shim(tmp_path: Path) -> None:
+    done = run("import torchvision", package(tmp_path, BROKEN))
+    assert "RuntimeError: operator torchvision::nms does not exist" in done.stderr
+
+
+def test_healthy_torchvision_is_left_alone(tmp_path: Path) -> None:
+    check = CALL + "import torch; print(hasattr(torch.ops.torchvision, 'nms'))"
+    done = run(check, package(tmp_path, "MARK = 'healthy'"))
+    assert done.stdout.split() == ["False", "False", "healthy", "False"], done.stderr
+
+
+def test_another_fault_is_not_hidden(tmp_path: Path) -> None:
+    done = run(CALL, package(tmp_path, "raise RuntimeError('different CUDA major versions')"))
+    assert done.returncode == 1
+    assert "different CUDA major versions" in done.stderr
+
+
+def test_absent_torchvision_needs_nothing() -> None:
+    hide = "import importlib.util; importlib.util.find_spec = lambda name: None\n"
+    done = run(hide + CALL.replace("import torchvision\nprint(torchvision.MARK)", ""))
+    assert done.stdout.split() == ["False", "False"], done.stderr
+
+
+def test_core_and_extras_import_together() -> None:
+    """With or without torchvision installed, the libraries of the core import after the call."""
+    done = run(
+        "from fapvideo.ops.torchvision_shim import make_torchvision_importable\n"
+        "make_torchvision_importable()\n"
+        "import warnings; warnings.simplefilter('default')\n"
+        "from transformers import CLIPVisionModelWithProjection\n"
+        "from diffusers import UNet2DConditionModel\n"
+        "print('ok')"
+    )
+    assert done.stdout.split() == ["ok"], done.stderr
+
+
+@pytest.mark.parametrize("module", ["torchvision.transforms", "open_clip", "groundingdino.models"])
+def test_real_packages_of_the_extras_import(module: str) -> None:
+    top = module.partition(".")[0]
+    if importlib.util.find_spec(top) is None:
+        pytest.skip(f"the extra with {top} is not installed")
+    done = run(
+        "from fapvideo.ops.torchvision_shim import make_torchvision_importable\n"
+        "make_torchvision_importable()\n"
+        f"import warnings; warnings.simplefilter('default'); import {module}; print('ok')"
+    )
+    assert done.stdout.split() == ["ok"], done.stderr
