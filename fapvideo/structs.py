@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
+"""Stored as float32."""
 Bytes = NDArray[np.uint8]
 
 NUM_LANDMARKS = 478
@@ -260,6 +261,19 @@ class Reference:
 
 
 # ---------------------------------------------------------------------------------- report
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come; handed to the progress callback."""
+
+    stage: Literal["analyse", "references", "swap", "finish"]
+    done: int
+    """Frames (or images) of this stage that are finished."""
+    total: int
+    """How many there are; 0 while unknown."""
+    fps: float
+    """Frames per second of this stage so far; 0 while unknown."""
 
 
 @dataclass(frozen=True, slots=True)
