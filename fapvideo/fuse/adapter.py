@@ -14,7 +14,7 @@ only the nearest-neighbour enlargement is left for the steps, itself cached per 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, Self, cast
@@ -65,12 +65,22 @@ class Adapter(nn.Module):
         while self._undo:
             self._undo.pop()()
 
-    def set_maps(self, maps: Maps, scale: float = 1.0) -> None:
+    def set_maps(
+        self, maps: Maps, scale: float = 1.0, *, unconditional: Maps | None = None
+    ) -> None:
         """Make `maps` (of `project`) active until `clear_maps`; a batch of 1 serves any batch.
+
+        With `unconditional`, the maps are those of guidance's doubled batch
+        [unconditional; conditional] (PARITY section 9); its batch of 1 is repeated.
 
         Raises:
             ValueError: the names are not this adapter's.
         """
+        if unconditional is not None:
+            maps = {
+                name: torch.cat([unconditional[name].expand_as(value), value])
+                for name, value in maps.items()
+            }
         if maps.keys() != self.site_names():
             odd = sorted(maps.keys() ^ self.site_names())
             raise ValueError(f"maps do not fit this adapter; first difference: {odd[0]}")
@@ -82,9 +92,11 @@ class Adapter(nn.Module):
         self._maps, self._resized = {}, {}
 
     @contextmanager
-    def use(self, maps: Maps, scale: float = 1.0) -> Iterator[Self]:
-        """Activate `maps` inside a `with` block."""
-        self.set_maps(maps, scale)
+    def use(
+        self, maps: Maps, scale: float = 1.0, *, unconditional: Maps | None = None
+    ) -> Iterator[Self]:
+        """Activate `maps` inside a `with` block, as `set_maps`."""
+        self.set_maps(maps, scale, unconditional=unconditional)
         try:
             yield self
         finally:
@@ -308,16 +320,6 @@ def grid_side(tokens: Tensor) -> int:
 def enlarge(value: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize [B, C, G, G] to `size` by legacy nearest: index floor(i * G / h), PARITY section 5."""
     return functional.interpolate(value, size=size, mode="nearest")
-
-
-def concat_maps(parts: Sequence[Maps]) -> dict[str, Tensor]:
-    """Concatenate maps along the batch, as guidance's [unconditional; conditional] needs."""
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def slice_maps(maps: Maps, rows: slice) -> dict[str, Tensor]:
-    """Return the maps of some samples of the batch."""
-    return {name: value[rows] for name, value in maps.items()}
 
 
 def plant(root: nn.Module, path: str) -> nn.Module:

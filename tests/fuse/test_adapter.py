@@ -13,7 +13,7 @@ from published_toy import toy_a, toy_b
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fapvideo.fuse.adapter import AttentionAdapter, ResnetAdapter, concat_maps, slice_maps
+from fapvideo.fuse.adapter import AttentionAdapter, ResnetAdapter
 from fapvideo.fuse.sites import published_resnets, resnets_up_to
 
 torch.set_num_threads(1)
@@ -220,18 +220,19 @@ def test_maps_of_the_other_variant_or_with_cls_are_refused() -> None:
         adapter_a.set_maps(adapter_b.project(torch.zeros(1, 256, 48)))
 
 
-def test_concatenated_and_sliced_maps_are_the_samples_own() -> None:
-    unet, adapter = toy_b()
+@pytest.mark.parametrize("make", [toy_a, toy_b])
+def test_the_doubled_batch_of_guidance_holds_both_branches(make) -> None:
+    unet, adapter = make()
     adapter.inject()
-    x = torch.randn(2, 9, 32, 32)
-    one, two = torch.randn(1, 256, 48), torch.randn(1, 256, 48)
+    x, context = torch.randn(2, 9, 32, 32), torch.randn(2, 4, 48)
+    tokens, empty = torch.randn(2, 256, adapter.width), torch.randn(1, 256, adapter.width)
     with torch.no_grad():
-        maps = concat_maps([adapter.project(one), adapter.project(two)])
-        with adapter.use(maps):
-            both = unet(x, 5, None).sample
-        with adapter.use(slice_maps(maps, slice(1, 2))):
-            second = unet(x[1:], 5, None).sample
-    assert torch.allclose(both[1:], second, atol=1e-5)
+        maps, unconditional = adapter.project(tokens), adapter.project(empty)
+        with adapter.use(maps, 0.7, unconditional=unconditional):
+            both = unet(x.repeat(2, 1, 1, 1), 5, context.repeat(2, 1, 1)).sample
+        for half, active in zip(both.chunk(2), (unconditional, maps), strict=True):
+            with adapter.use(active, 0.7):
+                assert torch.allclose(half, unet(x, 5, context).sample, atol=2e-5)
 
 
 def test_variant_b_refuses_a_latent_that_is_not_square() -> None:
