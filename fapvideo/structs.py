@@ -54,6 +54,8 @@ class HdrMetadata:
 
     mastering_display: str = ""
     max_cll: str = ""
+    dynamic: str = ""
+    """Dynamic metadata that is there but cannot be kept, by name: `HDR10+`, `Dolby Vision`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,10 @@ class VideoInfo:
     codec: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     chapters: int = 0
+    display_matrix: tuple[int, ...] = ()
+    """The 9 numbers behind `rotation` (16.16 and 2.30 fixed point); empty if there are none."""
+    start_pts: int = 0
+    """Presentation time of the first frame; `VideoFrame.time_s` counts from here."""
 
     @property
     def display_size(self) -> tuple[int, int]:
@@ -111,6 +117,7 @@ class VideoFrame:
     pts: int
     """Presentation time in units of the stream's time base."""
     time_s: float
+    """Seconds since the video stream's first frame."""
     pixel_format: str
     """A planar FFmpeg format: `yuv420p10le`, `gbrp`, `gray`, ..."""
     planes: tuple[Array, ...]

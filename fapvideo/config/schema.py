@@ -108,6 +108,8 @@ class GuideConfig(Section):
     shape: GuideShape = GuideShape()
     colour: Fraction01 = 1.0
     """How far the reference's colour is drawn to the skin around the hole."""
+    light: Fraction01 = 0.7
+    """How far broad shading is drawn to the target's (where the light comes from)."""
     contrast_min: float = Field(0.6, gt=0.0, le=1.0)
     contrast_max: float = Field(1.3, ge=1.0)
     membrane: bool = True
@@ -134,9 +136,14 @@ class DenoiseConfig(Section):
     steps: int | None = Field(None, ge=1, le=1000)
     strength: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     guidance: float | None = Field(None, ge=0.0, le=30.0)
-    sampler: Literal["flow", "ddim", "unipc", "dpm++"] | None = None
+    guidance_start: Fraction01 = 0.0
+    guidance_end: Fraction01 = 1.0
+    """Guidance acts in this stretch of the steps only; outside it costs nothing."""
+    sampler: Literal["flow", "ddim", "unipc", "dpm++", "lcm"] | None = None
     batch_size: int = Field(8, ge=1, le=256)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: bool = False
+    """Compile the UNet with `torch.compile`: a minute or more at the start, faster on long clips."""
 
 
 class CompositeConfig(Section):

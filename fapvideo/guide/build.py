@@ -1,0 +1,123 @@
+"""Puts the guide together: shape, warp, gaze, colour, membrane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fapvideo.config.schema import GuideConfig
+from fapvideo.guide.colour import (
+    SKIN_DARK_REFERENCE,
+    SKIN_DARK_TARGET,
+    match_light,
+    match_ring,
+    membrane,
+    skin_map,
+)
+from fapvideo.guide.warp import sample, source_map, steer_gaze, triangle_map, without_teeth
+from fapvideo.ops import mesh
+from fapvideo.ops.image import blur, signed_distance, soft_edge
+from fapvideo.structs import Floats, PartMasks
+
+RING = 0.16
+"""Width of the skin ring around the hole, inter-ocular distances."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuidePart:
+    """One reference, warped: which parts it gives, its photo, and where its points belong."""
+
+    parts: tuple[str, ...]
+    image: Floats
+    """[S', S', 3] reference crop, RGB in [0, 1]."""
+    source: Floats
+    """[478, 3] its landmarks, in its own pixels."""
+    points: Floats
+    """[478, 3] the guide landmarks, in the target crop's pixels."""
+
+
+def build_guide(
+    target: Floats,
+    landmarks: Floats,
+    pieces: Sequence[GuidePart],
+    masks: PartMasks,
+    config: GuideConfig,
+    interocular: float,
+) -> Floats:
+    """Return [S, S, 3] the target crop with the hole filled by the fitted references.
+
+    Args:
+        target: [S, S, 3] target crop, RGB in [0, 1].
+        landmarks: [478, 3] target landmarks in the crop.
+        pieces: the references; together they give every part in `masks.parts`.
+        masks: of this face, same size.
+        config: `[guide]`.
+        interocular: in crop pixels.
+
+    Source: DESIGN section 4.1; facts/pilot.md.
+    """
+    size = target.shape[0]
+    oval = _oval(landmarks, size, interocular) * (masks.inner_mouth <= 0)
+    skin = oval * skin_map(target, landmarks, SKIN_DARK_TARGET)
+    merged = np.zeros((size, size, 4), np.float32)
+    weight = np.zeros((size, size, 1), np.float32)
+    for piece in pieces:
+        mask = np.maximum.reduce([masks.parts[part] for part in piece.parts])
+        fitted = _fit_piece(target, piece, mask, masks.core, oval, skin, config, interocular)
+        # The reference is needed a little beyond its part too: the membrane compares it there.
+        reach = (mask + 0.02 * blur(mask, RING * interocular))[..., None]
+        merged += fitted * reach
+        weight += reach
+    merged /= np.maximum(weight, 1e-4)
+    filled = np.where(weight > 1e-4, merged[..., :3], target)
+    if config.membrane:
+        rim = (blur(masks.core, RING * interocular / 3) > 0.04) & (masks.core < 0.5)
+        weights = rim * skin * merged[..., 3] + 1e-4 * (rim * oval)
+        filled = filled + membrane(target - filled, weights, interocular)
+    core = masks.core[..., None]
+    return np.clip(target + core * (filled - target), 0.0, 1.0).astype(np.float32)
+
+
+def _fit_piece(
+    target: Floats,
+    piece: GuidePart,
+    mask: Floats,
+    core: Floats,
+    oval: Floats,
+    skin: Floats,
+    config: GuideConfig,
+    interocular: float,
+) -> Floats:
+    """Return [S, S, 4]: one reference, warped, under the target's colour and light, and its skin.
+
+    The fourth channel says where the reference shows skin.
+    """
+    ids = triangle_map(piece.points, target.shape[0])
+    source = without_teeth(piece.source) if "mouth" in piece.parts else piece.source
+    where = source_map(piece.points, source, ids)
+    if config.gaze == "target" and "eyes" in piece.parts:
+        where = steer_gaze(where, piece.points, source, interocular)
+    warped = sample(piece.image, where)
+    face = oval * (ids >= 0)
+    bare = face * skin_map(warped, piece.points, SKIN_DARK_REFERENCE)
+    near = (blur((mask > 0).astype(np.float32), RING * interocular / 2) > 0.04) & (core < 0.5)
+    contrast = (config.contrast_min, config.contrast_max)
+    matched = match_ring(warped, target, near * skin * bare, config.colour, contrast)
+    lit = match_light(matched, target, face, config.light, interocular)
+    return np.dstack([np.where((ids >= 0)[..., None], lit, target), bare])
+
+
+def _oval(landmarks: Floats, size: int, interocular: float) -> Floats:
+    """Return [size, size] 1 well inside the face: skin that may be compared."""
+    distance = signed_distance([landmarks[list(mesh.FACE_OVAL), :2]], size)
+    return soft_edge(distance, -0.12 * interocular, 0.06 * interocular)
+
+
+def pieces_by_reference(chosen: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Group `part -> reference id` so that a photo used for several parts is warped once."""
+    groups: dict[str, tuple[str, ...]] = {}
+    for part, reference in chosen.items():
+        groups[reference] = (*groups.get(reference, ()), part)
+    return groups

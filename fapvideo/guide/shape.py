@@ -1,0 +1,64 @@
+"""Guide landmarks: the reference part's own shape with the target's pose and expression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fapvideo.config.schema import GuideShape
+from fapvideo.ops import mesh
+from fapvideo.ops.pose import HeadPose
+from fapvideo.structs import NUM_LANDMARKS, Floats
+
+REACH = 0.14
+"""How far a part's shape weight reaches over the face, inter-ocular distances."""
+REST = 0.04
+"""Pull of the unchanged rest of the face."""
+PARTS = ("eyes", "brows", "nose", "mouth")
+
+
+def shape_weights(config: GuideShape, parts: Sequence[str]) -> Floats:
+    """Return [478] weights in [0, 1]: 1 takes the reference's shape, 0 keeps the target's.
+
+    Every part pulls the weight to its own value with a force that falls off with distance on the
+    canonical face, so neighbouring parts with different values are joined smoothly. A part that is
+    not swapped pulls to 0.
+    """
+    face = mesh.canonical()[:, :2]
+    total = np.full(NUM_LANDMARKS, REST)
+    value = np.zeros(NUM_LANDMARKS)
+    for part in PARTS:
+        ring = np.concatenate([face[list(outline)] for outline in mesh.outlines(part)])
+        distance = np.linalg.norm(face[:, None] - ring[None], axis=-1).min(axis=1)
+        if part == "nose":  # points on the nose lie inside its outline
+            inside = (np.abs(face[:, 0]) < 0.3) & (face[:, 1] > 0) & (face[:, 1] < 0.62)
+            distance = np.where(inside, 0.0, distance)
+        force = np.exp(-((distance / REACH) ** 2))
+        swapped = part in parts or "face" in parts
+        value += force * (getattr(config, part) if swapped else 0.0)
+        total += force
+    if "face" in parts:
+        value += REST * config.face
+    weights = value / total
+    weights[list(mesh.RIGHT_IRIS + mesh.LEFT_IRIS)] = 0.0
+    return weights.astype(np.float32)
+
+
+def guide_landmarks(
+    landmarks: Floats, pose: HeadPose, neutral: Floats, reference: Floats, weights: Floats
+) -> Floats:
+    """Return [478, 3] where the reference's points belong in this frame.
+
+    Args:
+        landmarks: [478, 3] of the target in this frame.
+        pose: its head pose.
+        neutral: [478, 3] the target's neutral shape, head frame.
+        reference: [478, 3] the reference's shape, head frame.
+        weights: [478] from `shape_weights`.
+
+    The shape difference is measured between the two *neutral* heads in 3-D and turned with the
+    head, so pose and expression stay the target's (DESIGN section 4.1).
+    """
+    offset = pose.turn((reference - neutral) * weights[:, None])
+    return (landmarks + offset).astype(np.float32)

@@ -1,0 +1,110 @@
+"""Warping a reference photo onto other landmarks, triangle by triangle."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fapvideo.ops import mesh
+from fapvideo.ops.image import signed_distance, soft_edge
+from fapvideo.structs import Floats
+
+SUBPIXEL_BITS = 4
+LIP_MARGIN = 0.2
+
+
+def triangle_map(points: Floats, size: int) -> NDArray[np.int32]:
+    """Return [size, size] the index of the visible mesh triangle at every pixel, -1 outside.
+
+    Triangles are painted from far to near, so a nose in profile hides the cheek behind it.
+
+    Args:
+        points: [478, 3] landmarks in crop pixels.
+        size: side of the crop.
+    """
+    corners = points[mesh.triangles()]
+    order = np.argsort(-corners[..., 2].mean(axis=1))
+    fixed = np.round((corners[..., :2] - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    ids = np.full((size, size), -1, np.int32)
+    for index in order:
+        cv2.fillConvexPoly(ids, fixed[index], int(index), lineType=cv2.LINE_8, shift=SUBPIXEL_BITS)
+    return ids
+
+
+def source_map(points: Floats, source: Floats, ids: NDArray[np.int32]) -> Floats:
+    """Return [S, S, 2]: where in the source every pixel comes from (x, y; pixel-corner origin).
+
+    Args:
+        points: [478, >=2] landmarks of the destination.
+        source: [478, >=2] landmarks of the source picture.
+        ids: triangle index per pixel, from `triangle_map`.
+    """
+    size = ids.shape[0]
+    triangles = mesh.triangles()
+    a, b, c = (points[triangles[:, k], :2].astype(np.float64) for k in range(3))
+    u, v, w = (source[triangles[:, k], :2].astype(np.float64) for k in range(3))
+    edges = np.stack([b - a, c - a], axis=-1)
+    determinant = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
+    safe = np.where(np.abs(determinant) < 1e-6, 1e-6, determinant)
+    inverse = np.empty_like(edges)
+    inverse[:, 0, 0], inverse[:, 1, 1] = edges[:, 1, 1] / safe, edges[:, 0, 0] / safe
+    inverse[:, 0, 1], inverse[:, 1, 0] = -edges[:, 0, 1] / safe, -edges[:, 1, 0] / safe
+    linear = np.stack([v - u, w - u], axis=-1) @ inverse
+    shift = u - np.einsum("tij,tj->ti", linear, a)
+    affine = np.concatenate([linear.reshape(-1, 4), shift], axis=1).astype(np.float32)
+    axis = np.arange(size, dtype=np.float32) + 0.5
+    per_pixel = affine[np.maximum(ids, 0)]
+    x, y = axis[None, :], axis[:, None]
+    out = np.empty((size, size, 2), np.float32)
+    out[..., 0] = per_pixel[..., 0] * x + per_pixel[..., 1] * y + per_pixel[..., 4]
+    out[..., 1] = per_pixel[..., 2] * x + per_pixel[..., 3] * y + per_pixel[..., 5]
+    return out
+
+
+def without_teeth(source: Floats) -> Floats:
+    """Return the reference landmarks [478, 3] with the inner lip line moved into the lips.
+
+    The mesh's inner lip line is rarely exact, and one pixel of the reference's teeth shows as a
+    white sliver on the target's closed lips.
+    """
+    out = source.copy()
+    inner, outer = list(mesh.LIPS_INNER), list(mesh.LIPS_OUTER)
+    out[inner] += LIP_MARGIN * (source[outer] - source[inner])
+    return out
+
+
+def steer_gaze(
+    where: Floats, points: Floats, source: Floats, interocular: float, strength: float = 1.0
+) -> Floats:
+    """Shift the sampling inside the eyes so that the reference's irises look where the target's do.
+
+    Args:
+        where: [S, S, 2] sampling map from `source_map`.
+        points: [478, >=2] destination landmarks; their irises are the target's.
+        source: [478, >=2] landmarks of the reference.
+        interocular: in destination pixels.
+        strength: 0 keeps the reference's gaze.
+    """
+    out = where.copy()
+    size = where.shape[0]
+    eyes = ((mesh.RIGHT_EYE_LIDS, 468), (mesh.LEFT_EYE_LIDS, 473))
+    for lids, iris in eyes:
+        x, y = points[iris, :2]
+        column, row = int(np.clip(x, 0, size - 1)), int(np.clip(y, 0, size - 1))
+        offset = (source[iris, :2] - where[row, column]) * strength
+        distance = signed_distance([points[list(lids), :2]], size)
+        weight = soft_edge(distance, -0.06 * interocular, 0.06 * interocular)
+        out += weight[..., None] * offset
+    return out
+
+
+def sample(image: Floats, where: Floats) -> Floats:
+    """Read `image` [H, W, 3] float32 at the positions `where` [S, S, 2], bilinear."""
+    return cv2.remap(
+        image,
+        where[..., 0] - 0.5,
+        where[..., 1] - 0.5,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )

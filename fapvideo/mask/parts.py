@@ -1,0 +1,73 @@
+"""Soft masks of facial parts from the smoothed mesh.
+
+Growth and feather are fractions of the inter-ocular distance, never pixels, so a face keeps its
+mask when it comes nearer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fapvideo.config.schema import MaskConfig
+from fapvideo.ops import mesh
+from fapvideo.ops.image import signed_distance, soft_edge
+from fapvideo.structs import Floats, PartMasks
+
+INNER_LIP_SOFTNESS = 0.035
+OVAL_MARGIN = 0.02
+"""Parts end this far inside the face's outline: no hair, no background beside a turned cheek."""
+FACE_SHRINK = -0.16
+"""The inner face ends this far (inter-ocular distances) inside the oval: no hair, no jaw line."""
+
+
+def part_masks(
+    shapes: Sequence[Floats],
+    parts: Sequence[str],
+    config: MaskConfig,
+    size: int,
+    interocular: float,
+    sides: str | None = None,
+) -> PartMasks:
+    """Return the masks of one face in its crop.
+
+    Args:
+        shapes: landmark sets [478, 2 or 3] in crop pixels; the first is the target's own. The hole
+            covers the part in every one of them (the old part and the new one).
+        parts: which parts are swapped.
+        config: growth, feather, eye side, inner mouth.
+        size: side of the crop, pixels.
+        interocular: inter-ocular distance in the crop, pixels.
+        sides: overrides `config.eye_side`.
+
+    Source: facts/pilot.md ("tight holes", "inner mouth").
+    """
+    feather = config.feather * interocular
+    nearest = np.full((size, size), 1e6, np.float32)
+    soft: dict[str, Floats] = {}
+    for part in parts:
+        rings = mesh.outlines(part, sides or config.eye_side)
+        polygons = [shape[list(ring), :2] for shape in shapes for ring in rings]
+        grow = (FACE_SHRINK if part == "face" else config.dilate) * interocular
+        distance = signed_distance(polygons, size) - grow
+        soft[part] = soft_edge(distance, 0.0, feather)
+        nearest = np.minimum(nearest, distance)
+    oval = signed_distance([shapes[0][list(mesh.FACE_OVAL), :2]], size)
+    nearest = np.maximum(nearest, oval + (OVAL_MARGIN + config.feather) * interocular)
+    inner = inner_mouth(shapes[0], size, interocular)
+    hole = soft_edge(nearest, 0.0, feather)
+    soft = {part: np.minimum(mask, hole) for part, mask in soft.items()}
+    core = (nearest < feather).astype(np.float32)
+    if config.keep_inner_mouth:
+        hole = hole * (1.0 - inner)
+        core = core * (inner < 1.0)
+        soft = {part: mask * (1.0 - inner) for part, mask in soft.items()}
+    return PartMasks(soft, hole.astype(np.float32), core.astype(np.float32), inner)
+
+
+def inner_mouth(shape: Floats, size: int, interocular: float) -> Floats:
+    """Return [size, size] softness-edged area between the lips of `shape`; zero when closed."""
+    distance = signed_distance([shape[list(mesh.LIPS_INNER), :2]], size)
+    softness = INNER_LIP_SOFTNESS * interocular
+    return soft_edge(distance, -softness, softness).astype(np.float32)

@@ -1,0 +1,102 @@
+"""Dense landmarks: MediaPipe's 468-point face mesh and its iris net, through OpenCV."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from fapvideo.ops import mesh
+from fapvideo.ops.geometry import Matrix, invert, scale_of, transform, warp
+from fapvideo.structs import NUM_LANDMARKS, Bytes, Face, Floats
+from fapvideo.track.detector import read_net
+
+MESH_INPUT, IRIS_INPUT = 192, 64
+MESH_MARGIN, IRIS_MARGIN = 1.5, 2.3
+
+
+def _square(centre: Floats, direction: Floats, side: float, size: int, flip: bool) -> Matrix:
+    """Return the transform of a square turned along `direction` into a `size` px crop."""
+    cos, sin = direction / max(float(np.linalg.norm(direction)), 1e-6)
+    scale = size / max(side, 1e-3)
+    linear = scale * np.array([[cos, sin], [-sin, cos]])
+    if flip:
+        linear[0] *= -1
+    return np.column_stack([linear, size / 2 - linear @ centre[:2]])
+
+
+class FaceMesh:
+    """Measures 478 landmarks of one face, given roughly where it is.
+
+    Source: MediaPipe Face Mesh and Iris (model cards: Google), vendored under Apache-2.0.
+    """
+
+    def __init__(self) -> None:
+        """Load both networks."""
+        self._mesh = read_net("face_landmark")
+        self._iris = read_net("iris_landmark")
+        self._mesh_names = self._mesh.getUnconnectedOutLayersNames()
+        self._iris_names = self._iris.getUnconnectedOutLayersNames()
+
+    def from_box(self, rgb: Bytes, box: Floats, keypoints: Floats) -> Face:
+        """Measure the face in a detector's `box` [4] with its `keypoints` [6, 2].
+
+        Measured twice: the second crop is placed by the first result, as tracking does.
+        """
+        centre = (box[:2] + box[2:]) / 2
+        side = float(max(box[2:] - box[:2]))
+        first = self._measure(rgb, centre, keypoints[1] - keypoints[0], side, irises=False)
+        return self.from_landmarks(rgb, first.landmarks)
+
+    def from_landmarks(self, rgb: Bytes, landmarks: Floats) -> Face:
+        """Measure the face whose `landmarks` [478, 3] were found in a picture just before."""
+        points = landmarks[:468, :2]
+        right, left = mesh.eye_centres(landmarks[:, :2])
+        direction = left - right
+        axis = direction / max(float(np.linalg.norm(direction)), 1e-6)
+        turned = points @ np.array([[axis[0], -axis[1]], [axis[1], axis[0]]])
+        low, high = turned.min(axis=0), turned.max(axis=0)
+        middle = (low + high) / 2
+        centre = np.array([[axis[0], -axis[1]], [axis[1], axis[0]]]) @ middle
+        return self._measure(
+            rgb, centre.astype(np.float32), direction, float(max(high - low)), irises=True
+        )
+
+    def _measure(
+        self, rgb: Bytes, centre: Floats, direction: Floats, side: float, *, irises: bool
+    ) -> Face:
+        """Run the mesh on a square of 1.5 x `side` and map the result back to the frame."""
+        matrix = _square(centre, direction, MESH_MARGIN * side, MESH_INPUT, flip=False)
+        crop = warp(rgb, matrix, (MESH_INPUT, MESH_INPUT), border=cv2.BORDER_CONSTANT)
+        self._mesh.setInput(crop.astype(np.float32).transpose(2, 0, 1)[None] / 255.0)
+        outputs = {
+            output.size: output.reshape(-1) for output in self._mesh.forward(self._mesh_names)
+        }
+        points = outputs[1404].reshape(468, 3)
+        presence = float(1.0 / (1.0 + np.exp(-np.clip(outputs[1][0], -60, 60))))
+        landmarks = np.zeros((NUM_LANDMARKS, 3), np.float32)
+        landmarks[:468] = transform(invert(matrix), points)
+        landmarks[468:473] = landmarks[[33, 133]].mean(axis=0)
+        landmarks[473:478] = landmarks[[263, 362]].mean(axis=0)
+        if irises and presence > 0.1:
+            landmarks[468:473] = self._iris_points(rgb, landmarks, (33, 133), flip=False)
+            landmarks[473:478] = self._iris_points(rgb, landmarks, (263, 362), flip=True)
+        box = np.concatenate([landmarks[:468, :2].min(axis=0), landmarks[:468, :2].max(axis=0)])
+        return Face(box.astype(np.float32), landmarks, presence)
+
+    def _iris_points(
+        self, rgb: Bytes, landmarks: Floats, corners: tuple[int, int], *, flip: bool
+    ) -> Floats:
+        """Return [5, 3] iris points; the net knows one eye, so the other is mirrored."""
+        outer, inner = landmarks[corners[0], :2], landmarks[corners[1], :2]
+        direction = outer - inner if flip else inner - outer
+        side = IRIS_MARGIN * float(np.linalg.norm(direction))
+        matrix = _square((outer + inner) / 2, direction, side, IRIS_INPUT, flip)
+        crop = warp(rgb, matrix, (IRIS_INPUT, IRIS_INPUT), border=cv2.BORDER_REPLICATE)
+        self._iris.setInput(crop.astype(np.float32).transpose(2, 0, 1)[None] / 255.0)
+        outputs = {
+            output.size: output.reshape(-1) for output in self._iris.forward(self._iris_names)
+        }
+        points = transform(invert(matrix), outputs[15].reshape(5, 3))
+        points[:, 2] = outputs[15].reshape(5, 3)[:, 2] / scale_of(matrix)
+        points[:, 2] += landmarks[list(corners), 2].mean() - points[0, 2]
+        return points
