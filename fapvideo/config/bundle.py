@@ -65,7 +65,7 @@ class AdapterSpec(Section):
 class SamplerSpec(Section):
     """Sampler defaults; a preset's `[denoise]` overrides them."""
 
-    kind: Literal["flow", "ddim", "unipc", "dpm++"] = "flow"
+    kind: Literal["flow", "ddim", "unipc", "dpm++", "lcm"] = "flow"
     steps: int = 1
     strength: float = 1.0
     guidance: float = 1.0
@@ -84,6 +84,10 @@ class BundleManifest(Section):
     resolution: int = Field(multiple_of=8)
     guide_channels: bool = False
     """Whether the UNet takes the guide as extra input channels."""
+    hole_fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """RGB in [-1, 1] of the hole in the target, for the codec and for the image encoder alike."""
+    hole_noise: bool = False
+    """Whether the target's latent is replaced by noise inside the hole (PARITY section 8)."""
     codec: CodecSpec
     encoder: EncoderSpec
     unet: UnetSpec
