@@ -1,0 +1,212 @@
+"""Presets as files: find, read, override, resolve, validate, copy, write out.
+
+A preset is TOML: `schema_version = 1`, one table per stage, and only what differs from the
+defaults in `schema.py`. Packaged ones lie in `fapvideo/_presets` (an installed wheel) or in
+`presets/` beside the package (a checkout).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tomlkit
+
+from fapvideo.config.overrides import Tables, merge, nest
+from fapvideo.config.problems import Problem, did_you_mean, raise_problems, validate
+from fapvideo.config.schema import RunPreset
+from fapvideo.errors import PresetError
+
+PACKAGE = Path(__file__).resolve().parent.parent
+ASSETS = PACKAGE / "assets"
+PACKAGED_PREFIX = "pkg:"
+
+
+class PresetEntry(NamedTuple):
+    """One packaged preset."""
+
+    name: str
+    path: Path
+    description: str
+
+
+def presets_root() -> Path:
+    """Return the folder of the packaged presets; it holds `run/`, `train/` and `eval/`."""
+    installed = PACKAGE / "_presets"
+    return installed if installed.is_dir() else PACKAGE.parent / "presets"
+
+
+def list_presets(kind: str = "run") -> tuple[PresetEntry, ...]:
+    """Return the packaged presets of `kind`, sorted by name."""
+    return tuple(
+        PresetEntry(path.stem, path, str(read_toml(path).get("description", "")))
+        for path in sorted((presets_root() / kind).glob("*.toml"))
+    )
+
+
+def find_preset(name_or_path: str | Path, kind: str = "run") -> Path:
+    """Return the file of a packaged preset's name, or of a path to a `.toml` file.
+
+    Raises:
+        PresetError: there is no such preset or file.
+    """
+    text = str(name_or_path)
+    path = Path(text).expanduser()
+    if isinstance(name_or_path, Path) or path.suffix == ".toml" or path.name != text:
+        if not path.is_file():
+            raise PresetError(
+                f"preset file not found: {text}",
+                hint="`fapvideo presets copy NAME FILE` writes one to start from",
+            )
+        return path
+    packaged = {file.stem: file for file in (presets_root() / kind).glob("*.toml")}
+    if text not in packaged:
+        names = sorted(packaged)
+        raise PresetError(
+            f"unknown preset {text!r}{did_you_mean(text, names)}",
+            hint=f"presets: {', '.join(names)}; or give the path of a .toml file",
+        )
+    return packaged[text]
+
+
+def load_preset(
+    name_or_path: str | Path | RunPreset, overrides: Mapping[str, Any] | None = None
+) -> RunPreset:
+    """Read a preset, put `overrides` over it, make its paths absolute, and validate all of it.
+
+    Args:
+        name_or_path: a packaged preset's name, a `.toml` file, or a preset made in code.
+        overrides: dotted key -> value, `{"denoise.steps": 12, "references.eyes": ["a.png"]}`.
+            Relative paths in a file start at that file's folder, those in overrides (and in a
+            preset made in code) at the current folder; `pkg:NAME` is a packaged file.
+
+    Raises:
+        PresetError: with every problem at once: unknown keys and parts, wrong types, values out
+            of range, reference files that are not there.
+    """
+    preset, source, problems = _load(name_or_path, overrides or {})
+    raise_problems(source, problems, hint="`fapvideo presets show NAME` lists keys and values")
+    assert preset is not None  # validate() gives a model or problems
+    return preset
+
+
+def check_preset(
+    name_or_path: str | Path | RunPreset, overrides: Mapping[str, Any] | None = None
+) -> tuple[Problem, ...]:
+    """Return everything that is wrong with a preset; nothing where it is valid.
+
+    Raises:
+        PresetError: there is no such file, or it is not TOML.
+    """
+    return tuple(_load(name_or_path, overrides or {})[2])
+
+
+def copy_preset(name: str, target: str | Path, *, overwrite: bool = False) -> Path:
+    """Copy a packaged preset, comments and all, to a file or into a folder; return the file.
+
+    Raises:
+        PresetError: unknown name, or the file exists and `overwrite` is false.
+    """
+    source = find_preset(name)
+    path = Path(target).expanduser()
+    if path.is_dir():
+        path = path / source.name
+    if path.exists() and not overwrite:
+        raise PresetError(f"{path} already exists", hint="pass --overwrite, or another name")
+    try:
+        shutil.copyfile(source, path)
+    except OSError as error:
+        raise PresetError(f"cannot write {path}: {error.strerror}") from None
+    return path
+
+
+def dump_preset(preset: RunPreset) -> str:
+    """Return the whole preset, defaults included, as TOML that loads to an equal preset."""
+    return tomlkit.dumps(preset.model_dump(mode="json", exclude_none=True))
+
+
+def read_toml(path: Path) -> Tables:
+    """Read a TOML file.
+
+    Raises:
+        PresetError: it cannot be read, or is not TOML; the message has line and column.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise PresetError(f"cannot read preset {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PresetError(f"{path} is not valid TOML: {error}") from None
+
+
+def _load(
+    name_or_path: str | Path | RunPreset, overrides: Mapping[str, Any]
+) -> tuple[RunPreset | None, str, list[Problem]]:
+    """Return the preset (or none), what to call it in a message, and every problem."""
+    if isinstance(name_or_path, RunPreset):
+        tables: Tables = name_or_path.model_dump(mode="json", exclude_none=True)
+        source = f"preset {name_or_path.name}"
+        tables = _absolute_paths(tables, Path.cwd())
+    else:
+        path = find_preset(name_or_path)
+        tables = {"name": path.stem, **read_toml(path)}
+        source = str(path) if path.parent != presets_root() / "run" else f"preset {path.stem}"
+        tables = _absolute_paths(tables, path.resolve().parent)
+    merged = merge(tables, _absolute_paths(nest(overrides), Path.cwd()))
+    preset, problems = validate(RunPreset, merged)
+    return preset, source, [*problems, *_missing_files(merged)]
+
+
+def _absolute_paths(tables: Tables, folder: Path) -> Tables:
+    """Resolve the reference paths, the bundle folder and the cache folder against `folder`.
+
+    Works on what was read, before validation, so it leaves alone whatever has the wrong type.
+    """
+    resolved = dict(tables)
+    references = tables.get("references")
+    if isinstance(references, dict):
+        resolved["references"] = {
+            part: _absolute_sources(entry, folder) for part, entry in references.items()
+        }
+    bundle = tables.get("bundle")
+    if isinstance(bundle, str) and (bundle.startswith((".", "~")) or Path(bundle).name != bundle):
+        resolved["bundle"] = str(_absolute(bundle, folder))
+    section = tables.get("reference")
+    if isinstance(section, dict) and isinstance(section.get("cache_dir"), str | Path):
+        cache_dir = str(_absolute(str(section["cache_dir"]), folder))
+        resolved["reference"] = {**section, "cache_dir": cache_dir}
+    return resolved
+
+
+def _absolute_sources(entry: Any, folder: Path) -> Any:
+    """Resolve `"a.png"`, `{path = "a.png"}` or a list of these."""
+    if isinstance(entry, list | tuple):
+        return [_absolute_sources(item, folder) for item in entry]
+    if isinstance(entry, str | Path) and str(entry):
+        return str(_absolute(str(entry), folder))
+    if isinstance(entry, Mapping) and isinstance(entry.get("path"), str | Path) and entry["path"]:
+        return {**entry, "path": str(_absolute(str(entry["path"]), folder))}
+    return entry
+
+
+def _absolute(text: str, folder: Path) -> Path:
+    if text.startswith(PACKAGED_PREFIX):
+        return ASSETS / text.removeprefix(PACKAGED_PREFIX)
+    return (folder / Path(text).expanduser()).resolve()
+
+
+def _missing_files(tables: Tables) -> list[Problem]:
+    """Name every reference that is not a file."""
+    problems = []
+    references = tables.get("references")
+    for part, entry in references.items() if isinstance(references, dict) else ():
+        many = isinstance(entry, list | tuple)
+        for index, item in enumerate(entry if many else (entry,)):
+            path = item.get("path") if isinstance(item, Mapping) else item
+            if isinstance(path, str) and path and not Path(path).is_file():
+                key = f"references.{part}.{index}" if many else f"references.{part}"
+                problems.append(Problem(key, f"reference image not found: {path}"))
+    return problems

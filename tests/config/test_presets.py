@@ -1,0 +1,219 @@
+"""Presets: every shipped one is valid, and what is wrong with one is said all at once."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fapvideo.config import presets
+from fapvideo.config.presets import (
+    check_preset,
+    copy_preset,
+    dump_preset,
+    find_preset,
+    list_presets,
+    load_preset,
+    presets_root,
+)
+from fapvideo.config.schema import RunPreset
+from fapvideo.errors import PresetError
+
+SHIPPED = sorted((presets_root() / "run").glob("*.toml"))
+
+
+@pytest.fixture
+def portrait(tmp_path: Path) -> Path:
+    path = tmp_path / "face.png"
+    path.write_bytes(b"any file: presets check that it is there, not what is in it")
+    return path
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_the_promised_presets_are_shipped() -> None:
+    assert {entry.name for entry in list_presets()} == {
+        "anonymize_light",
+        "brand_avatar",
+        "eyes_only",
+        "mouth_only",
+        "preview",
+    }
+    assert all(entry.description for entry in list_presets())
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_preset_is_valid(path: Path) -> None:
+    preset = load_preset(path)
+    assert preset.name == path.stem
+    assert preset.references, "a preset without a reference swaps nothing"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_preset_states_only_differences_from_the_defaults(path: Path) -> None:
+    stated = tomllib.loads(path.read_text("utf-8"))
+    defaults = RunPreset().model_dump(mode="json")
+    for table in set(stated) - {"schema_version", "description", "references"}:
+        default, here = defaults[table], stated[table]
+        same = here == default if not isinstance(here, dict) else here.items() <= default.items()
+        assert not same, f"{path.name}: [{table}] repeats the defaults"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_dumped_preset_loads_to_an_equal_one(path: Path, tmp_path: Path) -> None:
+    preset = load_preset(path)
+    assert load_preset(write(tmp_path / "again.toml", dump_preset(preset))) == preset
+
+
+def test_dumping_keeps_values_that_are_not_defaults(portrait: Path, tmp_path: Path) -> None:
+    text = """
+        schema_version = 1
+        bundle = "./weights"
+        [references]
+        eyes = ["face.png", {path = "face.png", weight = 2}]
+        [video]
+        end_s = 2.5
+        [reference]
+        cache_dir = "cache"
+        [guide.shape]
+        nose = 0.25
+    """
+    preset = load_preset(write(tmp_path / "mine.toml", text))
+    assert preset.name == "mine"
+    assert preset.bundle == str(tmp_path / "weights")
+    assert preset.reference.cache_dir == tmp_path / "cache"
+    assert [source.path for source in preset.references["eyes"]] == [str(portrait)] * 2
+    assert [source.weight for source in preset.references["eyes"]] == [1.0, 2.0]
+    assert load_preset(write(tmp_path / "mine2.toml", dump_preset(preset))) == preset
+
+
+def test_everything_wrong_is_reported_at_once(tmp_path: Path) -> None:
+    text = """
+        schema_version = 2
+        bundel = "embedded"
+        seed = "3"
+        [references]
+        eyess = "a.png"
+        mouth = ["missing.png", {path = "gone.png", weight = -1}]
+        [denoise]
+        stps = 3
+        steps = 0
+        sampler = "ddin"
+        batch_size = true
+        [video]
+        smooth_s = 0.2
+    """
+    with pytest.raises(PresetError) as caught:
+        load_preset(write(tmp_path / "bad.toml", text))
+    message = str(caught.value)
+    assert "bad.toml: 13 problems" in message
+    for expected in (
+        "schema_version: should be 1 (got 2)",
+        "bundel: unknown key, did you mean bundle?",
+        "seed: should be a valid integer (got '3')",
+        "references.eyess: should be 'eyes', 'brows', 'nose', 'mouth' or 'face', "
+        "did you mean eyes?",
+        f"references.eyess: reference image not found: {tmp_path / 'a.png'}",
+        f"references.mouth.0: reference image not found: {tmp_path / 'missing.png'}",
+        f"references.mouth.1: reference image not found: {tmp_path / 'gone.png'}",
+        "references.mouth.1.weight: should be greater than 0 (got -1)",
+        "denoise.stps: unknown key, did you mean denoise.steps?",
+        "denoise.steps: should be greater than or equal to 1 (got 0)",
+        "denoise.sampler: should be 'flow', 'ddim', ",
+        "did you mean ddim? (got 'ddin')",
+        "denoise.batch_size: should be a valid integer (got True)",
+        "video.smooth_s: unknown key, did you mean track.smooth_s?",
+    ):
+        assert expected in message
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
+
+
+def test_a_single_problem_is_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "bad.toml", "[video]\nstart_s = 3\nend_s = 2.0\n")
+    with pytest.raises(PresetError, match=r"bad\.toml: video: end_s 2\.0 is not after") as caught:
+        load_preset(path)
+    assert "\n" not in str(caught.value)
+    assert [str(problem) for problem in check_preset(path)] == [
+        "video: end_s 2.0 is not after start_s 3.0"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a = = 1", "line 1, column 5"),
+        (b"\xff\xfe", "not valid TOML"),
+    ],
+)
+def test_what_is_not_toml_is_said_with_its_place(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(PresetError, match=message):
+        load_preset(path)
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(PresetError, match="did you mean mouth_only") as caught:
+        find_preset("mouth_onli")
+    assert "brand_avatar" in caught.value.hint
+    with pytest.raises(PresetError, match=r"preset file not found: nowhere/x\.toml"):
+        find_preset("nowhere/x.toml")
+
+
+def test_an_override_wins_and_is_validated_with_the_rest(portrait: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.toml", 'references = {eyes = "face.png"}\n[mask]\ndilate = 2.0\n')
+    overrides = {"denoise.steps": 12, "mask": {"dilate": 0.1}, "references.mouth": [str(portrait)]}
+    preset = load_preset(path, overrides)
+    assert preset.denoise.steps == 12
+    assert preset.mask.dilate == 0.1
+    assert set(preset.references) == {"eyes", "mouth"}
+    with pytest.raises(PresetError) as caught:
+        load_preset(path, {"denoise.step": 12})
+    assert "denoise.step: unknown key, did you mean denoise.steps?" in str(caught.value)
+    assert "mask.dilate: should be less than or equal to 0.5 (got 2.0)" in str(caught.value)
+
+
+def test_relative_paths_start_at_the_preset_and_for_overrides_at_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "a.png").touch()
+    path = write(there / "p.toml", '[references]\neyes = "a.png"\nnose = "a.png"\n')
+    monkeypatch.chdir(here)
+    preset = load_preset(path, {"references.nose": "a.png"})
+    assert preset.references["eyes"][0].path == str(there / "a.png")
+    assert preset.references["nose"][0].path == str(here / "a.png")
+
+
+def test_packaged_references_and_presets_made_in_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presets, "ASSETS", tmp_path)
+    (tmp_path / "brand.png").touch()
+    made = RunPreset.model_validate({"name": "made", "references": {"eyes": "pkg:brand.png"}})
+    assert load_preset(made).references["eyes"][0].path == str(tmp_path / "brand.png")
+    with pytest.raises(PresetError, match=r"preset made: track\.faces: should match pattern"):
+        load_preset(made, {"track.faces": "biggest"})
+
+
+def test_copying_keeps_the_comments_and_never_overwrites(tmp_path: Path) -> None:
+    copied = copy_preset("mouth_only", tmp_path)
+    assert copied == tmp_path / "mouth_only.toml"
+    assert copied.read_bytes() == find_preset("mouth_only").read_bytes()
+    copied.write_text("mine", "utf-8")
+    with pytest.raises(PresetError, match="already exists"):
+        copy_preset("mouth_only", tmp_path)
+    assert copied.read_text("utf-8") == "mine"
+    copy_preset("mouth_only", copied, overwrite=True)
+    assert copied.read_bytes() == find_preset("mouth_only").read_bytes()
+    with pytest.raises(PresetError, match="cannot write"):
+        copy_preset("mouth_only", tmp_path / "no" / "folder.toml")
