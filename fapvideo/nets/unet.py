@@ -1,0 +1,58 @@
+"""The denoising UNet: a stock diffusers class, minus the parts that variant B never uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from diffusers import UNet2DConditionModel, UNet2DModel
+from torch import Tensor, nn
+
+SD15_CONFIG: dict[str, Any] = {
+    "sample_size": 64,
+    "in_channels": 9,
+    "out_channels": 4,
+    "block_out_channels": [320, 640, 1280, 1280],
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+}
+"""SD-1.5's UNet with the published nine input channels; the rest are diffusers' defaults."""
+
+
+def build_unet(kind: str, config: Mapping[str, Any]) -> nn.Module:
+    """Return the UNet of a `UnetSpec`, with random weights unless built on the meta device."""
+    return (UNet2DModel if kind == "unet2d" else UNet2DConditionModel)(**config)
+
+
+def predict(unet: nn.Module, x: Tensor, time: float | Tensor, context: Tensor | None) -> Tensor:
+    """Call the UNet: [N, in_channels, h, w] -> [N, out_channels, h, w].
+
+    `context` [N, tokens, cross_attention_dim] goes to cross-attention where there is one.
+    """
+    if isinstance(unet, UNet2DModel):
+        return unet(x, time).sample
+    return unet(x, time, encoder_hidden_states=context).sample
+
+
+def dead_keys(keys: Iterable[str]) -> set[str]:
+    """Return the UNet tensors that have exactly no effect under variant B.
+
+    norm2, to_q, to_k and to_v of every cross-attention: the layer's output is replaced
+    (PARITY section 5), 31.6 million parameters at full size.
+    """
+    dead = (".attn2.to_q.", ".attn2.to_k.", ".attn2.to_v.")
+    return {
+        key
+        for key in keys
+        if any(part in key for part in dead) or (".transformer_blocks." in key and ".norm2." in key)
+    }
+
+
+def strip_dead_cross_attention(unet: nn.Module) -> None:
+    """Take the parts of `dead_keys` out of the UNet; it then works under variant B only."""
+    for name, module in unet.named_modules():
+        if name.endswith(".attn2"):
+            for part in ("to_q", "to_k", "to_v"):
+                setattr(module, part, nn.Identity())
+            # The block still calls its norm2, whose result nobody reads.
+            unet.get_submodule(name.rpartition(".")[0]).norm2 = nn.Identity()

@@ -1,0 +1,44 @@
+"""Which number format the networks compute in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from fapvideo.errors import DeviceError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_dtype(precision: Precision, device: torch.device | str) -> torch.dtype:
+    """Return the dtype of `precision` on `device`.
+
+    `auto` is bfloat16 where the hardware multiplies it natively (CUDA from Ampere on, CPUs with
+    AVX512-BF16 or AMX: twice to four times as fast there), else float32.
+
+    Raises:
+        DeviceError: float16 on a CPU, which has no fast path for it.
+    """
+    kind = torch.device(device).type
+    if precision == "fp16" and kind == "cpu":
+        raise DeviceError(
+            "precision fp16 is not for CPUs",
+            hint="use --set denoise.precision=auto, bf16 or fp32",
+        )
+    if precision != "auto":
+        return _DTYPES[precision]
+    native = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native or (kind == "cpu" and cpu_has_bf16()) else torch.float32
+
+
+def cpu_has_bf16() -> bool:
+    """Return whether this CPU multiplies bfloat16 natively."""
+    # Private names, absent in some builds: then bfloat16 would be emulated and slow.
+    checks = (
+        getattr(torch.cpu, name, None)
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+    return any(bool(check()) for check in checks if check is not None)

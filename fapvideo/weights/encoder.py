@@ -1,0 +1,39 @@
+"""The image encoder as the stages see it: pictures in, tokens out, and a name for the cache."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fapvideo.config.bundle import EncoderSpec
+
+
+class ImageEncoder:
+    """Callable: images [B, 3, H, W] in [0, 1] -> tokens [B, G*G, C], or with CLS [B, 1 + G*G, C].
+
+    Attributes:
+        grid, width, image_size: G, C, and the side pictures are brought to.
+        identity: changes when the weights, the preprocessing or the number format do; the
+            reference cache keys on it.
+        module: the network.
+    """
+
+    def __init__(self, module: nn.Module, spec: EncoderSpec, identity: str) -> None:
+        """Wrap `module`, which takes pictures in [0, 1] of any size and resizes them itself."""
+        self.module = module
+        self.grid, self.width, self.image_size = spec.grid, spec.width, spec.image_size
+        self.identity = identity
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Encode pictures of any square size; float32 result."""
+        parameter = next(self.module.parameters())
+        tokens: Tensor = self.module(images.to(parameter.device, torch.float32))
+        return tokens.float()
+
+    def unconditional(self) -> Tensor:
+        """Return [1, N, C], the tokens of guidance's unconditional branch."""
+        known = getattr(self.module, "unconditional", None)
+        if known is not None:
+            return known().float()
+        device = next(self.module.parameters()).device
+        return torch.zeros(1, self.grid**2, self.width, device=device)
