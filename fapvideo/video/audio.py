@@ -1,0 +1,193 @@
+"""Copying everything beside the video - audio, subtitles, data, attachments - packet by packet."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+
+from fapvideo.structs import VideoInfo
+from fapvideo.video.encoder import MUXERS
+from fapvideo.video.probe import open_input
+
+log = logging.getLogger(__name__)
+
+_STALE_TAGS = ("encoder", "duration", "bps", "number_of_frames", "number_of_bytes", "_statistics")
+"""Stream tags (lower case, by beginning) that describe the old file rather than the content."""
+
+
+class StreamCopier:
+    """Demuxes the source a second time and hands packets over as the video advances."""
+
+    def __init__(self, info: VideoInfo, suffix: str) -> None:
+        """Open the source of `info`; `suffix` names the output's container.
+
+        Raises:
+            VideoReadError: the source cannot be opened any more.
+        """
+        self._info = info
+        self._suffix = suffix
+        self._container = open_input(info.path)
+        self._outputs: dict[int, Any] = {}
+        self._last_dts: dict[int, int] = {}
+        self._output: Any = None
+        self._packets: Iterator[Any] | None = None
+        self._pending: Any = None
+        self._start: Fraction | None = None
+        self._end: Fraction | None = None
+        self.warnings: list[str] = []
+
+    @property
+    def streams(self) -> list[Any]:
+        """Return all streams of the source in order, the video included."""
+        return list(self._container.streams)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Return the container's metadata."""
+        return dict(self._container.metadata)
+
+    def chapters(self) -> list[dict[str, Any]]:
+        """Return the container's chapters as PyAV describes them."""
+        return list(self._container.chapters())
+
+    def add(self, source: Any, output: Any) -> None:
+        """Add a copy of one stream to `output`, or a warning that names it."""
+        if self._is_remade(source):
+            return
+        reason = _refusal(source, MUXERS[self._suffix])
+        if reason:
+            self.warnings.append(
+                f"{describe_stream(source)} is left out: {self._suffix} cannot hold it ({reason})"
+            )
+            return
+        self._outputs[source.index] = _add_from(source, output)
+
+    def start(self, output: Any, begin: Fraction | None, end: Fraction | None) -> None:
+        """Begin copying into `output`.
+
+        `begin` (seconds on the source's clock) cuts what comes earlier and becomes 0; `end` cuts
+        what comes at or after it. `None` means no cut, and times that stay as they are.
+        """
+        self._output, self._start, self._end = output, begin, end
+        sources = [s for s in self.streams if s.index in self._outputs and s.type != "attachment"]
+        for stream in self.streams:
+            if stream.type != "attachment" and stream.index not in self._outputs:
+                stream.discard = av.stream.Discard.all
+        self._packets = self._container.demux(*sources) if sources else iter(())
+        self._advance()
+
+    def copy_until(self, time: Fraction | None) -> None:
+        """Copy every packet up to `time` on the source's clock; all that is left if None."""
+        while self._pending is not None:
+            packet = self._pending
+            if time is not None and packet.dts * packet.time_base > time:
+                return
+            self._copy(packet)
+            self._advance()
+
+    def close(self) -> None:
+        """Close the source."""
+        self._container.close()
+
+    # ------------------------------------------------------------------------ inside
+
+    def _is_remade(self, stream: Any) -> bool:
+        """Tell whether the muxer writes this stream anew, so that copying would double it.
+
+        MP4 and MOV keep chapter names in a text track and the start timecode in a `tmcd` track;
+        PyAV sees both as data. The one comes back from the chapters, the other from the video
+        stream's `timecode` tag (copied as it is, it lacks a frame rate and fails in the trailer).
+        """
+        if stream.type != "data" or "mov" not in self._info.container:
+            return False
+        video = self._container.streams[self._info.video_stream]
+        is_chapters = stream.name == "bin_data" and bool(self._info.chapters)
+        is_timecode = stream.name is None and "timecode" in stream.metadata
+        return is_chapters or (is_timecode and "timecode" in video.metadata)
+
+    def _advance(self) -> None:
+        """Look for the next packet to copy."""
+        self._pending = None
+        assert self._packets is not None
+        while True:
+            try:
+                packet = next(self._packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError as error:
+                self.warnings.append(
+                    f"copying audio and other streams stopped early: {error.strerror}"
+                )
+                return
+            if not packet.size:
+                continue  # the flush packet at the end
+            if packet.dts is None:
+                packet.dts = packet.pts
+            if packet.dts is not None and self._inside(packet):
+                self._pending = packet
+                return
+
+    def _inside(self, packet: Any) -> bool:
+        time = (packet.pts if packet.pts is not None else packet.dts) * packet.time_base
+        return (self._start is None or time >= self._start) and (
+            self._end is None or time < self._end
+        )
+
+    def _copy(self, packet: Any) -> None:
+        index = packet.stream.index
+        if self._start is not None:
+            shift = round(self._start / packet.time_base)
+            packet.dts -= shift
+            if packet.pts is not None:
+                packet.pts -= shift
+        last = self._last_dts.get(index)
+        if last is not None and packet.dts <= last:  # the muxer would refuse it
+            log.warning("%s: stream %d goes back in time", self._info.path, index)
+            packet.dts = last + 1
+            if packet.pts is not None:
+                packet.pts = max(packet.pts, packet.dts)
+        self._last_dts[index] = packet.dts
+        packet.stream = self._outputs[index]
+        self._output.mux(packet)
+
+
+def describe_stream(stream: Any) -> str:
+    """Name a stream for a message: `audio stream 2 (pcm_s16le, eng)`."""
+    details = [stream.name or "unknown codec"]
+    if stream.language:
+        details.append(stream.language)
+    return f"{stream.type} stream {stream.index} ({', '.join(details)})"
+
+
+def stream_tags(metadata: dict[str, str]) -> dict[str, str]:
+    """Return the tags of a stream that stay true in another file."""
+    return {k: v for k, v in metadata.items() if not k.lower().startswith(_STALE_TAGS)}
+
+
+def _add_from(source: Any, output: Any) -> Any:
+    """Add a stream with the parameters, tags and disposition of `source`."""
+    stream = output.add_stream_from_template(source, opaque=True)
+    stream.metadata.update(stream_tags(source.metadata))
+    stream.disposition = source.disposition
+    return stream
+
+
+def _refusal(source: Any, muxer: str) -> str:
+    """Write a header into memory and return why the container refuses a stream, or ""."""
+    try:
+        trial = av.open(io.BytesIO(), "w", format=muxer)
+        _add_from(source, trial)
+        trial.start_encoding()
+    except (av.error.FFmpegError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    try:
+        trial.close()
+    except (av.error.FFmpegError, ValueError):
+        log.debug("closing the trial of stream %d failed", source.index)
+    return ""

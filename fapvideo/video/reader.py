@@ -1,0 +1,300 @@
+"""Decoding: batches in order with bounded memory, or single frames at given times."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av.error
+import numpy as np
+
+from fapvideo.config.schema import VideoConfig
+from fapvideo.errors import VideoReadError
+from fapvideo.structs import Bytes, FrameBatch, VideoFrame, VideoInfo
+from fapvideo.video.color import RgbConverter
+from fapvideo.video.planar import planar_format, planes_of
+from fapvideo.video.probe import demux, open_input, probe
+
+log = logging.getLogger(__name__)
+
+Picture = tuple[VideoFrame, Bytes]
+
+_SEEK_MARGINS_S = (0, 1, 10)
+"""How much earlier than wanted to seek: leading pictures of an open GOP need the GOP before."""
+_MIN_PACKETS_TO_JUDGE = 100
+"""Packets that are seen before a share of damaged ones means anything."""
+
+
+class VideoReader:
+    """Reads one video; `config.start_s` and `config.end_s` bound what is delivered.
+
+    A damaged packet is skipped and counted in `damaged`. A frame without a presentation time, or
+    whose time does not come after the one before, gets a time in between or one tick later.
+    A picture whose size or pixel format changes in mid-stream is an error: it can neither be
+    encoded as one stream nor compared between frames.
+    """
+
+    def __init__(self, source: Path | str | VideoInfo, config: VideoConfig | None = None) -> None:
+        """Probe `source`, unless it is the result of a probe.
+
+        Raises:
+            VideoReadError: see `probe`; or the video ends before `config.start_s`.
+        """
+        self.info = source if isinstance(source, VideoInfo) else probe(Path(source))
+        self.config = config if config is not None else VideoConfig()
+        self.damaged = 0
+        """Packets that could not be decoded, over the last pass."""
+        self._planar = planar_format(self.info.pixel_format)
+        self._to_rgb = RgbConverter(self.info.color)
+        if self.info.duration_s and self.config.start_s >= self.info.duration_s:
+            raise VideoReadError(
+                f"{self.info.path}: start {self.config.start_s} s is at or after "
+                f"its end at {self.info.duration_s:.3f} s",
+                hint="choose an earlier start",
+            )
+
+    def __enter__(self) -> Self:
+        """Return the reader; files are open only while frames are being read."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to release: see `__enter__`."""
+
+    def batches(self, size: int) -> Iterator[FrameBatch]:
+        """Yield all frames in presentation order, `size` at a time; the last batch may be shorter.
+
+        Raises:
+            VideoReadError: more damage than `config.max_damaged`, a change of size or pixel format,
+                or no frame at all between start and end.
+        """
+        pending: list[Picture] = []
+        total = 0
+        for picture in self.pictures():
+            pending.append(picture)
+            del picture
+            total += 1
+            if len(pending) == size:
+                yield self._batch(pending)
+                pending.clear()
+        if pending:
+            yield self._batch(pending)
+        if not total:
+            raise VideoReadError(
+                f"{self.info.path}: no frame between {self.config.start_s} s "
+                f"and {self.config.end_s or self.info.duration_s} s"
+            )
+
+    def pictures(self) -> Iterator[Picture]:
+        """Yield (frame, RGB uint8 [h, w, 3] as displayed) in presentation order."""
+        first, last = self._bounds()
+        index = 0
+        for frame, pts in self._decode(first if self.config.start_s > 0 else None):
+            if pts < first:
+                continue
+            if last is not None and pts >= last:
+                return
+            yield self._deliver(frame, pts, index)
+            index += 1
+
+    def frames_at(self, times_s: Sequence[float]) -> list[Picture]:
+        """Return the frame on display at each time, in the order asked for.
+
+        A time counts from the first frame, as `VideoFrame.time_s` does; one before the first or
+        after the last delivered frame gives that frame. The file is read in one sorted pass that
+        jumps over the parts not needed; equal times share one frame.
+
+        Raises:
+            VideoReadError: as `batches`.
+        """
+        known = self._all_pts()
+        if known is None:
+            return self._frames_at_by_reading(times_s)
+        ticks = [self._ticks(time) for time in times_s]
+        rank = [max(0, int(np.searchsorted(known, tick, side="right")) - 1) for tick in ticks]
+        found: dict[int, Picture] = {}
+        frames: Iterator[tuple[Any, int]] = iter(())
+        position: int | None = None
+        for index in sorted(set(rank)):
+            wanted = int(known[index])
+            far = position is None or (wanted - position) * self.info.time_base > 2
+            if far:
+                frames = self._decode(wanted)
+            frame, position = self._advance(frames, wanted)
+            found[index] = self._deliver(frame, position, index)
+        return [found[index] for index in rank]
+
+    # ------------------------------------------------------------------------ decoding
+
+    def _decode(self, target: int | None) -> Iterator[tuple[Any, int]]:
+        """Yield (av frame, pts) from the last key frame that leads to `target`, or the start."""
+        self.damaged = 0
+        if target is None or target <= self.info.start_pts:
+            yield from self._decode_from(None)
+            return
+        for margin in _SEEK_MARGINS_S:
+            start = target - int(margin / self.info.time_base)
+            frames = self._decode_from(max(start, self.info.start_pts))
+            first = next(frames, None)
+            if first is not None and first[1] <= target:
+                yield first
+                yield from frames
+                return
+        yield from self._decode_from(None)
+
+    def _decode_from(self, seek_to: int | None) -> Iterator[tuple[Any, int]]:
+        """Seek if asked, then decode to the end, counting damage."""
+        damaged = packets = 0
+        clock = _Clock(self.info)
+        with open_input(self.info.path) as container:
+            stream = container.streams[self.info.video_stream]
+            stream.thread_type = "AUTO"
+            if seek_to is not None:
+                container.seek(seek_to, stream=stream)
+            for packet in demux(container, stream):
+                packets += 1
+                try:
+                    frames = stream.decode(packet)
+                except av.error.FFmpegError as error:
+                    damaged += 1
+                    self._count_damage(damaged, packets, error)
+                    continue
+                for frame in frames:
+                    yield frame, clock(frame)
+            for frame in self._flush(stream):
+                yield frame, clock(frame)
+        if packets and damaged > self.config.max_damaged * packets:
+            raise self._too_damaged(damaged, packets)
+
+    def _flush(self, stream: Any) -> list[Any]:
+        try:
+            return list(stream.decode(None))
+        except av.error.FFmpegError as error:
+            log.warning("%s: %s at the end", self.info.path, error.strerror)
+            return []
+
+    def _count_damage(self, damaged: int, packets: int, error: Exception) -> None:
+        self.damaged = damaged
+        log.warning("%s: video packet %d is damaged: %s", self.info.path, packets, error)
+        expected = max(self.info.frames, packets)
+        if expected >= _MIN_PACKETS_TO_JUDGE and damaged > self.config.max_damaged * expected:
+            raise self._too_damaged(damaged, packets)
+
+    def _too_damaged(self, damaged: int, packets: int) -> VideoReadError:
+        return VideoReadError(
+            f"{self.info.path}: {damaged} of {packets} video packets are damaged, "
+            f"more than the allowed {self.config.max_damaged:.0%}",
+            hint="raise video.max_damaged to go on regardless",
+        )
+
+    # ------------------------------------------------------------------------ delivering
+
+    def _deliver(self, frame: Any, pts: int, index: int) -> Picture:
+        """Turn a decoder frame into planes and a display picture."""
+        planar, planes = planes_of(frame)
+        if (frame.width, frame.height) != (self.info.width, self.info.height):
+            raise VideoReadError(
+                f"{self.info.path}: the picture changes from {self.info.width}x{self.info.height} "
+                f"to {frame.width}x{frame.height} at frame {index}",
+                hint="split the video there, or scale it to one size first",
+            )
+        if planar != self._planar:
+            raise VideoReadError(
+                f"{self.info.path}: the pixel format changes from {self._planar} to {planar} "
+                f"at frame {index}",
+                hint="convert the video to one format first",
+            )
+        rgb = np.rot90(self._to_rgb(frame, planar, planes), -self.info.rotation // 90)
+        own = VideoFrame(
+            index=index,
+            pts=pts,
+            time_s=float((pts - self.info.start_pts) * self.info.time_base),
+            pixel_format=planar,
+            planes=planes,
+            duration=int(frame.duration or 0),
+            key_frame=bool(frame.key_frame),
+        )
+        return own, rgb
+
+    def _batch(self, pictures: Sequence[Picture]) -> FrameBatch:
+        return FrameBatch(
+            frames=tuple(frame for frame, _ in pictures),
+            rgb=np.stack([rgb for _, rgb in pictures]),
+            time_base=self.info.time_base,
+        )
+
+    # ------------------------------------------------------------------------ times
+
+    def _ticks(self, time_s: float) -> int:
+        """Return the last tick at or before a time, forgiving half a tick of rounding."""
+        ticks = Fraction(time_s) / self.info.time_base + Fraction(1, 2)
+        return self.info.start_pts + int(ticks // 1)
+
+    def _bounds(self) -> tuple[int, int | None]:
+        """Return (first pts wanted, first pts not wanted any more)."""
+        end = self.config.end_s
+        first = -(2**62) if self.config.start_s <= 0 else self._ticks(self.config.start_s)
+        return first, None if end is None else self._ticks(end)
+
+    def _all_pts(self) -> Any:
+        """Return the sorted pts of all frames to deliver, or None if packets do not tell them."""
+        first, last = self._bounds()
+        times = []
+        with open_input(self.info.path) as container:
+            for packet in demux(container, container.streams[self.info.video_stream]):
+                if packet.pts is None:
+                    return None
+                if not packet.is_discard:
+                    times.append(packet.pts)
+        pts = np.unique(np.array(times, np.int64))
+        pts = pts[(pts >= first) & (pts < (2**62 if last is None else last))]
+        return pts if len(pts) and len(pts) <= len(times) else None
+
+    def _advance(self, frames: Iterator[tuple[Any, int]], wanted: int) -> tuple[Any, int]:
+        """Take frames up to the one at `wanted`; the nearest one if that is damaged."""
+        last: tuple[Any, int] | None = None
+        for frame, pts in frames:
+            if pts >= wanted:
+                return frame, pts
+            last = frame, pts
+        if last is None:
+            raise VideoReadError(f"{self.info.path}: no frame could be decoded at pts {wanted}")
+        return last
+
+    def _frames_at_by_reading(self, times_s: Sequence[float]) -> list[Picture]:
+        """Find frames by their decoded times, where packets do not tell them."""
+        wanted = sorted({self._ticks(time) for time in times_s})
+        found: dict[int, Picture] = {}
+        last: Picture | None = None
+        for picture in self.pictures():
+            while wanted and picture[0].pts > wanted[0]:
+                found[wanted.pop(0)] = last if last is not None else picture
+            last = picture
+        if last is None:
+            raise VideoReadError(f"{self.info.path}: no frame could be decoded")
+        return [found.get(self._ticks(time), last) for time in times_s]
+
+
+class _Clock:
+    """Gives every frame a presentation time after the one before it."""
+
+    def __init__(self, info: VideoInfo) -> None:
+        self._step = max(1, round(1 / (info.frame_rate * info.time_base)))
+        self._next = info.start_pts
+        self._last: int | None = None
+
+    def __call__(self, frame: Any) -> int:
+        pts = int(frame.pts) if frame.pts is not None else self._next
+        if self._last is not None and pts <= self._last:
+            pts = self._last + 1
+        self._last = pts
+        self._next = pts + (int(frame.duration) if frame.duration else self._step)
+        return pts
