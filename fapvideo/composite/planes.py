@@ -101,7 +101,10 @@ class FrameCanvas:
 
     def frame(self) -> VideoFrame:
         """Return the painted frame: the original one if nothing was painted."""
-        return replace(self._frame, planes=tuple(self._planes)) if self._copied else self._frame
+        if self._copied:
+            self._frame = replace(self._frame, planes=tuple(self._planes))
+            self._copied = False  # the next blend must not reach into the frame given away
+        return self._frame
 
     # ------------------------------------------------------------------------ inside
 
