@@ -1,1 +1,74 @@
-"""Swap facial parts in a video, each part from its own reference images."""
+"""Swap facial parts in a video, each part from its own reference images.
+
+Importing this package does no work: every name is resolved at first use, so that neither torch nor
+OpenCV nor PyAV is loaded before something needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from fapvideo.config.presets import list_presets, load_preset
+    from fapvideo.config.schema import RunPreset
+    from fapvideo.errors import (
+        Cancelled,
+        DeviceError,
+        FapVideoError,
+        NoFaceFound,
+        PresetError,
+        ReferenceImageError,
+        VideoReadError,
+        VideoWriteError,
+        WeightsError,
+    )
+    from fapvideo.structs import FrameBatch, Reference, RunReport
+    from fapvideo.swapper import VideoSwapper
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cancelled",
+    "DeviceError",
+    "FapVideoError",
+    "FrameBatch",
+    "NoFaceFound",
+    "PresetError",
+    "Reference",
+    "ReferenceImageError",
+    "RunPreset",
+    "RunReport",
+    "VideoReadError",
+    "VideoSwapper",
+    "VideoWriteError",
+    "WeightsError",
+    "__version__",
+    "list_presets",
+    "load_preset",
+]
+
+_HOMES: Final = {
+    "FrameBatch": "fapvideo.structs",
+    "Reference": "fapvideo.structs",
+    "RunPreset": "fapvideo.config.schema",
+    "RunReport": "fapvideo.structs",
+    "VideoSwapper": "fapvideo.swapper",
+    "list_presets": "fapvideo.config.presets",
+    "load_preset": "fapvideo.config.presets",
+}
+"""Where the public names live that are not errors."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at first use."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES.get(name, "fapvideo.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return list(__all__)

@@ -1,0 +1,44 @@
+"""`fapvideo inspect`: what is in a video, before any swapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fapvideo.cli import options, output
+from fapvideo.cli.session import open_swapper
+
+
+def inspect(
+    input_path: options.Input,
+    preset: options.Preset = "brand_avatar",
+    settings: options.Settings = [],  # noqa: B006  typer copies it
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Show a video's streams, faces and tracks, and what may go wrong with it."""
+    overrides = options.collect_overrides(settings)
+    with open_swapper(preset, device, overrides) as swapper:
+        found = swapper.inspect(input_path)
+    if as_json:
+        output.print_json(found)
+        return
+    video = dict(found["video"])
+    streams = video.pop("streams", ())
+    output.print_table("Video", ("", ""), video.items())
+    for title, rows in (
+        ("Streams", streams),
+        ("Faces", found["faces"]),
+        ("Tracks", found["tracks"]),
+    ):
+        _print_rows(title, rows)
+    for warning in found["warnings"]:
+        output.print_text(f"warning: {warning}")
+
+
+def _print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print equal-keyed rows as a table, or that there are none."""
+    if rows:
+        output.print_table(f"\n{title}", rows[0].keys(), (row.values() for row in rows))
+    else:
+        output.print_text(f"\n{title}: none")

@@ -1,0 +1,112 @@
+"""The `fapvideo` program: commands, and what happens to errors."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+import fapvideo
+from fapvideo.cli import doctor, output, presets
+from fapvideo.cli.inspect_video import inspect
+from fapvideo.cli.preview import preview
+from fapvideo.cli.run import run
+from fapvideo.cli.session import interrupt_on_sigterm
+from fapvideo.errors import Cancelled, FapVideoError
+
+app = typer.Typer(
+    name="fapvideo",
+    help="Swap facial parts in a video, each part from its own reference images.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(run)
+app.command()(preview)
+app.command()(inspect)
+app.add_typer(presets.app, name="presets")
+app.command()(doctor.doctor)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with the code of what happened."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # Read here too, because they decide how errors look, those of parsing included.
+    debug, as_json = "--debug" in arguments, "--json" in arguments
+    if not debug:
+        _quieten_libraries()
+    output.set_up_logging(as_json=as_json, debug=debug)
+    interrupt_on_sigterm()
+    sys.exit(run_program([a for a in arguments if a != "--debug"], debug=debug, as_json=as_json))
+
+
+def run_program(arguments: Sequence[str], *, debug: bool = False, as_json: bool = False) -> int:
+    """Run one command; print any error; return the exit code."""
+    try:
+        code = int(app(arguments, prog_name="fapvideo", standalone_mode=False) or 0)
+        if code == Cancelled.exit_code:  # what some versions of typer make of Ctrl-C
+            raise KeyboardInterrupt
+        return code
+    except (KeyboardInterrupt, typer.Abort):
+        return _report(Cancelled("stopped; nothing was written"), as_json=as_json, debug=debug)
+    except BrokenPipeError:  # the reader of stdout (`| head`) has gone: no reason to complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        return _report(error, as_json=as_json, debug=debug)
+
+
+def _report(error: Exception, *, as_json: bool, debug: bool) -> int:
+    """Print what went wrong and return the exit code it has."""
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, FapVideoError):
+        message, hint, code = str(error), error.hint, error.exit_code
+    elif hasattr(error, "format_message"):  # typer's usage errors, of whatever version
+        message, hint, code = error.format_message(), "`fapvideo --help` shows the commands", 2
+        if not message:  # a group without a command has printed its help by now
+            return code
+    else:
+        message = f"unexpected {type(error).__name__}: {error}"
+        hint, code = "this is a bug; run the same command with --debug to see where", 1
+    if as_json:
+        name = type(error).__name__
+        output.print_event("error", type=name, message=message, hint=hint, exit_code=code)
+    else:
+        output.print_error(message, hint)
+    return code
+
+
+def _quieten_libraries() -> None:
+    """Keep the chatter of libraries out of the output."""
+    warnings.simplefilter("ignore")
+    for name, value in {
+        "TRANSFORMERS_VERBOSITY": "error",
+        "DIFFUSERS_VERBOSITY": "error",
+        "OPENCV_LOG_LEVEL": "ERROR",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        output.print_text(f"fapvideo {fapvideo.__version__} (Python {platform.python_version()})")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show log messages and tracebacks; goes anywhere.")
+    ] = False,
+) -> None:
+    """Exist for `--version` and `--debug`; main() acts on the latter."""

@@ -1,0 +1,53 @@
+"""`fapvideo presets`: list, show, copy, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fapvideo.cli import options, output
+from fapvideo.config.presets import copy_preset, dump_preset, list_presets, load_preset
+
+app = typer.Typer(help="List, show, copy and check presets.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME|FILE", show_default=False)]
+
+
+@app.command("list")
+def list_(as_json: options.Json = False) -> None:
+    """List the presets that come with the package."""
+    entries = list_presets()
+    if as_json:
+        output.print_json([entry._asdict() for entry in entries])
+    else:
+        rows = ((entry.name, entry.description) for entry in entries)
+        output.print_table("", ("preset", "what it does"), rows)
+
+
+@app.command()
+def show(name: Name, settings: options.Settings = []) -> None:  # noqa: B006  typer copies it
+    """Print a preset with every value, defaults included, as TOML."""
+    output.print_text(dump_preset(load_preset(name, options.collect_overrides(settings))))
+
+
+@app.command()
+def copy(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    target: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", show_default=False)],
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Copy a packaged preset, comments and all, to change it."""
+    output.print_text(str(copy_preset(name, target, overwrite=overwrite)))
+
+
+@app.command()
+def check(
+    names: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", show_default=False)],
+    settings: options.Settings = [],  # noqa: B006  typer copies it
+) -> None:
+    """Say everything that is wrong with a preset; exit code 2 if anything is."""
+    for name in names:
+        load_preset(name, options.collect_overrides(settings))
+        output.print_text(f"{name}: ok")

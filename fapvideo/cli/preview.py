@@ -1,0 +1,63 @@
+"""`fapvideo preview`: a contact sheet, to judge a preset before a long run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fapvideo.cli import options, output
+from fapvideo.cli.session import open_swapper
+from fapvideo.errors import VideoWriteError
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def preview(
+    input_path: options.Input,
+    at: Annotated[
+        str, typer.Option(metavar="TIME[,TIME..]", help="Which frames: 1.5,4,1:15.")
+    ] = "0",
+    output_path: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="SHEET", help="Default: IN with .preview.png."),
+    ] = None,
+    preset: options.Preset = "brand_avatar",
+    reference: options.References = [],  # noqa: B006  typer copies it
+    settings: options.Settings = [],  # noqa: B006
+    device: options.Device = "auto",
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Write a contact sheet: source, masks, guide and result, a column for each time."""
+    times = options.parse_times(at)
+    target = output_path or input_path.with_suffix(".preview.png")
+    _check_target(target, overwrite)
+    overrides = options.collect_overrides(settings, reference)
+    with open_swapper(preset, device, overrides) as swapper:
+        sheet = swapper.preview(input_path, times)
+
+    from PIL import Image  # not before it is needed: start-up time
+
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        Image.fromarray(sheet).save(partial, FORMATS[target.suffix.lower()])
+        partial.replace(target)
+    except OSError as error:
+        raise VideoWriteError(f"cannot write {target}: {error.strerror or error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    output.print_text(str(target))
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    """Find out before the work whether the sheet can be written."""
+    if target.suffix.lower() not in FORMATS:
+        raise VideoWriteError(
+            f"a contact sheet cannot be written as {target.name}",
+            hint=f"use one of {', '.join(FORMATS)}",
+        )
+    if not target.parent.is_dir():
+        raise VideoWriteError(f"folder not found: {target.parent}")
+    if target.exists() and not overwrite:
+        raise VideoWriteError(f"{target} already exists", hint="pass --overwrite, or another name")

@@ -1,0 +1,63 @@
+"""`fapvideo run`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fapvideo.cli import options, output
+from fapvideo.cli.session import open_swapper, stop_on_signal
+
+
+def run(
+    input_path: options.Input,
+    output_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="Default: IN with .swapped before its suffix."
+        ),
+    ] = None,
+    preset: options.Preset = "brand_avatar",
+    reference: options.References = [],  # noqa: B006  typer copies it
+    settings: options.Settings = [],  # noqa: B006
+    device: options.Device = "auto",
+    start: Annotated[
+        float | None,
+        typer.Option(parser=options.parse_time, metavar="TIME", help="Begin here: 75 or 1:15."),
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option(parser=options.parse_time, metavar="TIME", help="Stop here.")
+    ] = None,
+    overwrite: options.Overwrite = False,
+    require_face: Annotated[
+        bool, typer.Option("--require-face", help="Fail (exit code 5) where there is no face.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Progress as JSON lines on stderr, the report on stdout.")
+    ] = False,
+) -> None:
+    """Swap facial parts in a video.
+
+    Example: fapvideo run talk.mp4 -o new.mp4 --preset brand_avatar --reference eyes=her.png
+    """
+    overrides = options.collect_overrides(settings, reference, start, end)
+    shown = output.progress_lines() if as_json else output.progress_bar()
+    with (
+        stop_on_signal() as cancel,
+        open_swapper(preset, device, overrides) as swapper,
+        shown as progress,
+    ):
+        report = swapper.run(
+            input_path,
+            output_path,
+            overwrite=overwrite,
+            require_face=require_face,
+            progress=progress,
+            cancel=cancel,
+        )
+    if as_json:
+        output.print_json(report.to_dict())
+    else:
+        output.print_summary(report)

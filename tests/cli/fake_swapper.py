@@ -1,0 +1,115 @@
+"""A VideoSwapper that does no swapping, for tests of the command line around it.
+
+As a program (`python fake_swapper.py run in.mp4 ...`) it is the whole command line on the fake.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fapvideo.config.schema import RunPreset
+from fapvideo.errors import Cancelled, NoFaceFound
+from fapvideo.structs import Progress, RunReport
+
+
+class FakeSwapper:
+    """Records how it was called; its frames take `frame_s` each."""
+
+    opened: list[FakeSwapper]
+    frames = 4
+    frame_s = 0.0
+    failure: BaseException | None = None
+
+    def __init__(self, preset: RunPreset, device: str) -> None:
+        self.preset, self.device, self.calls, self.closed = preset, device, [], False
+
+    @classmethod
+    def from_preset(
+        cls, preset: RunPreset, *, device: str = "auto", overrides: Mapping[str, Any] = {}
+    ) -> FakeSwapper:
+        swapper = cls(preset, device)
+        cls.opened.append(swapper)
+        return swapper
+
+    def __enter__(self) -> FakeSwapper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def run(
+        self,
+        input: Path,
+        output: Path | None = None,
+        references: Any = None,
+        *,
+        overwrite: bool = False,
+        require_face: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> RunReport:
+        self.calls.append((input, output, overwrite, require_face))
+        if self.failure is not None:
+            raise self.failure
+        if require_face:
+            raise NoFaceFound(f"no face in {input}", hint="leave out --require-face")
+        output = output or input.with_name(f"{input.stem}.swapped{input.suffix}")
+        partial = output.with_suffix(".partial")
+        try:
+            partial.write_bytes(b"half")
+            for stage in ("analyse", "references", "swap", "finish"):
+                for done in range(self.frames):
+                    progress(Progress(stage, done + 1, self.frames if done else 0, 12.5))
+                    time.sleep(self.frame_s)
+                    if cancel():
+                        raise Cancelled(f"stopped; {output} was not written")
+            partial.rename(output)
+        finally:
+            partial.unlink(missing_ok=True)
+        return report(input, output, self.preset)
+
+    def preview(self, input: Path, times_s: Sequence[float], references: Any = None) -> Any:
+        self.calls.append((input, times_s))
+        return np.full((8, 6, 3), 200, np.uint8)
+
+    def inspect(self, input: Path) -> dict[str, Any]:
+        return {
+            "video": {"width": 64, "codec": "h264", "streams": [{"index": 0, "kind": "video"}]},
+            "faces": [{"track": 1, "size_px": 40}],
+            "tracks": [],
+            "warnings": ["the face is small"],
+        }
+
+
+def report(input: Path, output: Path, preset: RunPreset) -> RunReport:
+    """Return the report of a run that went well."""
+    return RunReport(
+        input={"path": str(input), "frames": 4},
+        output={"path": str(output), "frames": 4},
+        preset=preset.model_dump(mode="json"),
+        seed=preset.seed,
+        bundle={"name": preset.bundle, "files": []},
+        references=[{"part": "eyes", "path": "a.png", "sha256": "0", "cached": True}],
+        tracks=[{"id": 1, "first_frame": 0, "last_frame": 3, "frames": 4}],
+        frames={"total": 4, "swapped": 3, "kept": 1, "held": 0, "faded": 0},
+        outside_changed_samples=0,
+        timings={"wall_s": 1.5, "fps": 2.67},
+        peak_rss_bytes=300 * 2**20,
+        warnings=["1 frame was kept [as it was]"],
+        versions={},
+    )
+
+
+if __name__ == "__main__":
+    FakeSwapper.opened, FakeSwapper.frames, FakeSwapper.frame_s = [], 2000, 0.02
+    sys.modules["fapvideo.swapper"] = SimpleNamespace(VideoSwapper=FakeSwapper)
+    from fapvideo.cli.main import main
+
+    main()

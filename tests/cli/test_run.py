@@ -1,0 +1,218 @@
+"""`run`, `preview` and `inspect`: options reach the swapper, results reach the user."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_swapper import FakeSwapper
+from PIL import Image
+
+from fapvideo.cli.options import parse_time
+from fapvideo.errors import WeightsError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("75", 75), ("7.25", 7.25), ("1:15", 75), ("01:15.5", 75.5), ("1:02:03", 3723)],
+)
+def test_times(text: str, seconds: float) -> None:
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1:75", "1.5:10", "1:2:3:4", "nan", "1e3", ":"])
+def test_what_is_no_time_is_refused(text: str, fapvideo: Any, clip: Path) -> None:
+    result = fapvideo("run", clip, f"--start={text}")
+    assert result.code == 2
+    assert result.err.startswith("error: Invalid value for '--start'")
+
+
+def test_options_reach_the_swapper(
+    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.png"
+    other.touch()
+    result = fapvideo(
+        *("run", clip, "-o", tmp_path / "new.mp4", "--preset", preset, "--device", "cpu"),
+        *("--reference", f"eyes={other}", "--reference", f"eyes={preset.parent / 'face.png'}"),
+        *("--set", "denoise.steps=3", "--set", "track.faces=all", "--set", "video.start_s=9"),
+        *("--start", "1.5", "--end", "1:00", "--overwrite"),
+    )
+    assert result.code == 0, result.err
+    (opened,) = swapper.opened
+    assert opened.calls == [(clip, tmp_path / "new.mp4", True, False)]
+    assert opened.closed
+    assert opened.device == "cpu"
+    used = opened.preset
+    assert (used.denoise.steps, used.track.faces) == (3, "all")
+    assert (used.video.start_s, used.video.end_s) == (1.5, 60.0)
+    assert [Path(source.path).name for source in used.references["eyes"]] == [
+        "other.png",
+        "face.png",
+    ]
+    assert set(used.references) == {"eyes", "nose"}
+
+
+def test_the_summary_says_what_was_done(
+    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path
+) -> None:
+    result = fapvideo("run", clip, "--preset", preset)
+    assert result.code == 0
+    assert str(clip.with_name("talk.swapped.mp4")) in result.out
+    assert "4: 3 swapped, 1 kept, 0 held, 0 faded" in result.out
+    assert "1 (1 from the cache)" in result.out
+    assert "300 MiB" in result.out
+    assert "warning: 1 frame was kept [as it was]" in result.err
+    for stage in ("analyse", "references", "swap", "finish"):
+        assert stage in result.err
+    assert "4/4" in result.err
+    assert "12.5 fps" in result.err
+
+
+def test_json_is_all_there_is_on_both_streams(
+    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path
+) -> None:
+    result = fapvideo("run", clip, "--preset", preset, "--json")
+    assert result.code == 0
+    report = json.loads(result.out)
+    assert report["frames"] == {"total": 4, "swapped": 3, "kept": 1, "held": 0, "faded": 0}
+    assert report["schema_version"] == 1
+    assert len(result.events) == 16
+    assert result.events[1] == {
+        "event": "progress",
+        "stage": "analyse",
+        "done": 2,
+        "total": 4,
+        "fps": 12.5,
+    }
+
+
+def test_an_error_is_two_lines_and_an_exit_code(
+    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path
+) -> None:
+    result = fapvideo("run", clip, "--preset", preset, "--require-face")
+    assert result.code == 5
+    assert result.out == ""
+    assert result.err.splitlines()[-2:] == [
+        f"error: no face in {clip}",
+        "hint: leave out --require-face",
+    ]
+    assert swapper.opened[0].closed
+
+
+def test_an_error_in_json(
+    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path
+) -> None:
+    swapper.failure = WeightsError("b.safetensors is damaged", hint="fetch it again")
+    result = fapvideo("run", clip, "--preset", preset, "--json")
+    assert result.code == 7
+    assert result.out == ""
+    assert result.events == [
+        {
+            "event": "error",
+            "type": "WeightsError",
+            "message": "b.safetensors is damaged",
+            "hint": "fetch it again",
+            "exit_code": 7,
+        }
+    ]
+
+
+def test_an_unexpected_exception_points_to_debug(
+    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path
+) -> None:
+    swapper.failure = ZeroDivisionError("division by [zero]")
+    result = fapvideo("run", clip, "--preset", preset)
+    assert result.code == 1
+    assert "error: unexpected ZeroDivisionError: division by [zero]" in result.err
+    assert "--debug" in result.err
+    assert "Traceback" not in result.err
+    assert "Traceback" in fapvideo("run", clip, "--preset", preset, debug=True).err
+
+
+def test_a_wrong_preset_fails_before_anything_is_loaded(
+    fapvideo: Any, swapper: type[FakeSwapper], clip: Path
+) -> None:
+    result = fapvideo("run", clip, "--preset", "brand_avatr", "--set", "seed=1")
+    assert result.code == 2
+    assert "unknown preset 'brand_avatr', did you mean brand_avatar?" in result.err
+    assert swapper.opened == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "denoise.stps=3"], "denoise.stps: unknown key, did you mean denoise.steps?"),
+        (["--set", "nothing"], "'nothing': expected KEY=VALUE"),
+        (["--reference", "a.png"], "--reference 'a.png': expected PART=IMAGE"),
+        (["--reference", "ears=a.png"], "references.ears: should be 'eyes', 'brows'"),
+        (["--start", "9", "--end", "4"], "end_s 4.0 is not after start_s 9.0"),
+        (["--nonsense"], "No such option: --nonsense"),
+    ],
+)
+def test_wrong_arguments_are_exit_code_2(
+    fapvideo: Any, preset: Path, clip: Path, arguments: list[str], message: str
+) -> None:
+    result = fapvideo("run", clip, "--preset", preset, *arguments)
+    assert result.code == 2
+    assert message in result.err
+    assert result.err.startswith("error: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly(number: signal.Signals, preset: Path, clip: Path) -> None:
+    program = Path(__file__).with_name("fake_swapper.py")
+    command = [sys.executable, program, "run", clip, "--preset", preset, "--json"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert b"progress" in process.stderr.readline()  # it is at work
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == b""
+    assert json.loads(err.splitlines()[-1])["type"] == "Cancelled"
+    assert sorted(path.name for path in clip.parent.iterdir()) == [
+        "face.png",
+        "mine.toml",
+        "talk.mp4",
+    ]
+
+
+def test_preview_writes_a_sheet_once(
+    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path
+) -> None:
+    sheet = clip.with_name("sheet.png")
+    arguments = ("preview", clip, "--preset", preset, "--at", "1,0:02.5", "-o", sheet)
+    result = fapvideo(*arguments)
+    assert result.code == 0, result.err
+    assert result.out.strip() == str(sheet)
+    assert swapper.opened[0].calls == [(clip, (1.0, 2.5))]
+    with Image.open(sheet) as image:
+        assert (image.format, image.size, image.getpixel((0, 0))) == ("PNG", (6, 8), (200,) * 3)
+    assert fapvideo(*arguments).code == 4
+    assert fapvideo(*arguments, "--overwrite").code == 0
+    assert not list(clip.parent.glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["sheet.mp4", "talk.mp4", "no/folder/sheet.png"])
+def test_preview_refuses_what_it_cannot_write_before_the_work(
+    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path, name: str
+) -> None:
+    arguments = ("--preset", preset, "--at", "1", "--overwrite", "-o", clip.parent / name)
+    assert fapvideo("preview", clip, *arguments).code == 4
+    assert swapper.opened == []
+    assert clip.read_bytes() == b""
+
+
+def test_inspect(fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path) -> None:
+    result = fapvideo("inspect", clip, "--preset", preset)
+    assert result.code == 0, result.err
+    for shown in ("h264", "size_px", "Tracks: none", "warning: the face is small"):
+        assert shown in result.out
+    found = json.loads(fapvideo("inspect", clip, "--preset", preset, "--json").out)
+    assert found == FakeSwapper.inspect(swapper.opened[0], clip)

@@ -1,0 +1,46 @@
+"""Rules for every test: no network, a cache folder of its own, GPU tests only with a GPU."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Before anything imports the libraries that read these.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="fapvideo-tests-")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small nets: threads cost more than they bring
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test connect to this machine only."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and not str(address[0]).startswith(LOOPBACK):
+            raise AssertionError(f"a test tried to reach {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """Return the root of the repository."""
+    return Path(__file__).resolve().parent.parent
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip GPU tests without a GPU; with FAPVIDEO_REQUIRE_GPU=1 let them fail instead."""
+    if item.get_closest_marker("gpu") and os.environ.get("FAPVIDEO_REQUIRE_GPU") != "1":
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
