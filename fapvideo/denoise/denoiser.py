@@ -1,0 +1,291 @@
+"""The denoising stage: crops, guides, holes and fused tokens in, finished crops out.
+
+One code path serves every bundle; the manifest says what differs:
+
+| | embedded | sd15 |
+|---|---|---|
+| latents | space-to-depth | VAE, posterior mean |
+| UNet input | noisy, target with hole, guide, mask | noisy, target with hole, mask |
+| inside the hole | `hole_fill` | noise |
+| prediction | end point of a rectified flow | noise |
+| start | guide + noise | guide noised to `strength`, or pure noise (`published`) |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from fapvideo.config.schema import DenoiseConfig, FuseConfig
+from fapvideo.denoise.sampler import (
+    Callback,
+    add_noise,
+    ddim_timesteps,
+    flow_start,
+    flow_times,
+    make_scheduler,
+    sample_ddim,
+    sample_flow,
+    sample_lcm,
+    sample_scheduler,
+    scheduler_timesteps,
+)
+from fapvideo.errors import DeviceError, PresetError
+from fapvideo.nets.unet import predict
+from fapvideo.weights.bundle import Bundle
+
+Maps = Mapping[str, Tensor]
+T = TypeVar("T")
+
+PUBLISHED_STEPS, PUBLISHED_GUIDANCE = 50, 7.5
+"""Settings of the published inference script (shared/facts/fuseanypart.md section 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sampling settings after the preset and the bundle's recommendations are merged."""
+
+    kind: Literal["flow", "ddim", "unipc", "dpm++", "lcm"]
+    steps: int
+    strength: float
+    guidance: float
+    published: bool
+
+    @classmethod
+    def of(cls, bundle: Bundle, config: DenoiseConfig) -> Plan:
+        """Merge.
+
+        Raises:
+            PresetError: a sampler that does not fit the bundle's prediction, or `published` mode on
+                a bundle that was trained from the guide.
+        """
+        spec = bundle.manifest.sampler
+        published = config.mode == "published"
+        kind = config.sampler or ("ddim" if published and spec.kind != "flow" else spec.kind)
+        if (kind == "flow") != (spec.kind == "flow"):
+            raise PresetError(
+                f"denoise.sampler = {kind!r} does not fit bundle {bundle.manifest.name},"
+                f" which was trained for {'flow' if spec.kind == 'flow' else 'noise prediction'}",
+                hint="leave denoise.sampler unset to take what the bundle recommends",
+            )
+        if published and spec.kind == "flow":
+            raise PresetError(
+                f"denoise.mode = 'published' does not fit bundle {bundle.manifest.name}:"
+                " it starts from the guide",
+                hint="use --set bundle=sd15, or --set denoise.mode=guided",
+            )
+
+        def pick(given: T | None, when_published: T, recommended: T) -> T:
+            return given if given is not None else when_published if published else recommended
+
+        return cls(
+            kind=kind,
+            steps=pick(config.steps, PUBLISHED_STEPS, spec.steps),
+            strength=pick(config.strength, 1.0, spec.strength),
+            guidance=pick(config.guidance, PUBLISHED_GUIDANCE, spec.guidance),
+            published=published,
+        )
+
+
+class Denoiser:
+    """Runs a bundle on batches of crops; injects its adapter on construction.
+
+    Samples do not depend on the rest of their batch. Between batch *sizes* kernels round
+    differently: 1e-4 in float32, 0.1 in bfloat16 (through a VAE; 0.02 without) of [-1, 1] at most.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        config: DenoiseConfig,
+        fuse: FuseConfig,
+        device: torch.device | str | None = None,
+    ) -> None:
+        """Take a loaded bundle; `device` must be the bundle's own.
+
+        Raises:
+            PresetError: settings that do not fit the bundle.
+            DeviceError: the bundle was loaded on another device.
+        """
+        if device is not None and torch.device(device).type != bundle.device.type:
+            raise DeviceError(f"the bundle is on {bundle.device}, not on {device}")
+        self.bundle = bundle
+        self.plan = Plan.of(bundle, config)
+        self._config, self._scale = config, fuse.scale
+        self._unconditional: Maps | None = None
+        self._unet = bundle.unet
+        bundle.adapter.inject()
+        if config.compile:
+            self._unet = cast(torch.nn.Module, torch.compile(bundle.unet))
+
+    @property
+    def noise_shape(self) -> tuple[int, int, int]:
+        """(channels, h, w) of the noise a sample needs.
+
+        The latent's channels; twice as many where the hole has noise of its own: the first half
+        starts the sampler, the second fills the hole.
+        """
+        manifest = self.bundle.manifest
+        side = manifest.resolution // self.bundle.codec.factor
+        return self.bundle.codec.channels * (2 if manifest.hole_noise else 1), side, side
+
+    def close(self) -> None:
+        """Take the adapter off the UNet again."""
+        self.bundle.adapter.eject()
+
+    @torch.no_grad()
+    def __call__(
+        self, target: Tensor, guide: Tensor, hole: Tensor, tokens: Tensor, noise: Tensor
+    ) -> Tensor:
+        """Fill the holes.
+
+        Args:
+            target: [N, 3, R, R] in [-1, 1], the crop as it is; its hole is not looked at.
+            guide: [N, 3, R, R] in [-1, 1].
+            hole: [N, 1, R, R], 1 where the model paints.
+            tokens: [N, (1 +) G*G, C] fused tokens.
+            noise: [N, *noise_shape] or [1, *noise_shape], of `track_noise`.
+
+        Returns:
+            [N, 3, R, R] float32 on the CPU, clipped to [-1, 1]; meaningful inside the hole.
+
+        Raises:
+            DeviceError: out of memory; names the batch size to try.
+        """
+        if self._config.mode == "off":
+            return guide.float().cpu()
+        noise = noise.expand(len(target), -1, -1, -1)
+        size = self._config.batch_size
+        results = []
+        for start in range(0, len(target), size):
+            rows = slice(start, start + size)
+            batch = [x[rows].to(self.bundle.device) for x in (target, guide, hole, tokens, noise)]
+            results.append(self._guarded(partial(self._batch, *batch)))
+        return torch.cat(results) if results else target.float().cpu()
+
+    def _batch(
+        self, target: Tensor, guide: Tensor, hole: Tensor, tokens: Tensor, noise: Tensor
+    ) -> Tensor:
+        bundle = self.bundle
+        hole, guide = hole.float(), guide.float()
+        known, hole_noise = self.encode_known(target.float(), hole), None
+        start_noise = noise
+        if bundle.manifest.hole_noise:
+            start_noise, hole_noise = noise.chunk(2, 1)
+        start = None if self.plan.published else bundle.codec.encode(guide)
+        conditioning = self.conditioning(known, hole, guide, hole_noise)
+        latents = self.sample(start, conditioning, bundle.project(tokens), start_noise)
+        return bundle.codec.decode(latents).float().clamp(-1, 1).cpu()
+
+    def encode_known(self, target: Tensor, hole: Tensor) -> Tensor:
+        """Return latents [N, c, h, w] of the target with its hole filled by the bundle's colour."""
+        fill = torch.tensor(self.bundle.manifest.hole_fill, device=target.device)
+        return self.bundle.codec.encode(torch.lerp(target, fill.view(1, 3, 1, 1), hole))
+
+    def conditioning(
+        self, known: Tensor, hole: Tensor, guide: Tensor, hole_noise: Tensor | None
+    ) -> Tensor:
+        """Return the UNet's input channels behind the noisy latent: known, (guide,) mask.
+
+        Source: PARITY section 8 for the order and for the noise in the hole.
+        """
+        codec = self.bundle.codec
+        mask = codec.mask(hole)
+        if hole_noise is not None:
+            known = known * (1 - mask) + hole_noise * mask
+        guides = [codec.encode(guide)] if self.bundle.manifest.guide_channels else []
+        return torch.cat([known, *guides, mask], 1)
+
+    def sample(
+        self,
+        start: Tensor | None,
+        conditioning: Tensor,
+        maps: Maps,
+        noise: Tensor,
+        callback: Callback | None = None,
+    ) -> Tensor:
+        """Return finished latents [N, c, h, w].
+
+        Args:
+            start: the guide's latents; `None` starts from noise alone, as published.
+            conditioning: of `conditioning`.
+            maps: of `Bundle.project`.
+            noise: [N, c, h, w] standard normal.
+            callback: sees the latents after each step.
+        """
+        plan, spec = self.plan, self.bundle.manifest.sampler
+        with self.bundle.adapter.use(maps, self._scale):
+            if plan.kind == "flow":
+                x = flow_start(cast(Tensor, start), noise, spec.noise, plan.strength)
+                times = flow_times(plan.steps, plan.strength)
+                return sample_flow(self._model(conditioning, maps, plan.steps), x, times, callback)
+            scheduler = None if plan.kind == "ddim" else make_scheduler(plan.kind)
+            if scheduler is None:
+                timesteps = ddim_timesteps(plan.steps, plan.strength)
+            else:
+                timesteps = scheduler_timesteps(scheduler, plan.steps, plan.strength)
+            if start is None:
+                # Not x 1: the published pipeline scales its start noise so (PARITY section 8).
+                x = noise * spec.noise_published
+            else:
+                x = add_noise(start, noise * spec.noise, timesteps[0])
+            model = self._model(conditioning, maps, len(timesteps))
+            if scheduler is None:
+                return sample_ddim(model, x, timesteps, callback, steps=plan.steps)
+            if plan.kind == "lcm":
+                return sample_lcm(model, x, timesteps, callback, scheduler=scheduler, noise=noise)
+            return sample_scheduler(model, x, timesteps, callback, scheduler=scheduler)
+
+    def _model(
+        self, conditioning: Tensor, maps: Maps, steps: int
+    ) -> Callable[[Tensor, float], Tensor]:
+        """Bind everything but (x, t); guidance acts in its stretch of the steps only."""
+        bundle, guidance = self.bundle, self.plan.guidance
+        first = round(self._config.guidance_start * steps)
+        last = round(self._config.guidance_end * steps)
+        step, guided = 0, False
+
+        def model(x: Tensor, time: float) -> Tensor:
+            nonlocal step, guided
+            wanted = guidance > 1 and first <= step < last
+            if wanted != guided:
+                empty = self.unconditional() if wanted else None
+                bundle.adapter.set_maps(maps, self._scale, unconditional=empty)
+                guided = wanted
+            step += 1
+            sample = torch.cat([x, conditioning], 1).to(bundle.dtype)
+            if not guided:
+                return predict(self._unet, sample, time, None).float()
+            both = predict(self._unet, sample.repeat(2, 1, 1, 1), time, None).float()
+            without, with_tokens = both.chunk(2)
+            return without + guidance * (with_tokens - without)
+
+        return model
+
+    def unconditional(self) -> Maps:
+        """Return the unconditional branch's maps, computed once per model."""
+        if self._unconditional is None:
+            self._unconditional = self.bundle.unconditional()
+        return self._unconditional
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        """Run `work`, turning out-of-memory into an error that says what to do."""
+        try:
+            return work()
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(
+                error
+            ):
+                raise
+            size = self._config.batch_size
+            raise DeviceError(
+                f"{self.bundle.device} ran out of memory denoising {size} crops at once",
+                hint=f"use --set denoise.batch_size={max(1, size // 2)}"
+                if size > 1
+                else "use a smaller bundle or --set denoise.precision=bf16",
+            ) from None

@@ -1,0 +1,208 @@
+"""The denoising stage on the tiny bundles, and the whole published class by its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fapvideo.config.schema import DenoiseConfig, FuseConfig
+from fapvideo.denoise.denoiser import Denoiser
+from fapvideo.denoise.noise import track_noise
+from fapvideo.errors import DeviceError, PresetError
+from fapvideo.weights.bundle import Bundle, load_bundle
+
+torch.set_num_threads(1)
+N = 3
+
+
+@pytest.fixture(scope="module", params=["tiny", "tiny_sd15"])
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    return load_bundle(request.param)
+
+
+@pytest.fixture(scope="module")
+def published() -> Bundle:
+    return load_bundle("tiny_sd15")
+
+
+def inputs(bundle: Bundle, count: int = N) -> dict[str, Tensor]:
+    side, generator = bundle.manifest.resolution, torch.Generator().manual_seed(1)
+    hole = torch.zeros(count, 1, side, side)
+    hole[..., side // 4 : side // 2, side // 4 : side // 2] = 1
+    return {
+        "target": torch.rand(count, 3, side, side, generator=generator) * 2 - 1,
+        "guide": torch.rand(count, 3, side, side, generator=generator) * 2 - 1,
+        "hole": hole,
+        "tokens": torch.randn(count, 257, bundle.manifest.encoder.width, generator=generator),
+    }
+
+
+def run(bundle: Bundle, given: dict[str, Tensor], scale: float = 1.0, **config: Any) -> Tensor:
+    denoiser = Denoiser(bundle, DenoiseConfig(**config), FuseConfig(scale=scale))
+    noise = torch.stack([track_noise(0, i, denoiser.noise_shape) for i in range(N)])
+    result = denoiser(**given, noise=noise[: len(given["target"])])
+    denoiser.close()
+    return result
+
+
+def test_the_result_is_a_finite_crop_in_range_and_repeats(bundle: Bundle) -> None:
+    given = inputs(bundle)
+    result = run(bundle, given)
+    assert result.shape == given["target"].shape
+    assert result.dtype is torch.float32
+    assert torch.isfinite(result).all()
+    assert result.abs().max() <= 1
+    assert torch.equal(result, run(bundle, given))
+
+
+def test_samples_do_not_depend_on_their_batch(bundle: Bundle) -> None:
+    given = inputs(bundle)
+    whole = run(bundle, given, batch_size=N)
+    for size in (1, 2):
+        assert torch.allclose(run(bundle, given, batch_size=size), whole, rtol=0, atol=1e-4)
+
+
+def test_bfloat16_samples_do_not_depend_on_their_batch_beyond_rounding(bundle: Bundle) -> None:
+    low = load_bundle(bundle.manifest.name, dtype=torch.bfloat16)
+    given = inputs(bundle)
+    one, all_at_once = (run(low, given, batch_size=size) for size in (1, N))
+    assert torch.allclose(one, all_at_once, rtol=0, atol=0.1)
+    assert (one - all_at_once).abs().mean() < 0.01
+    assert (one - run(bundle, given)).abs().mean() < 0.02  # and it is the same picture
+
+
+def test_what_is_in_the_hole_of_the_target_is_not_looked_at(bundle: Bundle) -> None:
+    given = inputs(bundle)
+    changed = given | {"target": torch.where(given["hole"] > 0, -1.0, given["target"])}
+    assert torch.equal(run(bundle, given), run(bundle, changed))
+
+
+@pytest.mark.parametrize("name", ["guide", "tokens", "target", "hole"])
+def test_every_input_matters(bundle: Bundle, name: str) -> None:
+    given = inputs(bundle)
+    changed = given | {name: given[name].flip(-1) if name != "tokens" else given[name].flip(1)}
+    assert (run(bundle, given) - run(bundle, changed)).abs().max() > 1e-4
+
+
+def test_scale_and_strength_and_steps_matter(bundle: Bundle) -> None:
+    given = inputs(bundle)
+    plain = run(bundle, given)
+    for change in ({"scale": 0.3}, {"strength": 0.3}, {"steps": 5}):
+        assert not torch.allclose(plain, run(bundle, given, **change), atol=1e-4), change
+
+
+def test_cls_is_dropped(bundle: Bundle) -> None:
+    given = inputs(bundle)
+    without = given | {"tokens": given["tokens"][:, 1:]}
+    assert torch.equal(run(bundle, given), run(bundle, without))
+
+
+def test_off_shows_the_guide(bundle: Bundle) -> None:
+    given = inputs(bundle)
+    assert torch.equal(run(bundle, given, mode="off"), given["guide"])
+
+
+def test_close_takes_the_adapter_off(bundle: Bundle) -> None:
+    denoiser = Denoiser(bundle, DenoiseConfig(), FuseConfig())
+    assert bundle.adapter.injected
+    denoiser.close()
+    assert not bundle.adapter.injected
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "unipc", "dpm++", "lcm"])
+def test_every_sampler_of_the_published_model_runs_guided(published: Bundle, sampler: str) -> None:
+    given = inputs(published)
+    settings: dict[str, Any] = {"sampler": sampler, "steps": 4, "guidance": 3.0}
+    result = run(published, given, **settings)
+    assert torch.isfinite(result).all()
+    alone = run(
+        published, {k: v[:1] for k, v in given.items()}, sampler=sampler, steps=4, guidance=3.0
+    )
+    assert torch.allclose(result[:1], alone, rtol=0, atol=1e-4)
+
+
+def test_guidance_only_in_its_stretch_of_the_steps(published: Bundle) -> None:
+    given = inputs(published)
+    settings: dict[str, Any] = {"steps": 4, "strength": 1.0, "guidance": 4.0}
+    plain = run(published, given, **settings | {"guidance": 1.0})
+    whole = run(published, given, **settings)
+    half = run(published, given, **settings, guidance_end=0.5)
+    none = run(published, given, **settings, guidance_start=1.0)
+    assert torch.equal(none, plain)
+    assert not torch.allclose(half, whole, atol=1e-4)
+    assert not torch.allclose(half, plain, atol=1e-4)
+
+
+def test_guidance_costs_nothing_outside_its_stretch(published: Bundle) -> None:
+    sizes: list[int] = []
+    handle = published.unet.register_forward_pre_hook(lambda _m, given: sizes.append(len(given[0])))
+    run(published, inputs(published), steps=4, strength=1.0, guidance=4.0, guidance_end=0.5)
+    handle.remove()
+    assert sizes == [2 * N, 2 * N, N, N]
+
+
+def test_published_mode_ignores_the_guide_and_takes_the_published_settings(
+    published: Bundle,
+) -> None:
+    denoiser = Denoiser(published, DenoiseConfig(mode="published"), FuseConfig())
+    plan = denoiser.plan
+    assert (plan.kind, plan.steps, plan.guidance, plan.strength) == ("ddim", 50, 7.5, 1.0)
+    given = inputs(published)
+    flipped = given | {"guide": given["guide"].flip(-1)}
+    settings = {"mode": "published", "steps": 3}
+    assert torch.equal(run(published, given, **settings), run(published, flipped, **settings))
+
+
+def test_settings_that_do_not_fit_the_bundle_are_refused() -> None:
+    tiny, sd15 = load_bundle("tiny"), load_bundle("tiny_sd15")
+    for bundle, config in (
+        (tiny, {"sampler": "ddim"}),
+        (tiny, {"mode": "published"}),
+        (sd15, {"sampler": "flow"}),
+    ):
+        with pytest.raises(PresetError, match=bundle.manifest.name) as caught:
+            Denoiser(bundle, DenoiseConfig(**config), FuseConfig())
+        assert caught.value.hint
+
+
+def test_another_device_than_the_bundles_is_refused() -> None:
+    with pytest.raises(DeviceError, match="cpu"):
+        Denoiser(load_bundle("tiny"), DenoiseConfig(), FuseConfig(), "cuda")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_out_of_memory_names_a_smaller_batch(monkeypatch: pytest.MonkeyPatch, error) -> None:
+    bundle = load_bundle("tiny")
+
+    def fail(*_: Any) -> Tensor:
+        raise error
+
+    monkeypatch.setattr(bundle.unet, "forward", fail)
+    with pytest.raises(DeviceError, match="memory") as caught:
+        run(bundle, inputs(bundle), batch_size=8)
+    assert "denoise.batch_size=4" in caught.value.hint
+
+
+def test_other_errors_are_not_disguised(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load_bundle("tiny")
+
+    def fail(*_: Any) -> Tensor:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(bundle.unet, "forward", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(bundle, inputs(bundle))
+
+
+def test_no_crops_give_no_crops(bundle: Bundle) -> None:
+    given = {name: value[:0] for name, value in inputs(bundle).items()}
+    assert run(bundle, given).shape[0] == 0
