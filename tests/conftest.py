@@ -12,7 +12,8 @@ import pytest
 
 # Before anything imports the libraries that read these.
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="fapvideo-tests-")
+for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
+    os.environ[name] = tempfile.mkdtemp(prefix="fapvideo-tests-")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small nets: threads cost more than they bring
 
 LOOPBACK = ("127.", "::1", "localhost")
