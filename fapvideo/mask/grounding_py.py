@@ -1,0 +1,306 @@
+"""Grounding DINO by its authors' code: the package groundingdino-py 0.4.0, an extra.
+
+The second backend, for people who have the original `.pth` files. The package is of 2023 and does
+not run on transformers 5 as it is: its `BertModelWarper` calls methods of `BertModel` that are
+gone. `_BertEncoder` below takes that class's place while a model is built; the outputs are the same
+to the last bit (facts/dependencies.md section 2). Nothing here is imported unless asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pickle
+import types
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from fapvideo.errors import WeightsError
+from fapvideo.mask.boxes import Detection, suppress_overlaps
+from fapvideo.mask.grounding import (
+    MAX_OVERLAP,
+    caption,
+    check_length,
+    check_tokenizer,
+    picture_size,
+    read_detections,
+    require_files,
+    unique_prompts,
+)
+from fapvideo.ops.torchvision_shim import make_torchvision_importable
+from fapvideo.structs import Bytes, Floats
+
+SHORT_SIDE, LONG_SIDE = 800, 1333
+"""Pixels to which pictures are resized, as in the package's own `util/inference.py`."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CONFIG_BY_WIDTH = {96: "GroundingDINO_SwinT_OGC", 128: "GroundingDINO_SwinB_cfg"}
+"""The package's two configurations, told apart by the channels of the patch embedding."""
+UNUSED = ("bert.pooler.",)
+"""Left over from BERT: in some checkpoints and never read."""
+
+
+class GroundingDinoPyDetector:
+    """groundingdino-py's `GroundingDINO` behind the interface `OpenSetDetector`."""
+
+    def __init__(
+        self,
+        model: Any,
+        device: torch.device | str = "cpu",
+        short_side: int = SHORT_SIDE,
+        long_side: int = LONG_SIDE,
+    ) -> None:
+        """Take a model made by `build_model`; pictures are resized to the given sides (pixels).
+
+        Raises:
+            WeightsError: the model's tokenizer is not one this network can use.
+        """
+        check_tokenizer(model.tokenizer)
+        self._device = torch.device(device)
+        self._model = model.to(self._device).eval()
+        self._short_side, self._long_side = short_side, long_side
+
+    @classmethod
+    def from_folder(
+        cls, folder: Path, device: torch.device | str = "cpu"
+    ) -> GroundingDinoPyDetector:
+        """Load a folder with one checkpoint (`*.pth` or `*.safetensors`) and `bert/`.
+
+        `bert/` holds `config.json` and the tokenizer of bert-base-uncased; its weights are in the
+        checkpoint. An optional `config.json` beside the checkpoint replaces the package's own
+        configuration, which otherwise is chosen by the checkpoint (Swin-T or Swin-B).
+
+        Raises:
+            WeightsError: a file is missing or unsafe, the weights do not fit, or the extra is not
+                installed.
+        """
+        _import_groundingdino()
+        checkpoint = _find_checkpoint(folder)
+        require_files(folder / "bert", ["config.json"], ["tokenizer.json", "vocab.txt"])
+        state = _read_checkpoint(checkpoint)
+        settings = _settings(folder, state)
+        model = build_model(settings, folder / "bert")
+        unknown, missing = _load(model, state, checkpoint)
+        if unknown or missing:
+            raise WeightsError(
+                f"{checkpoint} does not fit {settings['backbone']}: {len(missing)} tensor(s)"
+                f" missing, {len(unknown)} unknown, first: {(missing + unknown)[0]}",
+                hint="use the checkpoint with its own config.json and bert/",
+            )
+        return cls(
+            model,
+            device,
+            settings.get("short_side", SHORT_SIDE),
+            settings.get("long_side", LONG_SIDE),
+        )
+
+    def detect(
+        self,
+        rgb: Bytes,
+        prompts: Sequence[str],
+        threshold: float,
+        max_overlap: float = MAX_OVERLAP,
+    ) -> list[Detection]:
+        """See `fapvideo.mask.grounding.OpenSetDetector.detect`."""
+        labels = unique_prompts(prompts)
+        logits, boxes, ids = self.raw(rgb, caption(labels))
+        found = read_detections(logits, boxes, ids, labels, picture_size(rgb), threshold)
+        return suppress_overlaps(found, max_overlap)
+
+    def raw(self, rgb: Bytes, text: str) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        """Run the network on one picture; see `GroundingDinoDetector.raw`."""
+        picture_size(rgb)
+        ids = self._model.tokenizer(text, return_tensors="pt")["input_ids"]
+        check_length(ids)
+        pixels = self._prepare(rgb).to(self._device)
+        with torch.inference_mode(), _quiet():
+            output = self._model(pixels[None], captions=[text])
+        return (
+            output["pred_logits"][0].float().cpu().numpy(),
+            output["pred_boxes"][0].float().cpu().numpy(),
+            ids[0].numpy(),
+        )
+
+    def _prepare(self, rgb: Bytes) -> Tensor:
+        """Resize and normalise with the package's own transforms: [3, h, w] float32."""
+        from groundingdino.datasets import transforms
+
+        transform = transforms.Compose(
+            [
+                transforms.RandomResize([self._short_side], max_size=self._long_side),
+                transforms.ToTensor(),
+                transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+            ]
+        )
+        pixels: Tensor = transform(Image.fromarray(rgb), None)[0]
+        return pixels
+
+
+def build_model(settings: Mapping[str, Any], bert: Path) -> Any:
+    """Build a `GroundingDINO` with random weights.
+
+    Args:
+        settings: the names of the package's configuration files.
+        bert: folder with BERT's `config.json` and tokenizer; no weights are read from it.
+
+    Raises:
+        WeightsError: the extra is not installed, or BERT's files are unusable.
+    """
+    package = _import_groundingdino()
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(bert, local_files_only=True)
+        text_encoder = BertModel(BertConfig.from_pretrained(bert, local_files_only=True))
+    except Exception as error:  # transformers raises whatever its parsers raise
+        raise WeightsError(f"{bert} does not load as BERT: {error}") from error
+    # Checkpointing only saves memory in training, and warns about it otherwise.
+    quick = {"use_checkpoint": False, "use_transformer_ckpt": False}
+    with _patched(package, tokenizer, text_encoder), _quiet():
+        return package.build_groundingdino(types.SimpleNamespace(**{**settings, **quick}))
+
+
+class _BertEncoder(nn.Module):
+    """What the package needs of BERT, with the mask made here instead of by `BertModel`.
+
+    Takes the place of `BertModelWarper` and keeps its parameter names.
+    """
+
+    def __init__(self, bert_model: Any) -> None:
+        super().__init__()
+        self.config = bert_model.config
+        self.embeddings = bert_model.embeddings
+        self.encoder = bert_model.encoder
+        self.pooler = bert_model.pooler  # never run, but in the checkpoints
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Encode [B, L] tokens under a boolean mask [B, L, L] (True where attention is allowed)."""
+        hidden = self.embeddings(
+            input_ids=input_ids, token_type_ids=token_type_ids, position_ids=position_ids
+        )
+        blocked = torch.zeros_like(attention_mask, dtype=hidden.dtype)
+        blocked = blocked.masked_fill(~attention_mask.bool(), torch.finfo(hidden.dtype).min)
+        output = self.encoder(hidden, attention_mask=blocked[:, None])
+        return {"last_hidden_state": output.last_hidden_state}
+
+
+@contextmanager
+def _patched(package: Any, tokenizer: Any, text_encoder: Any) -> Iterator[None]:
+    """Let the package build on our BERT: no download by name, no print, no gone methods."""
+    loader = types.SimpleNamespace(
+        get_tokenlizer=lambda _name: tokenizer,
+        get_pretrained_language_model=lambda _name: text_encoder,
+    )
+    replaced = {"BertModelWarper": _BertEncoder, "get_tokenlizer": loader}
+    before = {name: getattr(package, name) for name in replaced}
+    for name, value in replaced.items():
+        setattr(package, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(package, name, value)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide deprecation warnings of the package, which its users cannot act on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", message="torch.meshgrid")
+        yield
+
+
+def _import_groundingdino() -> Any:
+    """Import the package's module `groundingdino`; it brings torchvision, timm and matplotlib."""
+    make_torchvision_importable()
+    try:
+        with _quiet():
+            return importlib.import_module("groundingdino.models.GroundingDINO.groundingdino")
+    except ModuleNotFoundError as error:
+        raise WeightsError(
+            f'mask.backend = "grounding_dino_py" needs groundingdino-py: {error}',
+            hint="pip install 'fapvideo[groundingdino]', or use \"grounding_dino\", the same"
+            " network in transformers",
+        ) from None
+
+
+def _find_checkpoint(folder: Path) -> Path:
+    found = sorted([*folder.glob("*.safetensors"), *folder.glob("*.pth")])
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise WeightsError(
+            f"{folder} must hold exactly one Grounding DINO checkpoint, found: {names}",
+            hint="docs/grounding-dino.md lists the files of each backend",
+        )
+    return found[0]
+
+
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Read a state dict without running code from it."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        raw = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} holds more than tensors and is refused: {str(error).splitlines()[0]}",
+            hint="get the file from its authors, or convert it to safetensors",
+        ) from None
+    except Exception as error:  # safetensors and zip readers have errors of their own
+        raise WeightsError(f"{path} is damaged: {error}") from error
+    state = raw.get("model", raw) if isinstance(raw, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(f"{path} is not a state dict of Grounding DINO")
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _settings(folder: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the architecture: the folder's own, or the package's that has this width."""
+    own = folder / "config.json"
+    if own.is_file():
+        try:
+            return dict(json.loads(own.read_text("utf-8")))
+        except (ValueError, TypeError) as error:
+            raise WeightsError(f"{own} is no JSON object: {error}") from None
+    patches = state.get("backbone.0.patch_embed.proj.weight")
+    name = None if patches is None else CONFIG_BY_WIDTH.get(patches.shape[0])
+    if name is None:
+        raise WeightsError(
+            f"the checkpoint in {folder} is neither Swin-T nor Swin-B Grounding DINO",
+            hint="is it in transformers' layout? Then use the backend grounding_dino;"
+            " otherwise put its configuration as config.json beside it",
+        )
+    module = importlib.import_module(f"groundingdino.config.{name}")
+    return {key: value for key, value in vars(module).items() if not key.startswith("_")}
+
+
+def _load(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> tuple[list[str], list[str]]:
+    """Copy `state` into `model`; return keys that are unknown and keys that are missing."""
+    try:
+        result = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise WeightsError(f"{path} has tensors of another shape: {lines[-1].strip()}") from None
+    return (
+        # Index buffers of older transformers: remade when the model is built.
+        [k for k in result.unexpected_keys if not k.endswith("position_ids")],
+        [k for k in result.missing_keys if not k.startswith(UNUSED)],
+    )
