@@ -1,0 +1,149 @@
+"""The whole published inference class, from pictures to picture, through a saved bundle."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from golden_vectors import golden
+from PIL import Image
+from published_toy import toy_manifest, toy_states
+from torch import Tensor
+from torch.nn import functional
+
+from fapvideo.config.schema import DenoiseConfig, FuseConfig
+from fapvideo.denoise.denoiser import Denoiser
+from fapvideo.fuse.tokens import fuse_parity
+from fapvideo.nets.clip import ClipTokens, pil_pixels
+from fapvideo.nets.codec import VaeCodec, published_hole
+from fapvideo.weights.bundle import Bundle, load_bundle, save_bundle
+
+torch.set_num_threads(1)
+TOLERANCE = 1e-3
+"""PARITY section 11."""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("bundles") / "published_toy"
+    save_bundle(folder, toy_manifest(), toy_states(), licences="random numbers")
+    return load_bundle(folder)
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, Tensor]:
+    return golden("full_class_b")
+
+
+def pictures(data: dict[str, Tensor]) -> list[Image.Image]:
+    return [Image.fromarray(image.numpy()) for image in data["images_u8"]]
+
+
+def fused_tokens(bundle: Bundle, data: dict[str, Tensor]) -> Tensor:
+    clip = bundle.encoder.module
+    assert isinstance(clip, ClipTokens)
+    with torch.no_grad():
+        tokens = clip.tower(pil_pixels(pictures(data)))
+    boxes = torch.cat([data["target_boxes"], data["source_boxes"]])
+    return fuse_parity(tokens[:1], [tokens[i : i + 1] for i in (1, 2, 3)], boxes)
+
+
+def target(data: dict[str, Tensor]) -> Tensor:
+    """The VAE's input: the 64 px face enlarged four times by repetition, in [-1, 1]."""
+    face = data["images_u8"][0].permute(2, 0, 1)[None].float() / 127.5 - 1
+    return face.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+def test_pictures_reach_clip_exactly(bundle: Bundle, data: dict[str, Tensor]) -> None:
+    face = pictures(data)[:1]
+    clip = bundle.encoder.module
+    assert isinstance(clip, ClipTokens)
+    u8 = ((pil_pixels(face) * clip.std + clip.mean) * 255).round().to(torch.uint8)
+    assert torch.equal(u8[0], data["clip_pixels_u8_face"])
+    straight = pil_pixels(face, first=None)
+    assert not torch.allclose(straight, pil_pixels(face), atol=0.02)  # the double resize matters
+
+
+def test_penultimate_tokens_match(bundle: Bundle, data: dict[str, Tensor]) -> None:
+    clip = bundle.encoder.module
+    assert isinstance(clip, ClipTokens)
+    with torch.no_grad():
+        tokens = clip.tower(pil_pixels(pictures(data)))
+        assert torch.allclose(tokens, data["clip_tokens"], rtol=0, atol=2e-5)
+        empty = bundle.encoder.unconditional()
+    assert torch.allclose(empty, data["uncond_clip_tokens"], rtol=0, atol=2e-5)
+
+
+def test_fused_and_projected_tokens_match(bundle: Bundle, data: dict[str, Tensor]) -> None:
+    tokens = fused_tokens(bundle, data)
+    assert torch.allclose(tokens, data["fused_tokens"], rtol=0, atol=2e-5)
+    assert bundle.projector is not None
+    with torch.no_grad():
+        features = bundle.projector(tokens[:, 1:])
+        empty = bundle.projector(bundle.encoder.unconditional()[:, 1:])
+    assert torch.allclose(features, data["cond_image_embeds"][:, -256:], rtol=0, atol=2e-5)
+    assert torch.allclose(empty, data["uncond_image_embeds"][:, -256:], rtol=0, atol=2e-5)
+
+
+def test_latents_and_mask_match(bundle: Bundle, data: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        mean = bundle.codec.encode(target(data)) / 0.18215
+    assert torch.allclose(mean, data["vae_mean"], rtol=0, atol=2e-5)
+    sample = (mean + data["vae_std"] * data["vae_noise"]) * 0.18215
+    assert torch.allclose(sample, data["masked_target_latents"], rtol=0, atol=2e-5)
+    mask = published_hole(data["target_boxes"], 32)
+    assert torch.equal(mask, data["mask32"].float())
+
+
+def run(bundle: Bundle, data: dict[str, Tensor], tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the latents after each step, and the decoded picture."""
+    config = DenoiseConfig(mode="published", steps=6)
+    denoiser = Denoiser(bundle, config, FuseConfig())
+    hole = functional.interpolate(published_hole(data["target_boxes"], 32), scale_factor=8)
+    seen: list[Tensor] = []
+    with torch.no_grad():
+        conditioning = denoiser.conditioning(
+            data["masked_target_latents"], hole, target(data), data["hole_noise"]
+        )
+        maps = bundle.project(tokens)
+        z = data["init_noise"]
+        final = denoiser.sample(None, conditioning, maps, z, lambda _i, x: seen.append(x))
+        picture = bundle.codec.decode(final)
+    first = torch.cat([z * 0.18215, conditioning], 1)
+    assert torch.allclose(first, data["first_unet_input"], rtol=0, atol=1e-6)
+    denoiser.close()
+    return torch.cat(seen), picture
+
+
+def test_every_step_and_the_picture_match(bundle: Bundle, data: dict[str, Tensor]) -> None:
+    latents, picture = run(bundle, data, fused_tokens(bundle, data))
+    assert torch.allclose(latents, data["latents"], rtol=0, atol=TOLERANCE)
+    assert torch.allclose(picture[:, :, ::4, ::4], data["decoded_stride4"], rtol=0, atol=TOLERANCE)
+    u8 = (picture / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+    found = u8[0].permute(1, 2, 0)[::2, ::2].int()
+    assert (found - data["image_u8_stride2"].int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("mistake", ["cls kept", "plain face", "bfloat16 tokens", "text order"])
+def test_typical_mistakes_are_seen(bundle: Bundle, data: dict[str, Tensor], mistake: str) -> None:
+    tokens = fused_tokens(bundle, data)
+    if mistake == "cls kept":
+        tokens = tokens[:, :256]
+    elif mistake == "plain face":
+        tokens = data["clip_tokens"][:1]
+    elif mistake == "bfloat16 tokens":
+        tokens = tokens.bfloat16().float()
+    else:
+        tokens = tokens.roll(1, 1)
+    latents, _ = run(bundle, data, tokens)
+    assert (latents - data["latents"]).abs().max() > TOLERANCE
+
+
+def test_dead_parts_are_not_in_memory(bundle: Bundle) -> None:
+    names = [name for name, _ in bundle.unet.named_parameters()]
+    assert not any(f"attn2.to_{letter}" in name for name in names for letter in "qkv")
+    assert not any("transformer_blocks.0.norm2" in name for name in names)
+    clip = bundle.encoder.module
+    assert not any("layers.2" in name or "post" in name for name, _ in clip.named_parameters())
+    codec = bundle.codec
+    assert isinstance(codec, VaeCodec)
+    assert codec.factor == 8
