@@ -1,0 +1,89 @@
+"""Write the table of all preset keys into docs/presets.md, from fapvideo/config/schema.py.
+
+python scripts/preset_table.py
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from fapvideo.config import schema
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "presets.md"
+BEGIN, END = "<!-- keys: begin -->\n", "<!-- keys: end -->\n"
+
+
+def table() -> str:
+    """Return the table: one row for each key, in the order of the pipeline."""
+    head = "| key | default | values | what it does |\n|---|---|---|---|\n"
+    return head + "".join(rows(schema.RunPreset, ""))
+
+
+def rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """Yield the rows of one table of the preset."""
+    notes = attribute_docstrings(model)
+    properties = model.model_json_schema()["properties"]
+    for name, field in model.model_fields.items():
+        if name == "references" or name == "schema_version":
+            continue
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            about = (field.annotation.__doc__ or "").partition(": ")[2].replace("\n", " ")
+            yield f"| **`[{prefix}{name}]`** | | | {about} |\n"
+            yield from rows(field.annotation, f"{prefix}{name}.")
+        else:
+            default = "none" if field.default is None else json.dumps(field.default)
+            values = allowed(properties[name])
+            yield f"| `{prefix}{name}` | {default} | {values} | {notes.get(name, '')} |\n"
+
+
+def allowed(spec: dict[str, Any]) -> str:
+    """Say in words what JSON schema says about a value."""
+    if "anyOf" in spec:
+        return " or ".join(allowed(item) for item in spec["anyOf"] if item.get("type") != "null")
+    if "enum" in spec:
+        return ", ".join(spec["enum"])
+    if spec.get("type") == "boolean":
+        return "true, false"
+    words = [spec.get("type", ""), spec.get("format", "")]
+    for key, sign in (
+        ("minimum", "≥"),
+        ("exclusiveMinimum", ">"),
+        ("maximum", "≤"),
+        ("exclusiveMaximum", "<"),
+    ):
+        if key in spec and spec[key] < 2**62:
+            words.append(f"{sign} {spec[key]:g}")
+    return " ".join(word for word in words if word)
+
+
+def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """Return field name -> the string that follows the field in the source."""
+    tree = ast.parse(inspect.getsource(model).lstrip())
+    assert isinstance(tree.body[0], ast.ClassDef)
+    found = {}
+    body = tree.body[0].body
+    for field, note in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(note, ast.Expr):
+            assert isinstance(field.target, ast.Name)
+            assert isinstance(note.value, ast.Constant)
+            found[field.target.id] = " ".join(str(note.value.value).split())
+    return found
+
+
+def updated(page: str) -> str:
+    """Return the page with a fresh table between its two marks."""
+    before, _, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2]
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(updated(PAGE.read_text("utf-8")), "utf-8")
