@@ -14,7 +14,7 @@ from fapvideo.config.bundle import (
     SamplerSpec,
     UnetSpec,
 )
-from fapvideo.fuse.adapter import AttentionAdapter, ResnetAdapter
+from fapvideo.nets.adapter import AttentionAdapter, ResnetAdapter
 
 
 def toy_b() -> tuple[UNet2DConditionModel, AttentionAdapter]:

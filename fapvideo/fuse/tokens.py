@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fapvideo.ops.token_grid import grid_of, without_cls
+
 
 @dataclass(frozen=True, slots=True)
 class PartSource:
@@ -28,26 +30,6 @@ class PartSource:
     """[B or 1, 4] or [4]: where the part lies in that reference."""
     weight: Tensor | float = 1.0
     """Its share among the references of this part: a number or [B]; not negative."""
-
-
-def grid_of(tokens: Tensor) -> tuple[int, bool]:
-    """Return (G, whether token 0 is CLS) of [B, N, C].
-
-    Raises:
-        ValueError: neither N nor N - 1 is a square.
-    """
-    count = tokens.shape[1]
-    for cls in (0, 1):
-        side = math.isqrt(count - cls)
-        if side and side * side == count - cls:
-            return side, bool(cls)
-    raise ValueError(f"{count} tokens are neither a square grid nor CLS and a square grid")
-
-
-def without_cls(tokens: Tensor) -> Tensor:
-    """Return the grid tokens [B, G*G, C] of tokens with or without CLS."""
-    _, cls = grid_of(tokens)
-    return tokens[:, 1:] if cls else tokens
 
 
 # ---------------------------------------------------------------------------------- parity

@@ -23,14 +23,14 @@ from fapvideo.config.bundle import (
     load_manifest,
 )
 from fapvideo.errors import WeightsError
-from fapvideo.fuse.adapter import Adapter, AttentionAdapter, ResnetAdapter
-from fapvideo.fuse.sites import published_resnets, resnets_up_to
-from fapvideo.fuse.tokens import without_cls
+from fapvideo.nets.adapter import Adapter, AttentionAdapter, ResnetAdapter
 from fapvideo.nets.clip import PREPROCESSING, ClipTokens, TransformersTower
 from fapvideo.nets.codec import SpaceToDepth, VaeCodec, build_codec
 from fapvideo.nets.projector import MlpProjector
+from fapvideo.nets.sites import published_resnets, resnets_up_to
 from fapvideo.nets.tiny import TINY_SEED, tiny_manifest, tiny_sd15_manifest
 from fapvideo.nets.unet import build_unet, dead_keys, strip_dead_cross_attention
+from fapvideo.ops.token_grid import without_cls
 from fapvideo.weights.encoder import ImageEncoder
 from fapvideo.weights.state import load_into, read_tensors, sha256_of
 from fapvideo.weights.store import installed_folder

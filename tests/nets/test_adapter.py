@@ -13,8 +13,8 @@ from published_toy import toy_a, toy_b
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fapvideo.fuse.adapter import AttentionAdapter, ResnetAdapter
-from fapvideo.fuse.sites import published_resnets, resnets_up_to
+from fapvideo.nets.adapter import AttentionAdapter, ResnetAdapter
+from fapvideo.nets.sites import published_resnets, resnets_up_to
 
 torch.set_num_threads(1)
 TOLERANCE_B, TOLERANCE_A = 3e-5, 1e-4
@@ -272,7 +272,7 @@ def test_each_typical_mistake_is_seen(mistake: str, monkeypatch: pytest.MonkeyPa
     else:
         mode = mistake.removeprefix("resize_")
         monkeypatch.setattr(
-            "fapvideo.fuse.adapter.enlarge",
+            "fapvideo.nets.adapter.enlarge",
             lambda value, size: functional.interpolate(value, size=size, mode=mode),
         )
     wrong = run_b(unet, adapter, case, 1.0)

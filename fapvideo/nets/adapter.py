@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fapvideo.fuse.sites import attention_sites, resnet_sites
+from fapvideo.nets.sites import attention_sites, resnet_sites
 
 Maps = Mapping[str, Tensor]
 """Name of the place in the UNet -> [B, C, G, G]."""
@@ -138,7 +138,7 @@ class ResnetAdapter(Adapter):
         unet: a diffusers `UNet2DModel` or `UNet2DConditionModel`.
         width: channels of one token.
         blocks: dotted names of the `ResnetBlock2D`s that carry the addition; by default the
-            published choice (`fuse.sites.published_resnets`).
+            published choice (`nets.sites.published_resnets`).
         zero_init: start the projections at zero, so that training begins with the plain UNet.
 
     Source: shared/facts/fuseanypart.md 1.5; PARITY section 6.
