@@ -71,6 +71,8 @@ class SamplerSpec(Section):
     guidance: float = 1.0
     noise: float = Field(1.0, ge=0.0)
     """Standard deviation of the start noise, in latent units."""
+    residual: bool = False
+    """Flow only: the network predicts the end point as a correction of the guide's latents."""
     noise_published: float = 0.18215
     """Factor on the start noise in `published` mode (PARITY.md section 8)."""
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.denoise.sampler import (
     Callback,
+    Model,
     add_noise,
     ddim_timesteps,
     flow_start,
@@ -223,7 +224,10 @@ class Denoiser:
             if plan.kind == "flow":
                 x = flow_start(cast(Tensor, start), noise, spec.noise, plan.strength)
                 times = flow_times(plan.steps, plan.strength)
-                return sample_flow(self._model(conditioning, maps, plan.steps), x, times, callback)
+                model = self._model(conditioning, maps, plan.steps)
+                if spec.residual:
+                    model = _corrects(cast(Tensor, start), model)
+                return sample_flow(model, x, times, callback)
             scheduler = None if plan.kind == "ddim" else make_scheduler(plan.kind)
             if scheduler is None:
                 timesteps = ddim_timesteps(plan.steps, plan.strength)
@@ -241,9 +245,7 @@ class Denoiser:
                 return sample_lcm(model, x, timesteps, callback, scheduler=scheduler, noise=noise)
             return sample_scheduler(model, x, timesteps, callback, scheduler=scheduler)
 
-    def _model(
-        self, conditioning: Tensor, maps: Maps, steps: int
-    ) -> Callable[[Tensor, float], Tensor]:
+    def _model(self, conditioning: Tensor, maps: Maps, steps: int) -> Model:
         """Bind everything but (x, t); guidance acts in its stretch of the steps only."""
         bundle, guidance = self.bundle, self.plan.guidance
         first = round(self._config.guidance_start * steps)
@@ -289,3 +291,8 @@ class Denoiser:
                 if size > 1
                 else "use a smaller bundle or --set denoise.precision=bf16",
             ) from None
+
+
+def _corrects(start: Tensor, model: Model) -> Model:
+    """Return a model that predicts `start` plus what `model` says."""
+    return lambda x, time: start + model(x, time)

@@ -69,9 +69,13 @@ class Bundle:
     def unconditional(self) -> dict[str, Tensor]:
         """Return the maps [1, C, G, G] of guidance's unconditional branch.
 
-        CLIP: tokens of the all-zero pixel tensor (PARITY section 9). Other encoders: zero tokens.
+        Variant B: those of the encoder's all-zero pixel tensor (PARITY section 9). Variant A: no
+        injection at all, as our training drops it.
         """
-        return self.project(self.encoder.unconditional())
+        if self.manifest.adapter.variant == "B":
+            return self.project(self.encoder.unconditional())
+        empty = torch.zeros(1, self.encoder.grid**2, self.encoder.width)
+        return {name: torch.zeros_like(value) for name, value in self.project(empty).items()}
 
 
 def load_bundle(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fapvideo.config.bundle import EncoderSpec
+from fapvideo.nets.clip import ClipTokens
 
 
 class ImageEncoder:
@@ -31,9 +32,11 @@ class ImageEncoder:
         return tokens.float()
 
     def unconditional(self) -> Tensor:
-        """Return [1, N, C], the tokens of guidance's unconditional branch."""
-        known = getattr(self.module, "unconditional", None)
-        if known is not None:
-            return known().float()
-        device = next(self.module.parameters()).device
-        return torch.zeros(1, self.grid**2, self.width, device=device)
+        """Return [1, N, C], the tokens of CLIP's all-zero pixel tensor.
+
+        Raises:
+            TypeError: the encoder is no CLIP tower.
+        """
+        if not isinstance(self.module, ClipTokens):
+            raise TypeError("only CLIP towers have an unconditional picture")
+        return self.module.unconditional().float()

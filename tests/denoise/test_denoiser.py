@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -206,3 +207,29 @@ def test_other_errors_are_not_disguised(monkeypatch: pytest.MonkeyPatch) -> None
 def test_no_crops_give_no_crops(bundle: Bundle) -> None:
     given = {name: value[:0] for name, value in inputs(bundle).items()}
     assert run(bundle, given).shape[0] == 0
+
+
+def test_residual_bundles_correct_the_guide() -> None:
+    """With `residual` the network's output is added to the guide's latents."""
+    bundle = load_bundle("tiny")
+    sampler = bundle.manifest.sampler.model_copy(update={"residual": True})
+    residual = dataclasses.replace(
+        bundle, manifest=bundle.manifest.model_copy(update={"sampler": sampler})
+    )
+    given = inputs(bundle)
+    given["guide"] = given["guide"] * 0.2
+    change = run(bundle, given, steps=1)
+    both = run(residual, given, steps=1)
+    error = (both - (given["guide"] + change).clamp(-1, 1)).abs()
+    assert error[change.abs() < 1].max() < 1e-5
+
+
+def test_unconditional_branch_of_variant_a_is_the_plain_unet() -> None:
+    bundle = load_bundle("tiny")
+    given = inputs(bundle)
+    plain = run(bundle, given, scale=0.0, steps=1)
+    full = run(bundle, given, steps=1)
+    guided = run(bundle, given, steps=1, guidance=2.0)
+    error = (guided - (plain + 2 * (full - plain)).clamp(-1, 1)).abs()
+    assert error[(plain.abs() < 1) & (full.abs() < 1)].max() < 1e-4
+    assert (guided - full).abs().max() > 0.01
