@@ -175,7 +175,9 @@ def test_a_signal_stops_cleanly(number: signal.Signals, preset: Path, clip: Path
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == b""
-    assert json.loads(err.splitlines()[-1])["type"] == "Cancelled"
+    stopped = json.loads(err.splitlines()[-1])
+    assert stopped["type"] == "Cancelled"
+    assert "talk.swapped.mp4 was not written" in stopped["message"], "not asked through `cancel`"
     assert sorted(path.name for path in clip.parent.iterdir()) == [
         "face.png",
         "mine.toml",
