@@ -115,3 +115,11 @@ def canonical() -> Floats:
     """
     with resources.files("fapvideo.ops").joinpath("data/mesh_canonical.npy").open("rb") as file:
         return np.load(file).astype(np.float32)
+
+
+@cache
+def mirror() -> Indices:
+    """Return [478] for each landmark the index of its mirror image, from the canonical face."""
+    face = canonical().astype(np.float64)
+    flipped = face * [-1, 1, 1]
+    return np.linalg.norm(flipped[:, None] - face[None], axis=-1).argmin(axis=1).astype(np.int64)

@@ -1,0 +1,78 @@
+"""MobileNetV2's first fourteen blocks as a small image tower: 256 px in, 16 x 16 tokens out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
+"""(expansion, channels, blocks, stride) up to stride 16; Sandler et al. 2018, arXiv 1801.04381."""
+
+
+def _conv(channels: int, out: int, *, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(channels, out, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(out),
+        nn.ReLU6(),
+    )
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter each channel, project; added to the input where shapes allow."""
+
+    def __init__(self, channels: int, out: int, stride: int, expansion: int) -> None:
+        """Build one block."""
+        super().__init__()
+        wide = channels * expansion
+        layers = [_conv(channels, wide, kernel=1)] if expansion > 1 else []
+        layers += [
+            _conv(wide, wide, kernel=3, stride=stride, groups=wide),
+            nn.Conv2d(wide, out, 1, bias=False),
+            nn.BatchNorm2d(out),
+        ]
+        self.conv = nn.Sequential(*layers)
+        self.add = stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, out, H / stride, W / stride]."""
+        return x + self.conv(x) if self.add else self.conv(x)
+
+
+class MobileNetV2Tokens(nn.Module):
+    """Image tower of the embedded bundle.
+
+    Parameter names are torchvision's, so ImageNet weights load as they are (keys `features.0` to
+    `features.13`).
+    """
+
+    image_size, grid, width = 256, 16, 96
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        """Build with random weights, in evaluation mode and frozen."""
+        super().__init__()
+        layers: list[nn.Module] = [_conv(3, 32, kernel=3, stride=2)]
+        channels = 32
+        for expansion, out, count, stride in STAGES:
+            for i in range(count):
+                layers.append(InvertedResidual(channels, out, stride if i == 0 else 1, expansion))
+                channels = out
+        self.features = nn.Sequential(*layers)
+        self.register_buffer(
+            "mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            "std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False
+        )
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return tokens [B, 256, 96] (row-major grid, no class token) of [B, 3, H, W] in [0, 1]."""
+        size = (self.image_size, self.image_size)
+        if images.shape[-2:] != size:
+            images = functional.interpolate(images, size, mode="bilinear", antialias=True)
+        x = (images - self.mean) / self.std
+        dtype = next(self.features.parameters()).dtype
+        return self.features(x.to(dtype)).flatten(2).transpose(1, 2)

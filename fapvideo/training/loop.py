@@ -1,0 +1,252 @@
+"""The training loop: one readable program, resumable, bounded by steps and minutes.
+
+    for every step: draw a batch -> noise it along the flow -> predict -> loss -> AdamW -> average
+
+Everything a resumed run needs is in one checkpoint file, written to a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from fapvideo.config.train import OptimConfig, TrainPreset
+from fapvideo.nets.perceptual import PerceptualDistance
+from fapvideo.structs import Array
+from fapvideo.training.losses import hole_psnr, restoration_loss
+from fapvideo.training.network import Ema, TrainingNetwork, averaged_copy, embedded_manifest
+from fapvideo.training.pool import Pool
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+FULL_TIME = 0.6
+"""Share of the batch that starts at t = 1, where one-step sampling starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the callback hears after every step."""
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    samples_per_s: float
+
+
+class Trainer:
+    """Trains the embedded network on a pool of samples."""
+
+    def __init__(
+        self,
+        preset: TrainPreset,
+        folder: Path,
+        pool: Pool,
+        heldout: Pool,
+        perceptual: PerceptualDistance | None,
+        device: torch.device,
+    ) -> None:
+        """Build the network, or go on from `folder/checkpoint.pt` where there is one."""
+        torch.manual_seed(preset.seed)
+        self.preset, self.folder, self.pool, self.heldout = preset, folder, pool, heldout
+        self.device = device
+        self.manifest = embedded_manifest(preset)
+        self.network = TrainingNetwork(self.manifest).to(device)
+        self.network.unet.to(memory_format=torch.channels_last)
+        self.perceptual = None if perceptual is None else perceptual.to(device)
+        optim = preset.optim
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), optim.learning_rate, weight_decay=optim.weight_decay
+        )
+        self.ema = Ema(self.network, optim.ema)
+        self.step = 0
+        self.seconds = 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / CHECKPOINT).is_file():
+            self._resume()
+
+    def run(
+        self, max_minutes: float | None = None, progress: Callable[[Progress], None] | None = None
+    ) -> None:
+        """Train until `optim.steps` or for `max_minutes` of this call; always ends saved."""
+        optim = self.preset.optim
+        started = saved = time.monotonic()
+        before = self.seconds
+        while self.step < optim.steps:
+            now = time.monotonic()
+            self.seconds = before + now - started
+            if max_minutes is not None and now - started > 60 * max_minutes:
+                break
+            if now - saved > 60 * optim.save_minutes:
+                self.save()
+                saved = now
+            losses = self._train_step(optim)
+            self.step += 1
+            if progress is not None:
+                rate = optim.batch_size / max(time.monotonic() - now, 1e-6)
+                progress(Progress(self.step, optim.steps, losses, rate))
+            if self.step % optim.eval_steps == 0:
+                self._record(losses)
+            if self.step % optim.sheet_steps == 0:
+                self._sheet()
+        self.save()
+
+    def averaged(self) -> TrainingNetwork:
+        """Return an evaluation copy with the averaged parameters."""
+        return averaged_copy(self.network, self.ema.state)
+
+    def save(self) -> None:
+        """Write the checkpoint atomically."""
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state,
+            "step": self.step,
+            "seconds": self.seconds,
+            "rng": torch.get_rng_state(),
+            "preset": self.preset.model_dump(mode="json"),
+        }
+        partial = self.folder / f"{CHECKPOINT}.partial"
+        torch.save(state, partial)
+        partial.replace(self.folder / CHECKPOINT)
+
+    def _resume(self) -> None:
+        state = torch.load(self.folder / CHECKPOINT, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.state = state["ema"]
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        torch.set_rng_state(state["rng"].cpu())
+        log.info("resumed at step %d", self.step)
+
+    def _rows(self, count: int) -> Array:
+        """Draw rows among the samples that are ready."""
+        ready = self.pool.ready()
+        drawn: Array = ready[torch.randint(len(ready), (count,)).numpy()]
+        return drawn
+
+    def _train_step(self, optim: OptimConfig) -> dict[str, float]:
+        rate = optim.learning_rate * min(1.0, (self.step + 1) / max(1, optim.warmup))
+        rate *= 1.0 - 0.9 * self.step / optim.steps
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        target, guide, core, tokens = self.pool.batch(self._rows(optim.batch_size), self.device)
+        count = len(target)
+        dropped = torch.rand(count) < optim.guide_dropout
+        guide = torch.where(dropped.view(-1, 1, 1, 1).to(self.device), blank(target, core), guide)
+        injected = (torch.rand(count) >= optim.injection_dropout) | dropped
+        flow_time = torch.where(torch.rand(count) < FULL_TIME, torch.ones(count), torch.rand(count))
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            predicted = self._predict(
+                self.network, target, guide, core, tokens, flow_time, injected
+            )
+            loss, parts = restoration_loss(predicted, target, core, optim, self.perceptual)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), optim.grad_clip)
+        self.optimizer.step()
+        self.ema.update(self.network, self.step)
+        return {"loss": float(loss.detach()), **{name: float(v) for name, v in parts.items()}}
+
+    def _predict(
+        self,
+        network: TrainingNetwork,
+        target: Tensor,
+        guide: Tensor,
+        core: Tensor,
+        tokens: Tensor,
+        flow_time: Tensor,
+        injected: Tensor,
+    ) -> Tensor:
+        side = self.preset.model.resolution // self.preset.model.factor
+        noise = torch.randn(len(target), network.codec.channels, side, side)
+        return network(
+            target,
+            guide,
+            core,
+            tokens,
+            flow_time.clamp_min(0.02).to(self.device),
+            noise.to(self.device),
+            injected.float().to(self.device),
+        )
+
+    @torch.no_grad()
+    def evaluate(self, network: TrainingNetwork) -> dict[str, float]:
+        """Return held-out hole PSNR (dB) and LPIPS of the guide and of the one-step result.
+
+        The generator is its own, so evaluating does not change the course of training.
+        """
+        names = ("guide_psnr", "psnr", "psnr_no_injection", "guide_lpips", "lpips")
+        sums: dict[str, list[Tensor]] = {name: [] for name in names}
+        rows = self.heldout.ready()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for start in range(0, len(rows), 32):
+                target, guide, core, tokens = self.heldout.batch(
+                    rows[start : start + 32], self.device
+                )
+                ones = torch.ones(len(target))
+                with torch.autocast(self.device.type, torch.bfloat16):
+                    full = self._predict(network, target, guide, core, tokens, ones, ones)
+                    bare = self._predict(network, target, guide, core, tokens, ones, 0 * ones)
+                sums["guide_psnr"].append(hole_psnr(guide, target, core))
+                sums["psnr"].append(hole_psnr(full.float(), target, core))
+                sums["psnr_no_injection"].append(hole_psnr(bare.float(), target, core))
+                if self.perceptual is not None:
+                    pasted = torch.lerp(target, full.float(), core)
+                    sums["guide_lpips"].append(self.perceptual(guide, target, core))
+                    sums["lpips"].append(self.perceptual(pasted, target, core))
+        return {name: float(torch.cat(values).mean()) for name, values in sums.items() if values}
+
+    def _record(self, losses: dict[str, float]) -> None:
+        """Append one line to `log.csv`."""
+        row: dict[str, Any] = {"step": self.step, "minutes": round(self.seconds / 60, 1), **losses}
+        row |= self.evaluate(self.averaged())
+        path = self.folder / "log.csv"
+        fresh = not path.is_file()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if fresh:
+                writer.writeheader()
+            writer.writerow({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()})
+        log.info("%s", row)
+
+    @torch.no_grad()
+    def _sheet(self) -> None:
+        """Write a picture: source with hole, guide, result, result without injection, truth."""
+        network = self.averaged()
+        target, guide, core, tokens = self.heldout.batch(self.heldout.ready()[:12], self.device)
+        ones = torch.ones(len(target))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            full = self._predict(network, target, guide, core, tokens, ones, ones)
+            bare = self._predict(network, target, guide, core, tokens, ones, 0 * ones)
+            blind = self._predict(network, target, blank(target, core), core, tokens, ones, ones)
+        paste = [torch.lerp(target, image, core) for image in (full, bare, blind)]
+        rows = [target * (1 - core) - core, guide, *paste, target]
+        picture = torch.cat([torch.cat(list(row), -1) for row in rows], -2)
+        pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+        path = self.folder / f"sheet_{self.step:06d}.png"
+        cv2.imwrite(str(path), np.ascontiguousarray(pixels[..., ::-1]))
+
+
+def blank(target: Tensor, core: Tensor) -> Tensor:
+    """Return a guide that says nothing about the part: its surroundings spread into the hole."""
+    known = 1.0 - core
+    filled, weight = target * known, known
+    kernel = 2 * (target.shape[-1] // 8) + 1
+    for _ in range(2):
+        filled = torch.nn.functional.avg_pool2d(filled, kernel, 1, kernel // 2)
+        weight = torch.nn.functional.avg_pool2d(weight, kernel, 1, kernel // 2)
+    return torch.lerp(target, filled / weight.clamp_min(1e-4), core)

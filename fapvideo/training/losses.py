@@ -1,0 +1,68 @@
+"""What a restored face is measured by during training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fapvideo.config.train import OptimConfig
+from fapvideo.nets.perceptual import PerceptualDistance
+
+
+PERCEPTUAL_SHARE = 4
+
+
+def hole_weight(core: Tensor, outside: float) -> Tensor:
+    """Return [B, 1, R, R] weights of mean 1, in proportion 1 in the hole, `outside` elsewhere."""
+    weight = outside + (1.0 - outside) * core
+    return weight / weight.mean(dim=(1, 2, 3), keepdim=True)
+
+
+def gradients(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return horizontal and vertical differences of [B, 3, R, R], padded to the same size."""
+    right = functional.pad(image[..., :, 1:] - image[..., :, :-1], (0, 1, 0, 0))
+    down = functional.pad(image[..., 1:, :] - image[..., :-1, :], (0, 0, 0, 1))
+    return right, down
+
+
+def restoration_loss(
+    predicted: Tensor,
+    target: Tensor,
+    core: Tensor,
+    config: OptimConfig,
+    perceptual: PerceptualDistance | None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss and its parts (detached).
+
+    Args:
+        predicted: [B, 3, R, R] in about [-1, 1].
+        target: the truth, same shape.
+        core: [B, 1, R, R] hole.
+        config: weights of the terms.
+        perceptual: LPIPS, or None to leave it out.
+    """
+    weight = hole_weight(core, config.outside_weight)
+    pixel = ((predicted - target).abs() * weight).mean()
+    edges = sum(
+        ((a - b).abs() * weight).mean()
+        for a, b in zip(gradients(predicted), gradients(target), strict=True)
+    )
+    total = pixel + config.gradient_weight * edges
+    parts = {"pixel": pixel.detach(), "edges": torch.as_tensor(edges).detach()}
+    if perceptual is not None and config.perceptual_weight > 0:
+        # A quarter of the batch gives the same gradient on average at a quarter of the cost.
+        few = max(1, len(target) // PERCEPTUAL_SHARE)
+        near = functional.max_pool2d(core[:few], 9, 1, 4)
+        shown = torch.lerp(target[:few], predicted[:few], near)
+        distance = perceptual(shown, target[:few], near).mean()
+        total = total + config.perceptual_weight * distance
+        parts["perceptual"] = distance.detach()
+    return total, parts
+
+
+def hole_psnr(predicted: Tensor, target: Tensor, core: Tensor) -> Tensor:
+    """Return [B] peak signal-to-noise ratio in dB over the hole; pictures in [-1, 1]."""
+    error = ((predicted.clamp(-1, 1) - target).square() * core).sum((1, 2, 3))
+    mse = error / (3 * core.sum((1, 2, 3))).clamp_min(1) / 4
+    return -10 * torch.log10(mse.clamp_min(1e-10))
