@@ -16,6 +16,7 @@ import platformdirs
 import psutil
 
 import fapvideo
+from fapvideo.config.bundle import load_manifest
 from fapvideo.config.presets import check_preset, list_presets
 
 REQUIRED: Final = {
@@ -122,6 +123,15 @@ def _presets() -> Check:
     return Check("presets", "ok", ", ".join(entry.name for entry in entries))
 
 
+def _weights() -> Check:
+    from fapvideo.weights.bundle import bundle_folder, verify_files
+
+    folder = bundle_folder("embedded")
+    manifest = load_manifest(folder)
+    verify_files(folder, manifest)
+    return Check("weights", "ok", f"embedded, {len(manifest.files)} files as they should be")
+
+
 def _cache() -> Check:
     folder = Path(platformdirs.user_cache_dir("fapvideo"))
     return _writable("cache folder", folder)
@@ -151,6 +161,7 @@ CHECKS: Final[dict[str, Callable[[], Check]]] = {
     "encoders": _encoders,
     "extras": _extras,
     "presets": _presets,
+    "weights": _weights,
     "cache folder": _cache,
     "temporary folder": _temporary,
 }

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import fapvideo
-from fapvideo.cli import doctor, output, presets
+from fapvideo.cli import doctor, output, presets, weights
 from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
@@ -30,6 +30,7 @@ app.command()(run)
 app.command()(preview)
 app.command()(inspect)
 app.add_typer(presets.app, name="presets")
+app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)
 
 
