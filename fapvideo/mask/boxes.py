@@ -122,6 +122,25 @@ def _clip(box: PartBox) -> PartBox:
     return y0, x0, y1, x1
 
 
+def label_boxes(
+    detections: Sequence[Detection], labels: Sequence[str], size: tuple[int, int]
+) -> dict[str, PartBox]:
+    """Return the best box of each free-text label that was found ("glasses", "beard").
+
+    Args:
+        detections: of one picture.
+        labels: prompts as they were asked for.
+        size: width and height of the searched picture, pixels.
+    """
+    width, height = size
+    best = best_per_label(detections)
+    edges = {label: best[label].box for label in labels if label in best}
+    return {
+        label: _clip((y0 / height, x0 / width, y1 / height, x1 / width))
+        for label, (x0, y0, x1, y1) in edges.items()
+    }
+
+
 def chain_boxes(boxes: Mapping[str, PartBox]) -> dict[str, PartBox]:
     """Make neighbouring parts touch: eyes.y1 == nose.y0 and nose.y1 == mouth.y0.
 
@@ -235,3 +254,30 @@ def smooth_boxes(boxes: NDArray[np.floating], half_window: int) -> Floats:
     before = correlate1d(valid, (offset < 0).astype(np.float64), axis=0, mode="constant") > 0.5
     after = correlate1d(valid, (offset > 0).astype(np.float64), axis=0, mode="constant") > 0.5
     return np.where((valid > 0) | (before & after), fitted, np.nan).astype(np.float32)
+
+
+def smooth_part_boxes(
+    frames: Sequence[Mapping[str, PartBox]], half_window: int
+) -> list[dict[str, PartBox]]:
+    """Steady every box of one track over time; see `smooth_boxes`.
+
+    Boxes are fractions of a crop that itself follows the smoothed face, so what is steadied here is
+    only the detector's own jitter. Chain them afterwards: the common edges are then steady too.
+
+    Args:
+        frames: boxes of consecutive frames of one shot; a part that was not found is absent.
+        half_window: frames on each side.
+
+    Returns:
+        As many frames; short gaps are filled, a part stays absent in long ones.
+    """
+    parts = list(dict.fromkeys(part for boxes in frames for part in boxes))
+    absent = (np.nan,) * 4
+    steadied: list[dict[str, PartBox]] = [{} for _ in frames]
+    for part in parts:
+        series = np.array([boxes.get(part, absent) for boxes in frames], np.float64)
+        for boxes, row in zip(steadied, smooth_boxes(series, half_window), strict=True):
+            if not np.isnan(row).any():
+                y0, x0, y1, x1 = (float(edge) for edge in row)
+                boxes[part] = _clip((y0, x0, y1, x1))
+    return steadied

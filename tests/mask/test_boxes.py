@@ -16,8 +16,10 @@ from fapvideo.mask.boxes import (
     box_part_masks,
     chain_boxes,
     intersection_over_union,
+    label_boxes,
     part_boxes,
     smooth_boxes,
+    smooth_part_boxes,
     suppress_overlaps,
 )
 
@@ -88,6 +90,17 @@ def test_noses_are_not_merged_and_unknown_labels_are_ignored() -> None:
         found("glasses", 0.9, 0, 0, 90, 90),
     ]
     assert part_boxes(detections, (100, 100)) == {"nose": (0.1, 0.4, 0.2, 0.5)}
+
+
+def test_free_text_boxes() -> None:
+    detections = [
+        found("glasses", 0.5, 10, 20, 50, 40),
+        found("glasses", 0.4, 60, 20, 90, 40),
+        found("nose", 0.9, 40, 10, 50, 20),
+    ]
+    assert label_boxes(detections, ["glasses", "hat"], (100, 50)) == {
+        "glasses": (0.4, 0.1, 0.8, 0.5)
+    }
 
 
 # ------------------------------------------------------------------- chains
@@ -240,6 +253,22 @@ def test_zero_window_copies() -> None:
     copy = smooth_boxes(boxes, 0)
     assert np.isnan(copy[2]).all()
     np.testing.assert_array_equal(np.delete(copy, 2, 0), np.delete(boxes, 2, 0))
+
+
+def test_parts_are_steadied_one_by_one() -> None:
+    """The nose lacks one frame and is filled; the mouth is there for two frames only."""
+    track = moving(12)
+    frames = [{"nose": tuple(map(float, row))} for row in track]
+    del frames[5]["nose"]
+    for index in (2, 3):
+        frames[index]["mouth"] = MOUTH
+    steady = smooth_part_boxes(frames, 2)
+    noses = np.array([boxes["nose"] for boxes in steady])
+    np.testing.assert_allclose(noses, track, atol=1e-6)
+    assert [i for i, boxes in enumerate(steady) if "mouth" in boxes] == [2, 3]
+    assert steady[2]["mouth"] == pytest.approx(MOUTH)
+    assert smooth_part_boxes([], 2) == []
+    assert smooth_part_boxes([{}, {}], 2) == [{}, {}]
 
 
 def test_same_masks_shape_as_the_landmark_backend() -> None:

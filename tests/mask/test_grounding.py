@@ -121,6 +121,20 @@ def test_published_names_are_what_is_loaded(folder: Path) -> None:
     assert f"{swin}output.dense.weight" in keys
 
 
+def test_a_norm_that_nothing_reads_may_be_absent(
+    detector: GroundingDinoDetector, folder: Path, tmp_path: Path, picture: np.ndarray
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    state = load_file(copy / "model.safetensors")
+    unused = [key for key in state if "model.swin.layernorm" in key]
+    assert len(unused) == 2
+    for key in unused:
+        del state[key]
+    save_file(state, copy / "model.safetensors", metadata={"format": "pt"})
+    loaded = load_detector("grounding_dino", copy)
+    assert loaded.detect(picture, PROMPTS, 0.1) == detector.detect(picture, PROMPTS, 0.1)
+
+
 # ------------------------------------------------------------------- reading the output
 
 
