@@ -51,7 +51,8 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except Exception as error:  # a broken install may raise anything at all
-        return Check(name, "fail", f"{type(error).__name__}: {error}", "reinstall fapvideo")
+        hint = getattr(error, "hint", "") or "reinstall fapvideo"
+        return Check(name, "fail", f"{type(error).__name__}: {error}", hint)
 
 
 def _python() -> Check:

@@ -33,7 +33,9 @@ def print_text(text: str) -> None:
 
 def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """Write a table to stdout."""
+    columns = tuple(columns)
     table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
+    table.show_header = any(columns)
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     Console(soft_wrap=not sys.stdout.isatty()).print(table)
