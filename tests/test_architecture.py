@@ -83,6 +83,14 @@ def test_imports_point_one_way(path: Path) -> None:
     assert violations(path, path.read_text("utf-8")) == []
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_diffusers_and_transformers_come_after_the_torchvision_shim(path: Path) -> None:
+    names = imported_at_import(ast.parse(path.read_text("utf-8")))
+    if {name.partition(".")[0] for name in names} & {"diffusers", "transformers"}:
+        init = PACKAGE / component(path) / "__init__.py"
+        assert "\nmake_torchvision_importable()\n" in init.read_text("utf-8")
+
+
 def test_every_component_has_its_place() -> None:
     places = {component(path) for path in FILES} - {"__init__", "__main__"}
     assert places <= set(LEVEL), (
