@@ -2,5 +2,5 @@
 
 from fapvideo.ops.torchvision_shim import make_torchvision_importable
 
-# Before transformers and diffusers, which the modules here import: it would fail on a torchvision that does not load.
+# Before transformers and diffusers: they would fail on a torchvision that does not load.
 make_torchvision_importable()
