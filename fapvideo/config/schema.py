@@ -80,6 +80,13 @@ class MaskConfig(Section):
     max_jump: float = Field(0.35, gt=0.0)
     """Mesh disagreement with its neighbours, in inter-ocular distances, that makes a frame poor."""
 
+    def as_reference(self) -> MaskConfig:
+        """Return how parts are cut out of references: the whole part, whatever the target needs.
+
+        Fixed, because features are cached by content.
+        """
+        return MaskConfig(keep_inner_mouth=False)
+
 
 class ReferenceConfig(Section):
     """`[reference]`: demands on reference images, and the feature cache."""
@@ -143,7 +150,7 @@ class DenoiseConfig(Section):
     batch_size: int = Field(8, ge=1, le=256)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool = False
-    """Compile the UNet with `torch.compile`: a minute or more at the start, faster on long clips."""
+    """Compile the UNet: a minute or more at the start, faster on long clips."""
 
 
 class CompositeConfig(Section):

@@ -71,3 +71,13 @@ def inner_mouth(shape: Floats, size: int, interocular: float) -> Floats:
     distance = signed_distance([shape[list(mesh.LIPS_INNER), :2]], size)
     softness = INNER_LIP_SOFTNESS * interocular
     return soft_edge(distance, -softness, softness).astype(np.float32)
+
+
+def part_boxes(landmarks: Floats, parts: Sequence[str], size: int) -> Floats:
+    """Return [P, 4] boxes (y0, x0, y1, x1) of the parts' outlines, as shares of the crop's side."""
+    boxes = []
+    for part in parts:
+        ring = np.concatenate([landmarks[list(r), :2] for r in mesh.outlines(part)]) / size
+        (x0, y0), (x1, y1) = ring.min(axis=0), ring.max(axis=0)
+        boxes.append((y0, x0, y1, x1))
+    return np.clip(np.array(boxes, np.float32), 0.0, 1.0)

@@ -62,7 +62,8 @@ class Trainer:
         self.device = device
         self.manifest = embedded_manifest(preset)
         self.network = TrainingNetwork(self.manifest).to(device)
-        self.network.unet.to(memory_format=torch.channels_last)
+        memory: Any = {"memory_format": torch.channels_last}
+        self.network.unet.to(**memory)
         self.perceptual = None if perceptual is None else perceptual.to(device)
         optim = preset.optim
         self.optimizer = torch.optim.AdamW(

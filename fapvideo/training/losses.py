@@ -9,7 +9,6 @@ from torch.nn import functional
 from fapvideo.config.train import OptimConfig
 from fapvideo.nets.perceptual import PerceptualDistance
 
-
 PERCEPTUAL_SHARE = 4
 
 

@@ -22,7 +22,8 @@ from fapvideo.config.schema import GuideConfig, GuideShape, MaskConfig
 from fapvideo.config.train import DataConfig
 from fapvideo.guide.build import GuidePart, build_guide
 from fapvideo.guide.shape import guide_landmarks, shape_weights
-from fapvideo.mask.parts import part_masks
+from fapvideo.mask.parts import part_boxes, part_masks
+from fapvideo.ops import mesh
 from fapvideo.ops.image import blur, resize
 from fapvideo.ops.pose import CROP_INTEROCULAR, head_pose
 from fapvideo.structs import Floats, PartMasks
@@ -80,23 +81,16 @@ class SampleMaker:
         guide = build_guide(image, points, [piece], masks, _draw_guide(rng), iod)
         reference = _jitter(rng, image, strong=False)
         return Sample(
-            image, guide, masks.core, reference, _part_stack(masks, size), part_boxes(points, size)
+            image,
+            guide,
+            masks.core,
+            reference,
+            _part_stack(masks, size),
+            part_boxes(points, PARTS, size),
         )
 
     def _face(self, rng: np.random.Generator, index: int) -> tuple[Floats, Floats]:
         return self.faces.face(index, mirrored=bool(rng.random() < 0.5))
-
-
-def part_boxes(points: Floats, size: int) -> Floats:
-    """Return [4, 4] normalised boxes (y0, x0, y1, x1) of eyes, brows, nose, mouth."""
-    from fapvideo.ops import mesh
-
-    boxes = []
-    for part in PARTS:
-        ring = np.concatenate([points[list(r), :2] for r in mesh.outlines(part)]) / size
-        (x0, y0), (x1, y1) = ring.min(axis=0), ring.max(axis=0)
-        boxes.append((y0, x0, y1, x1))
-    return np.clip(np.array(boxes, np.float32), 0.0, 1.0)
 
 
 def _part_stack(masks: PartMasks, size: int) -> Floats:
@@ -168,8 +162,6 @@ def _jitter(rng: np.random.Generator, image: Floats, *, strong: bool) -> Floats:
 
 def _smooth_noise(rng: np.random.Generator, amplitude: float) -> Floats:
     """Return [478, 3] landmark errors that neighbours share: a mesh is off as a whole."""
-    from fapvideo.ops import mesh
-
     face = mesh.canonical()[:, :2]
     centres = face[rng.integers(0, 468, 12)]
     kernel = np.exp(-np.square(face[:, None] - centres[None]).sum(-1) / (2 * 0.3**2))

@@ -1,0 +1,102 @@
+"""What happens to frames whose mesh cannot be trusted: faded, held or kept, never fatal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from fapvideo.config.schema import MaskConfig
+from fapvideo.ops.pose import head_pose
+from fapvideo.structs import Floats, FrameState, Track
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPlan:
+    """How one track is treated frame by frame; index 0 is the track's first frame."""
+
+    weight: Floats
+    """[T] opacity of the swap."""
+    source: NDArray[np.int64]
+    """[T] which of the track's frames gives the geometry (another one only where held)."""
+    state: tuple[FrameState, ...]
+    reason: tuple[str, ...]
+    """Why a frame is not plainly swapped; empty where it is."""
+
+
+def plan_track(
+    track: Track, config: MaskConfig, frame_rate: float, *, fade_in: bool, fade_out: bool
+) -> TrackPlan:
+    """Judge every frame of a track and decide.
+
+    A frame is poor if its mesh was not measured, is turned too far, or disagrees with its
+    neighbours. `keep` shows the source there; `fade` also lowers the opacity smoothly on both
+    sides, ahead of the poor frames too; `hold` bridges short gaps with the last good geometry and
+    fades around longer ones.
+
+    Args:
+        track: the smoothed track.
+        config: limits and policy.
+        frame_rate: frames per second.
+        fade_in: whether the face appears in mid-shot, so that its start is faded.
+        fade_out: the same for its end.
+    """
+    count = len(track)
+    reason = _reasons(track, config)
+    good = np.array([not text for text in reason])
+    source = np.arange(count)
+    held = np.zeros(count, bool)
+    if config.policy == "hold":
+        held = _short_gaps(good, round(config.hold_s * frame_rate))
+        last_good = np.maximum.accumulate(np.where(good, source, -1))
+        source = np.where(held & (last_good >= 0), last_good, source)
+        good = good | held
+    weight = good.astype(np.float32)
+    if config.policy != "keep":
+        frames = max(1.0, config.fade_s * frame_rate)
+        padded = np.concatenate([[not fade_in], good, [not fade_out]])
+        if not padded.all():
+            away = distance_transform_edt(padded)[1:-1] - 1.0
+            weight *= np.clip((away + 1.0) / (frames + 1.0), 0.0, 1.0)
+    state = tuple(_state(float(w), bool(h)) for w, h in zip(weight, held, strict=True))
+    reason = tuple(
+        text or ("" if s == "swapped" else "beside a frame that is not swapped")
+        for text, s in zip(reason, state, strict=True)
+    )
+    return TrackPlan(weight.astype(np.float32), source, state, reason)
+
+
+def _state(weight: float, held: bool) -> FrameState:
+    if weight <= 0.0:
+        return "kept"
+    if held:
+        return "held"
+    return "swapped" if weight >= 1.0 else "faded"
+
+
+def _reasons(track: Track, config: MaskConfig) -> tuple[str, ...]:
+    out = []
+    for landmarks, presence, jump in zip(track.landmarks, track.presence, track.jump, strict=True):
+        yaw = abs(head_pose(landmarks).yaw_deg)
+        if presence <= 0.0:
+            out.append("face lost")
+        elif yaw > config.max_yaw_deg:
+            out.append(f"turned by {yaw:.0f} degrees")
+        elif jump > config.max_jump:
+            out.append(f"mesh jumps by {jump:.2f} inter-ocular distances")
+        else:
+            out.append("")
+    return tuple(out)
+
+
+def _short_gaps(good: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
+    """Return which frames lie in gaps of at most `longest` frames with good ones on both sides."""
+    out = np.zeros(len(good), bool)
+    known = np.nonzero(good)[0]
+    for first, last in pairwise(known):
+        if 1 < last - first <= longest + 1:
+            out[first + 1 : last] = True
+    return out

@@ -1,0 +1,70 @@
+"""Contact sheets: what a preset would do to single frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+
+from fapvideo.composite.paste import place
+from fapvideo.errors import VideoReadError
+from fapvideo.pipeline import FaceJob
+from fapvideo.structs import Bytes, FrameBatch
+
+HEIGHT = 320
+COLOURS = {
+    "eyes": (64, 160, 255),
+    "brows": (255, 200, 64),
+    "nose": (96, 220, 128),
+    "mouth": (255, 96, 128),
+    "face": (200, 160, 255),
+}
+
+
+def nearest_frame(batches: Iterable[FrameBatch], time_s: float) -> FrameBatch:
+    """Return a batch of the one frame nearest to `time_s`.
+
+    Raises:
+        VideoReadError: there is no frame.
+    """
+    best: FrameBatch | None = None
+    gap = float("inf")
+    for batch in batches:
+        for i, frame in enumerate(batch.frames):
+            if abs(frame.time_s - time_s) < gap:
+                gap = abs(frame.time_s - time_s)
+                best = FrameBatch((frame,), batch.rgb[i : i + 1].copy(), batch.time_base)
+    if best is None:
+        raise VideoReadError(f"there is no frame near {time_s:g} s", hint="see `fapvideo inspect`")
+    return best
+
+
+def sheet_column(source: Bytes, result: Bytes, jobs: Sequence[FaceJob]) -> Bytes:
+    """Return source, masks, guide and result of one frame, stacked.
+
+    Args:
+        source: [H, W, 3].
+        result: [H, W, 3].
+        jobs: the faces that were swapped in it.
+    """
+    masks, guide = source.astype(np.float32), source.astype(np.float32)
+    size = (source.shape[1], source.shape[0])
+    for job in jobs:
+        for part, mask in job.masks.parts.items():
+            alpha = 0.6 * place(mask, job.matrix, size)[..., None]
+            masks += alpha * (np.array(COLOURS[part], np.float32) - masks)
+        alpha = place(job.masks.core, job.matrix, size)[..., None]
+        guide += alpha * (place(job.guide, job.matrix, size) * 255 - guide)
+    rows = [source, masks.astype(np.uint8), guide.clip(0, 255).astype(np.uint8), result]
+    return np.concatenate([_scaled(row) for row in rows])
+
+
+def join_columns(columns: Sequence[Bytes]) -> Bytes:
+    """Put columns of equal size side by side."""
+    return np.concatenate(columns, axis=1)
+
+
+def _scaled(picture: Bytes) -> Bytes:
+    width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
+    return np.asarray(cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)

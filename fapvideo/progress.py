@@ -1,0 +1,62 @@
+"""How far a run has come, how long its stages took, and whether it should stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fapvideo.errors import Cancelled
+from fapvideo.structs import Progress
+
+OnProgress = Callable[[Progress], None]
+ShouldStop = Callable[[], bool]
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds spent per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time of a `with` block to `stage`."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+
+class Ticker:
+    """Passes progress on, and stops the run when asked."""
+
+    def __init__(self, progress: OnProgress | None, cancel: ShouldStop | None) -> None:
+        """Take the callbacks, either of which may be absent."""
+        self._progress, self._cancel = progress, cancel
+        self._stage: Literal["analyse", "references", "swap", "finish"] = "analyse"
+        self._done = self._total = 0
+        self._started = time.perf_counter()
+
+    def begin(self, stage: Literal["analyse", "references", "swap", "finish"], total: int) -> None:
+        """Enter a stage of `total` frames (0 where unknown)."""
+        self._stage, self._done, self._total = stage, 0, total
+        self._started = time.perf_counter()
+        self.advance(0)
+
+    def advance(self, frames: int) -> None:
+        """Report more finished frames.
+
+        Raises:
+            Cancelled: the user asked to stop.
+        """
+        self._done += frames
+        if self._cancel is not None and self._cancel():
+            raise Cancelled("stopped on request; no output was written")
+        if self._progress is not None:
+            seconds = time.perf_counter() - self._started
+            fps = self._done / seconds if self._done else 0.0
+            self._progress(Progress(self._stage, self._done, self._total, fps))

@@ -1,0 +1,67 @@
+"""Reference features on disk, found again by content."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_cache_dir
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from fapvideo.structs import Floats
+
+log = logging.getLogger(__name__)
+
+PREPROCESSING = "part-alone-1"
+"""Change it when a part is cut out differently before it is encoded."""
+
+
+class FeatureCache:
+    """Tokens keyed by image bytes, part, encoder and preprocessing.
+
+    A file is written under a temporary name and renamed, so that two runs may share the folder and
+    a reader never sees half a file. A damaged file counts as absent.
+    """
+
+    def __init__(self, folder: Path | None, encoder_identity: str, *, enabled: bool = True) -> None:
+        """Keep files in `folder` (the user's cache folder by default)."""
+        self.folder = folder or Path(user_cache_dir("fapvideo")) / "features"
+        self.enabled = enabled
+        self._identity = encoder_identity
+
+    def path(self, image_sha256: str, part: str) -> Path:
+        """Return the file that holds (or would hold) the tokens."""
+        text = "\n".join((image_sha256, part, self._identity, PREPROCESSING))
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
+
+    def get(
+        self, image_sha256: str, part: str, compute: Callable[[], Floats]
+    ) -> tuple[Floats, bool]:
+        """Return tokens and whether they came from the cache."""
+        path = self.path(image_sha256, part)
+        if self.enabled and path.is_file():
+            try:
+                return load_file(path)["tokens"].astype(np.float32), True
+            except (SafetensorError, KeyError, OSError) as error:
+                log.warning("%s is damaged and is made again (%s)", path, error)
+        tokens = compute()
+        if self.enabled:
+            self._store(path, tokens)
+        return tokens, False
+
+    def _store(self, path: Path, tokens: Floats) -> None:
+        """Write atomically; a folder that cannot be written costs speed, not the run."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+            os.close(handle)
+            save_file({"tokens": np.ascontiguousarray(tokens, np.float32)}, partial)
+            Path(partial).replace(path)
+        except OSError as error:
+            log.warning("reference features are not cached: %s", error)
