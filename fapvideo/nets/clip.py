@@ -67,6 +67,8 @@ class TransformersTower(nn.Module):
 
         The last layer, the final norm and the projection are left out.
         """
+        if "embeddings.class_embedding" in state:  # as transformers 5 saves a tower on its own
+            state = {f"vision_model.{key}": value for key, value in state.items()}
         skipped = (self.dropped, "post_layernorm.", "visual_projection.")
         names = {k.removeprefix("vision_model."): v for k, v in to_transformers(state).items()}
         return {f"vision.{k}": v for k, v in names.items() if not k.startswith(skipped)}

@@ -1,0 +1,105 @@
+"""Reading checkpoints of others: safetensors, or pickles that hold tensors and nothing else."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fapvideo.errors import WeightsError
+from fapvideo.weights.state import read_shapes, read_tensors, shapes_of
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+def read_layout(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return dotted tensor name -> shape; values stay on the disk.
+
+    Raises:
+        WeightsError: as `read_checkpoint`.
+    """
+    if path.suffix == ".safetensors":
+        return read_shapes(path)
+    return shapes_of(_flat(_unpickle(path)))
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Return dotted tensor name -> tensor; nested groups are joined by dots.
+
+    A pickle is read with `weights_only=True`, which runs no code from it, and mapped into memory
+    rather than copied.
+
+    Raises:
+        WeightsError: missing, damaged, of an unknown format, or holding more than tensors.
+    """
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
+    return _flat(_unpickle(path))
+
+
+def _unpickle(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing")
+    if path.suffix not in PICKLES:
+        raise WeightsError(
+            f"{path} has no known ending",
+            hint=f"weights are read from .safetensors, or {', '.join(PICKLES)} with tensors only",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice on pickle protocols is for programmers
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    except pickle.UnpicklingError as error:
+        raise _refused(path, str(error)) from None
+    except (RuntimeError, LookupError, EOFError, OSError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(
+            f"{path} cannot be read: {reason}",
+            hint="the file is damaged or cut off; download it again",
+        ) from None
+    if not isinstance(loaded, Mapping):
+        raise WeightsError(f"{path} holds a {type(loaded).__name__}, not named tensors")
+    return loaded
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _refused(path: Path, message: str) -> WeightsError:
+    """Return the error for what torch's restricted unpickler would not load."""
+    asked = re.search(r"GLOBAL (\S+)", message)
+    if asked is None:
+        return WeightsError(
+            f"{path} cannot be read: it is no file of tensors",
+            hint="perhaps a web page was saved in its place; download it again",
+        )
+    return WeightsError(
+        f"{path} is refused: it holds more than tensors and asks to run {asked[1]}",
+        hint="a weights file needs no code; get it from its publisher, best as safetensors",
+    )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
+    """Join nested groups by dots; anything that is no tensor (step counts, options) is left out."""
+    result: dict[str, Tensor] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            result.update(_flat(value, f"{prefix}{key}."))
+        elif isinstance(value, Tensor):
+            result[f"{prefix}{key}"] = value
+    return _without_wrapper(result)
+
+
+def _without_wrapper(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Strip the `state_dict.` that training programs wrap around everything."""
+    if tensors and all(key.startswith("state_dict.") for key in tensors):
+        return {key.removeprefix("state_dict."): value for key, value in tensors.items()}
+    return tensors

@@ -1,0 +1,186 @@
+"""Importing published files into the store: recognised, checked, converted once, recorded."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomlkit
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fapvideo.config.bundle import MANIFEST_NAME, BundleFile, BundleManifest
+from fapvideo.errors import WeightsError
+from fapvideo.weights.bundle import manifest_toml
+from fapvideo.weights.checkpoint import PICKLES
+from fapvideo.weights.convert import ROLES, convert_file
+from fapvideo.weights.detect import NAMES, Detected, Kind, detect_file
+from fapvideo.weights.known import KnownBundle, known_bundle
+from fapvideo.weights.published import sd15_manifest
+from fapvideo.weights.state import sha256_of
+from fapvideo.weights.store import Progress, is_installed, partial_folder, store_folder
+
+SOURCES = "sources.toml"
+"""Beside the converted files: what each came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import achieved."""
+
+    folder: Path
+    """The finished bundle, or what there is of it so far."""
+    found: tuple[Detected, ...]
+    missing: tuple[str, ...]
+    """What is still needed, in words; empty when the bundle is ready."""
+
+
+def import_bundle(name: str, path: Path, progress: Progress | None = None) -> Imported:
+    """Take weights from a file, or from all files in a folder and its subfolders.
+
+    Files are recognised by their contents, not by their names. What is still missing may follow in
+    another import; once nothing is, the bundle appears in the store in one step.
+
+    Raises:
+        WeightsError: unknown bundle, already installed, nothing useful found, or a file that is
+            damaged, unsafe or does not fit.
+    """
+    known = known_bundle(name)
+    if is_installed(name):
+        raise WeightsError(
+            f"bundle {name} is already installed",
+            hint=f"`fapvideo weights verify {name}` checks it, `remove` deletes it",
+        )
+    manifest = sd15_manifest()
+    partial = partial_folder(name)
+    found = []
+    for source in _candidates(path):
+        report = progress or _silent
+        report(f"reading {source.name}", 0, source.stat().st_size)
+        found.append(_take(source, manifest, partial, known, report))
+    return _finish(name, manifest, known, tuple(found))
+
+
+def _candidates(path: Path) -> list[Path]:
+    """Return the files to import: `path` itself, or the useful ones below it.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if path.is_file():
+        return [path]
+    endings = {*PICKLES, ".safetensors"}
+    files = sorted(p for p in path.rglob("*") if p.suffix in endings and p.is_file())
+    useful = {p: detect_file(p).kind for p in files}
+    wanted: dict[Kind, Path] = {}
+    for file, kind in useful.items():
+        if kind in ROLES:
+            if kind in wanted:
+                raise WeightsError(
+                    f"{path} holds two files that are a {NAMES[kind]}: {wanted[kind]} and {file}",
+                    hint="import the right one by itself",
+                )
+            wanted[kind] = file
+    if not wanted:
+        raise WeightsError(
+            f"{path} holds nothing for this bundle"
+            + (f": {len(files)} weights file(s) of other kinds" if files else ""),
+            hint=f"it needs {', '.join(NAMES[kind] for kind in ROLES)}",
+        )
+    return list(wanted.values())
+
+
+def _take(
+    source: Path, manifest: BundleManifest, partial: Path, known: KnownBundle, report: Progress
+) -> Detected:
+    """Convert one file into the partial bundle and record where it came from."""
+    found, states = convert_file(source, manifest)
+    partial.mkdir(parents=True, exist_ok=True)
+    for name, state in states.items():
+        report(f"writing {name}", 0, 0)
+        _save(partial / name, state)
+    record = {
+        "file": source.name,
+        "size": source.stat().st_size,
+        "sha256": sha256_of(source),
+        "licence": next((f.licence for f in known.files if f.kind == found.kind), "unknown"),
+    }
+    sources = _read_toml(partial / SOURCES) | {found.kind: record}
+    _write_text(partial / SOURCES, tomlkit.dumps(sources))
+    return found
+
+
+def _finish(
+    name: str, manifest: BundleManifest, known: KnownBundle, found: tuple[Detected, ...]
+) -> Imported:
+    """Publish the partial bundle if nothing is missing."""
+    partial = partial_folder(name)
+    missing = tuple(
+        NAMES[kind]
+        for kind, names in ROLES.items()
+        if not all((partial / file).is_file() for file in names)
+    )
+    if missing:
+        return Imported(partial, found, missing)
+    licences = {file.kind: file.licence for file in known.files}
+    entries = tuple(
+        BundleFile(path=file, sha256=sha256_of(partial / file), licence=licences[kind])
+        for kind, names in ROLES.items()
+        for file in names
+        if kind in licences
+    )
+    ready = manifest.model_copy(update={"files": entries})
+    _write_text(partial / MANIFEST_NAME, manifest_toml(ready))
+    folder = store_folder() / name
+    partial.rename(folder)
+    return Imported(folder, found, ())
+
+
+def check_first_sight(origin: str, path: Path) -> None:
+    """Record the SHA-256 of a source file when it is first seen, and compare it ever after.
+
+    Raises:
+        WeightsError: the publisher's file is another than the one seen before.
+    """
+    record = store_folder() / "seen.toml"
+    seen = _read_toml(record)
+    digest = sha256_of(path)
+    before = seen.get(origin)
+    if before is None:
+        _write_text(record, tomlkit.dumps({**seen, origin: digest}))
+    elif before != digest:
+        raise WeightsError(
+            f"{origin} is not the file it was when first fetched"
+            f" (SHA-256 {digest[:12]}…, then {str(before)[:12]}…)",
+            hint=f"if its publisher replaced it on purpose, delete its line in {record}",
+        )
+
+
+def _save(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write safetensors under another name first: a reader never sees half a file."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file({k: v.contiguous() for k, v in state.items()}, fresh)
+        fresh.replace(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be written: {error}") from None
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text, "utf-8")
+    fresh.replace(path)
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    return tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Report to nobody."""
