@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from fapvideo.ops.torchvision_shim import make_torchvision_importable
+
 # Before anything imports the libraries that read these.
 os.environ["HF_HUB_OFFLINE"] = "1"
 for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
     os.environ[name] = tempfile.mkdtemp(prefix="fapvideo-tests-")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small nets: threads cost more than they bring
+
+make_torchvision_importable()  # before a test imports diffusers or transformers itself
 
 LOOPBACK = ("127.", "::1", "localhost")
 
