@@ -257,13 +257,12 @@ def _cell_sizes(start: int, stop: int, shift: int, size: int) -> Floats:
 def _sum_cells(values: Floats, box: Box, shift_x: int, shift_y: int) -> Floats:
     """Sum [h, w] values of a coded box over the chroma cells it lies in."""
     x0, y0, x1, y1 = box
-    by_rows = np.add.reduceat(values, _cell_starts(y0, y1, shift_y), axis=0)
-    sums: Floats = np.add.reduceat(by_rows, _cell_starts(x0, x1, shift_x), axis=1)
-    return sums
-
-
-def _cell_starts(start: int, stop: int, shift: int) -> NDArray[np.intp]:
-    """Return the offset, inside [start, stop), at which each cell begins."""
-    cells = _cells(start, stop, shift)
-    starts = (np.arange(cells.start, cells.stop) << shift) - start
-    return np.maximum(starts, 0)
+    rows, columns = _cells(y0, y1, shift_y), _cells(x0, x1, shift_x)
+    step_x, step_y = 1 << shift_x, 1 << shift_y
+    shape = ((rows.stop - rows.start) * step_y, (columns.stop - columns.start) * step_x)
+    whole = np.zeros(shape, np.float32)  # the box grown to whole cells
+    top, left = y0 - rows.start * step_y, x0 - columns.start * step_x
+    whole[top : top + y1 - y0, left : left + x1 - x0] = values
+    # Strided adds: several times faster than np.add.reduceat on such short groups.
+    by_rows = sum((whole[k::step_y] for k in range(1, step_y)), whole[::step_y])
+    return sum((by_rows[:, k::step_x] for k in range(1, step_x)), by_rows[:, ::step_x])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import av
 import av.error
+from av.stream import Discard
 
 from fapvideo.structs import VideoInfo
 from fapvideo.video.encoder import MUXERS
@@ -78,7 +80,7 @@ class StreamCopier:
         sources = [s for s in self.streams if s.index in self._outputs and s.type != "attachment"]
         for stream in self.streams:
             if stream.type != "attachment" and stream.index not in self._outputs:
-                stream.discard = av.stream.Discard.all
+                stream.discard = Discard.all
         self._packets = self._container.demux(*sources) if sources else iter(())
         self._advance()
 
@@ -107,7 +109,8 @@ class StreamCopier:
         if stream.type != "data" or "mov" not in self._info.container:
             return False
         video = self._container.streams[self._info.video_stream]
-        is_chapters = stream.name == "bin_data" and bool(self._info.chapters)
+        # FFmpeg hides the chapter track's packets; a camera's data track has some.
+        is_chapters = bool(self._info.chapters) and stream.discard == Discard.all
         is_timecode = stream.name is None and "timecode" in stream.metadata
         return is_chapters or (is_timecode and "timecode" in video.metadata)
 
@@ -125,33 +128,54 @@ class StreamCopier:
                     f"copying audio and other streams stopped early: {error.strerror}"
                 )
                 return
-            if not packet.size:
-                continue  # the flush packet at the end
-            if packet.dts is None:
-                packet.dts = packet.pts
-            if packet.dts is not None and self._inside(packet):
+            if not packet.size or self._is_gap(packet):
+                continue  # the flush packet at the end, or what the muxer writes by itself
+            if self._place(packet):
                 self._pending = packet
                 return
 
-    def _inside(self, packet: Any) -> bool:
-        time = (packet.pts if packet.pts is not None else packet.dts) * packet.time_base
-        return (self._start is None or time >= self._start) and (
-            self._end is None or time < self._end
+    def _is_gap(self, packet: Any) -> bool:
+        """Tell whether this is MP4's empty subtitle, which FFmpeg's muxer puts into every gap."""
+        return (
+            self._suffix != ".mkv"
+            and packet.size == 2
+            and packet.stream.name == "mov_text"
+            and bytes(packet) == b"\0\0"
         )
+
+    def _place(self, packet: Any) -> bool:
+        """Complete a packet's times; tell whether it lies inside the cut."""
+        start = 0 if self._start is None else round(self._start / packet.time_base)
+        if packet.pts is None:
+            packet.pts = packet.dts
+        if packet.pts is None:  # a cover picture, shown at no time in particular
+            packet.pts = start
+        if packet.dts is None:
+            packet.dts = packet.pts
+        time = packet.pts * packet.time_base
+        if self._end is not None and time >= self._end:
+            return False
+        if self._start is None or time >= self._start:
+            return True
+        end = packet.pts + (packet.duration or 0)
+        if packet.stream.type != "subtitle" or end <= start:
+            return False
+        # A line that is on screen at the cut stays for the rest of its time.
+        packet.duration = end - start
+        packet.pts = packet.dts = start
+        return True
 
     def _copy(self, packet: Any) -> None:
         index = packet.stream.index
         if self._start is not None:
             shift = round(self._start / packet.time_base)
             packet.dts -= shift
-            if packet.pts is not None:
-                packet.pts -= shift
+            packet.pts -= shift
         last = self._last_dts.get(index)
         if last is not None and packet.dts <= last:  # the muxer would refuse it
             log.warning("%s: stream %d goes back in time", self._info.path, index)
             packet.dts = last + 1
-            if packet.pts is not None:
-                packet.pts = max(packet.pts, packet.dts)
+            packet.pts = max(packet.pts, packet.dts)
         self._last_dts[index] = packet.dts
         packet.stream = self._outputs[index]
         self._output.mux(packet)
@@ -179,15 +203,19 @@ def _add_from(source: Any, output: Any) -> Any:
 
 
 def _refusal(source: Any, muxer: str) -> str:
-    """Write a header into memory and return why the container refuses a stream, or ""."""
+    """Write a small file into memory; return why the container refuses the stream, or ""."""
+    trial = av.open(io.BytesIO(), "w", format=muxer)
     try:
-        trial = av.open(io.BytesIO(), "w", format=muxer)
-        _add_from(source, trial)
+        stream = _add_from(source, trial)
         trial.start_encoding()
+        if source.type == "data":  # the muxer knows little of these, and may fail in the trailer
+            packet = av.Packet(bytes(8))
+            packet.stream, packet.pts, packet.dts = stream, 0, 0
+            trial.mux(packet)
+            trial.close()
     except (av.error.FFmpegError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
-    try:
-        trial.close()
-    except (av.error.FFmpegError, ValueError):
-        log.debug("closing the trial of stream %d failed", source.index)
+    finally:
+        with contextlib.suppress(av.error.FFmpegError, ValueError):
+            trial.close()
     return ""

@@ -182,8 +182,8 @@ def _options(
             parameters.append(f"master-display={info.hdr.mastering_display}")
         if info.hdr.max_cll:
             parameters.append(f"max-cll={info.hdr.max_cll}")
-        if is_hdr(info.color):
-            parameters += ["hdr10-opt=1", "repeat-headers=1"]
+        if static:
+            parameters.append("repeat-headers=1")
         options["x265-params"] = ":".join(parameters)
     return options, warnings
 

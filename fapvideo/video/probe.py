@@ -251,7 +251,10 @@ def _duration(container: Any, stream: Any, times: _Times, time_base: Fraction) -
         return float((times.end - times.start) * time_base)
     if stream.duration:
         return float(stream.duration * time_base)
-    return (container.duration or 0) / 1e6
+    if container.duration:
+        return float(container.duration) / 1e6
+    rate = stream.average_rate or stream.guessed_rate or 25  # a raw stream without any times
+    return times.frames / float(rate) if times.complete else 0.0
 
 
 def _rotation(frame: Any) -> tuple[Literal[0, 90, 180, 270], tuple[int, ...]]:
@@ -282,6 +285,10 @@ def _open_error(path: Path, error: Exception) -> VideoReadError:
         return VideoReadError(f"{path}: permission denied", hint="make the file readable")
     if isinstance(error, OSError) and not isinstance(error, av.error.FFmpegError):
         return VideoReadError(f"{path} cannot be read: {reason}")
+    if isinstance(error, EOFError):
+        return VideoReadError(
+            f"{path} ends right after its header: 0 frames", hint="copy or download it again"
+        )
     try:
         with path.open("rb") as file:
             head = file.read(12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +26,10 @@ Picture = tuple[VideoFrame, Bytes]
 
 _SEEK_MARGINS_S = (0, 1, 10)
 """How much earlier than wanted to seek: leading pictures of an open GOP need the GOP before."""
+_JUMP_S = 2
+"""Distance to the next wanted frame from which on seeking beats decoding through."""
+_ROUNDING_S = Fraction(1, 100_000)
+"""Times given with five decimals still name their frame."""
 _MIN_PACKETS_TO_JUDGE = 100
 """Packets that are seen before a share of damaged ones means anything."""
 
@@ -47,7 +52,7 @@ class VideoReader:
         self.info = source if isinstance(source, VideoInfo) else probe(Path(source))
         self.config = config if config is not None else VideoConfig()
         self.damaged = 0
-        """Packets that could not be decoded, over the last pass."""
+        """Packets of the last pass that gave no frame because of damage."""
         self._planar = planar_format(self.info.pixel_format)
         self._to_rgb = RgbConverter(self.info.color)
         if self.info.duration_s and self.config.start_s >= self.info.duration_s:
@@ -122,14 +127,13 @@ class VideoReader:
         rank = [max(0, int(np.searchsorted(known, tick, side="right")) - 1) for tick in ticks]
         found: dict[int, Picture] = {}
         frames: Iterator[tuple[Any, int]] = iter(())
-        position: int | None = None
+        current: tuple[Any, int] | None = None
         for index in sorted(set(rank)):
             wanted = int(known[index])
-            far = position is None or (wanted - position) * self.info.time_base > 2
-            if far:
-                frames = self._decode(wanted)
-            frame, position = self._advance(frames, wanted)
-            found[index] = self._deliver(frame, position, index)
+            if current is None or (wanted - current[1]) * self.info.time_base > _JUMP_S:
+                frames, current = self._decode(wanted), None
+            current = self._advance(frames, current, wanted)
+            found[index] = self._deliver(*current, index)
         return [found[index] for index in rank]
 
     # ------------------------------------------------------------------------ decoding
@@ -152,7 +156,7 @@ class VideoReader:
 
     def _decode_from(self, seek_to: int | None) -> Iterator[tuple[Any, int]]:
         """Seek if asked, then decode to the end, counting damage."""
-        damaged = packets = 0
+        damaged = packets = decoded = 0
         clock = _Clock(self.info)
         with open_input(self.info.path) as container:
             stream = container.streams[self.info.video_stream]
@@ -167,12 +171,16 @@ class VideoReader:
                     damaged += 1
                     self._count_damage(damaged, packets, error)
                     continue
+                decoded += len(frames)
                 for frame in frames:
                     yield frame, clock(frame)
             for frame in self._flush(stream):
+                decoded += 1
                 yield frame, clock(frame)
-        if packets and damaged > self.config.max_damaged * packets:
-            raise self._too_damaged(damaged, packets)
+        if damaged:  # frames that were silently dropped for want of a reference count as well
+            self.damaged = max(damaged, packets - decoded)
+            if self.damaged > self.config.max_damaged * packets:
+                raise self._too_damaged(self.damaged, packets)
 
     def _flush(self, stream: Any) -> list[Any]:
         try:
@@ -234,15 +242,20 @@ class VideoReader:
     # ------------------------------------------------------------------------ times
 
     def _ticks(self, time_s: float) -> int:
-        """Return the last tick at or before a time, forgiving half a tick of rounding."""
-        ticks = Fraction(time_s) / self.info.time_base + Fraction(1, 2)
-        return self.info.start_pts + int(ticks // 1)
+        """Return the last tick at or before a time."""
+        time = Fraction(time_s) + _ROUNDING_S
+        return self.info.start_pts + math.floor(time / self.info.time_base)
+
+    def _first_tick(self, time_s: float) -> int:
+        """Return the first tick at or after a time."""
+        time = Fraction(time_s) - _ROUNDING_S
+        return self.info.start_pts + math.ceil(time / self.info.time_base)
 
     def _bounds(self) -> tuple[int, int | None]:
         """Return (first pts wanted, first pts not wanted any more)."""
-        end = self.config.end_s
-        first = -(2**62) if self.config.start_s <= 0 else self._ticks(self.config.start_s)
-        return first, None if end is None else self._ticks(end)
+        start, end = self.config.start_s, self.config.end_s
+        first = self._first_tick(start) if start > 0 else -(2**62)
+        return first, None if end is None else self._first_tick(end)
 
     def _all_pts(self) -> Any:
         """Return the sorted pts of all frames to deliver, or None if packets do not tell them."""
@@ -258,9 +271,12 @@ class VideoReader:
         pts = pts[(pts >= first) & (pts < (2**62 if last is None else last))]
         return pts if len(pts) and len(pts) <= len(times) else None
 
-    def _advance(self, frames: Iterator[tuple[Any, int]], wanted: int) -> tuple[Any, int]:
-        """Take frames up to the one at `wanted`; the nearest one if that is damaged."""
-        last: tuple[Any, int] | None = None
+    def _advance(
+        self, frames: Iterator[tuple[Any, int]], last: tuple[Any, int] | None, wanted: int
+    ) -> tuple[Any, int]:
+        """Take frames after `last` up to the one at `wanted`; the nearest if that is damaged."""
+        if last is not None and last[1] >= wanted:
+            return last
         for frame, pts in frames:
             if pts >= wanted:
                 return frame, pts

@@ -20,7 +20,7 @@ from fapvideo.config.schema import VideoConfig
 from fapvideo.errors import VideoWriteError
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.video.audio import StreamCopier, stream_tags
-from fapvideo.video.color import write_tags
+from fapvideo.video.color import UNBIASED, write_tags
 from fapvideo.video.encoder import MUXERS, choose_encoding
 from fapvideo.video.planar import av_frame_of
 
@@ -78,6 +78,7 @@ class VideoWriter:
             f".{self.output.stem}.{secrets.token_hex(4)}.part{suffix}"
         )
         self._create_temporary()
+        self._matroska = suffix == ".mkv"
         self._durations: dict[int, int] = {}
         self._shift = 0
         self._last_pts: int | None = None
@@ -213,6 +214,7 @@ class VideoWriter:
         if self._last_pts is None:
             self._begin(frame)
         self._last_pts = frame.pts
+        self._check_rounding(frame)
         picture = self._encodable(frame)
         pts = frame.pts - self._shift
         picture.pts, picture.time_base = pts, self.info.time_base
@@ -237,6 +239,16 @@ class VideoWriter:
         self._container.start_encoding()
         self._copier.start(self._container, begin, end)
 
+    def _check_rounding(self, frame: VideoFrame) -> None:
+        """Say once that Matroska cannot keep times finer than its milliseconds."""
+        time = (frame.pts - self._shift) * self.info.time_base
+        if self._matroska and (time * 1000).denominator != 1:
+            self._matroska = False
+            self.warnings.append(
+                f"{self.output.suffix} stores whole milliseconds: times are off by up to 0.5 ms; "
+                ".mp4 and .mov keep them exactly"
+            )
+
     def _encodable(self, frame: VideoFrame) -> Any:
         """Return the frame in the encoder's pixel format, tagged."""
         picture = av_frame_of(frame)
@@ -250,6 +262,7 @@ class VideoWriter:
                 dst_colorspace=encoding.color.matrix,
                 src_color_range=_SWSCALE_RANGE[self.info.color.full_range],
                 dst_color_range=_SWSCALE_RANGE[encoding.color.full_range],
+                interpolation=UNBIASED,
             )
         write_tags(picture, encoding.color)
         return picture
