@@ -22,7 +22,10 @@ ORDER: tuple[set[str], ...] = (
     {"nets"},
     {"weights"},  # beside nets in the picture, and allowed to import it
     STAGES,
+    {"progress", "library", "still"},
+    {"analysis"},
     {"pipeline"},
+    {"preview", "report"},
     {"swapper", "training"},
     {"evaluation"},
     {"cli"},

@@ -16,7 +16,6 @@ import platformdirs
 import psutil
 
 import fapvideo
-from fapvideo.config.bundle import load_manifest
 from fapvideo.config.presets import check_preset, list_presets
 
 REQUIRED: Final = {
@@ -125,12 +124,15 @@ def _presets() -> Check:
 
 
 def _weights() -> Check:
-    from fapvideo.weights.bundle import bundle_folder, verify_files
+    from fapvideo.weights.bundle import bundle_folder
+    from fapvideo.weights.store import list_bundles, verify_bundle
 
-    folder = bundle_folder("embedded")
-    manifest = load_manifest(folder)
-    verify_files(folder, manifest)
-    return Check("weights", "ok", f"embedded, {len(manifest.files)} files as they should be")
+    checks = verify_bundle(bundle_folder("embedded"))
+    bad = [f"{check.path.name}: {check.problem}" for check in checks if check.problem]
+    if bad:
+        return Check("weights", "fail", f"embedded: {'; '.join(bad)}", "reinstall fapvideo")
+    more = [bundle.name for bundle in list_bundles() if bundle.installed]
+    return Check("weights", "ok", ", ".join(["embedded", *more]))
 
 
 def _cache() -> Check:

@@ -89,6 +89,7 @@ def _quieten_libraries() -> None:
     for name, value in {
         "TRANSFORMERS_VERBOSITY": "error",
         "DIFFUSERS_VERBOSITY": "error",
+        "HF_HUB_VERBOSITY": "error",
         "OPENCV_LOG_LEVEL": "ERROR",
     }.items():
         os.environ.setdefault(name, value)

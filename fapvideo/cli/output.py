@@ -109,6 +109,25 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
+@contextmanager
+def transfer_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a callback (what, bytes done, bytes in all) that draws one bar per file."""
+    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    text = TextColumn("{task.description}")
+    columns = (text, BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what)
+            bars.update(tasks[what], completed=done, total=total or None)
+
+        yield show
+
+
 def print_summary(report: RunReport) -> None:
     """Write what a run did as a table, then its warnings."""
     frames, timings = report.frames, report.timings

@@ -1,46 +1,48 @@
-"""`fapvideo weights`: which bundles there are, where, and whether they are whole."""
+"""`fapvideo weights`: which bundles there are, and whether they are whole; get, remove them."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fapvideo.cli import options, output
-from fapvideo.config.bundle import MANIFEST_NAME, load_manifest
 from fapvideo.errors import WeightsError
 
-app = typer.Typer(help="List, find and verify model weights.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from fapvideo.weights.importer import Imported
 
-Name = Annotated[str, typer.Argument(metavar="NAME|FOLDER", show_default=False)]
+app = typer.Typer(help="List, fetch, import, verify and remove weights.", no_args_is_help=True)
+
+NameOrFolder = Annotated[str, typer.Argument(metavar="NAME|FOLDER", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @app.command("list")
 def list_(as_json: options.Json = False) -> None:
-    """List the bundles, and which of them are on this machine."""
-    from fapvideo.weights.bundle import bundle_folder
-    from fapvideo.weights.store import BUILT_IN, KNOWN
+    """List the bundles that can be had, with their licences, and which are on this machine."""
+    from fapvideo.weights.store import list_bundles
 
-    found = []
-    for name in (*BUILT_IN, *KNOWN):
-        try:
-            here, where = True, "built in code, for tests"
-            if not name.startswith("tiny"):
-                where = str(bundle_folder(name))
-                here = (Path(where) / MANIFEST_NAME).is_file()
-        except WeightsError as error:
-            here, where = False, error.hint
-        found.append({"name": name, "here": here, "where": where})
+    bundles = list_bundles()
     if as_json:
-        output.print_json(found)
-    else:
-        rows = ((item["name"], "yes" if item["here"] else "no", item["where"]) for item in found)
-        output.print_table("", ("bundle", "here", "where"), rows)
+        output.print_json([asdict(bundle) for bundle in bundles])
+        return
+    rows = [("embedded", "in the package", "the default: small, runs on a CPU")]
+    for bundle in bundles:
+        here = f"{bundle.size / 2**20:.0f} MiB" if bundle.installed else "no"
+        rows.append((bundle.name, here, bundle.title))
+    output.print_table("", ("bundle", "here", "what it is"), rows)
+    for bundle in bundles:
+        lines = "".join(f"\n  {licence}" for licence in bundle.licences)
+        output.print_text(f"\nLicences of {bundle.name}:{lines}")
 
 
 @app.command()
-def path(name: Name) -> None:
+def path(name: NameOrFolder) -> None:
     """Print the folder of a bundle."""
     from fapvideo.weights.bundle import bundle_folder
 
@@ -48,11 +50,73 @@ def path(name: Name) -> None:
 
 
 @app.command()
-def verify(name: Name = "embedded") -> None:
+def verify(name: NameOrFolder = "embedded", as_json: options.Json = False) -> None:
     """Check every file of a bundle against its SHA-256; exit code 7 if one is not right."""
-    from fapvideo.weights.bundle import bundle_folder, verify_files
+    from fapvideo.weights.bundle import bundle_folder
+    from fapvideo.weights.store import verify_bundle
 
-    folder = bundle_folder(name)
-    manifest = load_manifest(folder)
-    verify_files(folder, manifest)
-    output.print_text(f"{name}: {len(manifest.files)} files are as they should be")
+    with output.transfer_bar() as progress:
+        checks = verify_bundle(bundle_folder(name), progress)
+    if as_json:
+        output.print_json([asdict(check) for check in checks])
+    else:
+        rows = ((check.problem or "ok", check.path.name, check.licence) for check in checks)
+        output.print_table("", ("", "file", "licence"), rows)
+    bad = [check.path.name for check in checks if check.problem]
+    if bad:
+        raise WeightsError(
+            f"bundle {name}: {len(bad)} of {len(checks)} files are not right: {', '.join(bad)}",
+            hint="remove the bundle, then fetch or import it again",
+        )
+
+
+@app.command()
+def fetch(name: Name, yes: Yes = False) -> None:
+    """Download a bundle; what broke off goes on where it was. Shows the licences first."""
+    from fapvideo.weights.fetch import fetch_bundle
+    from fapvideo.weights.known import known_bundle
+
+    licences = "".join(f"\n  {licence}" for licence in known_bundle(name).licences)
+    typer.echo(f"Licences of {name}:{licences}", err=True)
+    agreed = yes or _confirm("Do you accept them?")
+    with output.transfer_bar() as progress:
+        imported = fetch_bundle(name, accept_licences=agreed, progress=progress)
+    _print_imported(name, imported)
+
+
+@app.command("import")
+def import_(
+    name: Name,
+    source: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", show_default=False)],
+) -> None:
+    """Take weights from files that you have; they are recognised by their contents."""
+    from fapvideo.weights.importer import import_bundle
+
+    with output.transfer_bar() as progress:
+        imported = import_bundle(name, source, progress)
+    _print_imported(name, imported)
+
+
+@app.command()
+def remove(name: Name, yes: Yes = False) -> None:
+    """Delete a bundle from this machine, and what was downloaded of it."""
+    from fapvideo.weights.store import remove_bundle
+
+    if not (yes or _confirm(f"Delete bundle {name}?")):
+        raise WeightsError(f"bundle {name} was not removed", hint="say yes, or pass --yes")
+    output.print_text(f"{remove_bundle(name) / 2**20:.0f} MiB freed")
+
+
+def _confirm(question: str) -> bool:
+    """Ask, where somebody can answer; silence is no."""
+    return sys.stdin.isatty() and typer.confirm(question, err=True)
+
+
+def _print_imported(name: str, imported: Imported) -> None:
+    """Say what is there, and what is still missing."""
+    for found in imported.found:
+        output.print_text(f"found: {found}")
+    if imported.missing:
+        output.print_text(f"still missing: {', '.join(imported.missing)}")
+    else:
+        output.print_text(f"bundle {name} is ready: {imported.folder}")
