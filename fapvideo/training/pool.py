@@ -36,13 +36,21 @@ class Pool:
     """[N, R, R] uint8, 0 or 1."""
     tokens: Array
     """[N, G*G, C] float16 fused tokens."""
-    flags: Path
-    """File of one flag per chunk of samples: whether it is finished."""
+    flags: Path | None
+    """File of one flag per chunk of samples: whether it is finished; None if all are."""
 
     def ready(self) -> Array:
         """Return the rows that are finished; the pool may still be growing."""
+        if self.flags is None:
+            return np.arange(len(self))
         rows = np.repeat(np.load(self.flags), CHUNK)[: len(self)]
         return np.nonzero(rows)[0]
+
+    def resident(self) -> Pool:
+        """Return the finished samples in memory: random reads from a mapped file starve a net."""
+        rows = self.ready()
+        arrays = (self.target, self.guide, self.core, self.tokens)
+        return Pool(*(np.array(array[rows]) for array in arrays), flags=None)
 
     def __len__(self) -> int:
         """Return the number of samples."""
