@@ -151,6 +151,12 @@ class DenoiseConfig(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool = False
     """Compile the UNet: a minute or more at the start, faster on long clips."""
+    resolution: int | None = Field(None, ge=64, le=1024, multiple_of=64)
+    """Side of the model's crop, pixels; only for bundles with a VAE (512, 384 or 256)."""
+    codec_file: Path | None = None
+    """A TAESD (AutoencoderTiny) in place of the VAE: many times faster, a little softer."""
+    lora_file: Path | None = None
+    """A LoRA merged into the UNet, such as LCM-LoRA for `sampler = "lcm"` with 4 to 8 steps."""
 
 
 class CompositeConfig(Section):

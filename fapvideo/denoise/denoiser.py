@@ -166,7 +166,10 @@ class Denoiser:
         for start in range(0, len(target), size):
             rows = slice(start, start + size)
             batch = [x[rows].to(self.bundle.device) for x in (target, guide, hole, tokens, noise)]
-            results.append(self._guarded(partial(self._batch, *batch)))
+            if self._config.compile:
+                batch = [_padded(x, size) for x in batch]
+            done = self._guarded(partial(self._batch, *batch))
+            results.append(done[: len(target[rows])])
         return torch.cat(results) if results else target.float().cpu()
 
     def _batch(
@@ -291,6 +294,11 @@ class Denoiser:
                 if size > 1
                 else "use a smaller bundle or --set denoise.precision=bf16",
             ) from None
+
+
+def _padded(x: Tensor, size: int) -> Tensor:
+    """Repeat the last sample up to `size`: a compiled network is built for one batch size."""
+    return torch.cat([x, x[-1:].expand(size - len(x), *x.shape[1:])])
 
 
 def _corrects(start: Tensor, model: Model) -> Model:

@@ -22,6 +22,7 @@ from fapvideo.config.bundle import (
     EncoderSpec,
     load_manifest,
 )
+from fapvideo.config.schema import DenoiseConfig
 from fapvideo.errors import WeightsError
 from fapvideo.nets.adapter import Adapter, AttentionAdapter, ResnetAdapter
 from fapvideo.nets.clip import PREPROCESSING, ClipTokens, TransformersTower
@@ -32,6 +33,7 @@ from fapvideo.nets.tiny import TINY_SEED, tiny_manifest, tiny_sd15_manifest
 from fapvideo.nets.unet import build_unet, dead_keys, strip_dead_cross_attention
 from fapvideo.ops.token_grid import without_cls
 from fapvideo.weights.encoder import ImageEncoder
+from fapvideo.weights.options import resized_manifest, with_options
 from fapvideo.weights.state import load_into, read_tensors, sha256_of
 from fapvideo.weights.store import installed_folder
 
@@ -82,6 +84,8 @@ def load_bundle(
     name_or_folder: str | Path,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    *,
+    options: DenoiseConfig | None = None,
 ) -> Bundle:
     """Load a bundle by name (`embedded`, `tiny`, `tiny_sd15`, `sd15`) or from a folder.
 
@@ -92,6 +96,7 @@ def load_bundle(
         device: where the networks go.
         dtype: number format of UNet, adapter, codec and CLIP tower; a MobileNetV2 encoder stays
             float32, and so does a VAE that was asked for in float16, where it overflows.
+        options: `resolution`, `codec_file` and `lora_file` of a preset change what is loaded.
 
     Raises:
         WeightsError: unknown name, missing, damaged or unfitting file.
@@ -103,11 +108,13 @@ def load_bundle(
         manifest = tiny_manifest() if name == "tiny" else tiny_sd15_manifest()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(TINY_SEED)
-            return _assemble(manifest, None, device, dtype)
-    folder = bundle_folder(name_or_folder)
-    manifest = load_manifest(folder)
-    verify_files(folder, manifest)
-    return _assemble(manifest, folder, device, dtype)
+            bundle = _assemble(resized_manifest(manifest, options), None, device, dtype)
+    else:
+        folder = bundle_folder(name_or_folder)
+        manifest = load_manifest(folder)
+        verify_files(folder, manifest)
+        bundle = _assemble(resized_manifest(manifest, options), folder, device, dtype)
+    return bundle if options is None else with_options(bundle, options)
 
 
 def bundle_folder(name_or_folder: str | Path) -> Path:
