@@ -49,8 +49,10 @@ class Pool:
     def resident(self) -> Pool:
         """Return the finished samples in memory: random reads from a mapped file starve a net."""
         rows = self.ready()
-        arrays = (self.target, self.guide, self.core, self.tokens)
-        return Pool(*(np.array(array[rows]) for array in arrays), flags=None)
+        target, guide, core, tokens = (
+            np.array(array[rows]) for array in (self.target, self.guide, self.core, self.tokens)
+        )
+        return Pool(target, guide, core, tokens, None)
 
     def __len__(self) -> int:
         """Return the number of samples."""
