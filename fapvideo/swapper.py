@@ -63,7 +63,7 @@ class VideoSwapper:
         self.preset = preset
         self.device = resolve_device(device)
         dtype = resolve_dtype(preset.denoise.precision, self.device)
-        self._bundle = load_bundle(preset.bundle, self.device, dtype)
+        self._bundle = load_bundle(preset.bundle, self.device, dtype, options=preset.denoise)
         self._denoiser = Denoiser(self._bundle, preset.denoise, preset.fuse)
         self._loaded: dict[str, tuple[tuple[LoadedReference, ...], tuple[str, ...]]] = {}
 

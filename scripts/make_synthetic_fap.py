@@ -1,6 +1,7 @@
 """Write the published files at full size with random float16 values.
 
-These are fap.bin, a VAE and an image tower. For trying the import and the `sd15` bundle without the real weights; what it paints is noise.
+These are fap.bin, a VAE and an image tower, for trying the import and the `sd15` bundle without
+the real weights; what it paints is noise.
 
     python scripts/make_synthetic_fap.py FOLDER        # 3.3 GB
     fapvideo weights import sd15 FOLDER
