@@ -161,7 +161,7 @@ def _load(
 
 
 def _absolute_paths(tables: Tables, folder: Path) -> Tables:
-    """Resolve the reference paths, the bundle folder and the cache folder against `folder`.
+    """Resolve references, the bundle's, the cache's and the detector's folder against `folder`.
 
     Works on what was read, before validation, so it leaves alone whatever has the wrong type.
     """
@@ -174,10 +174,10 @@ def _absolute_paths(tables: Tables, folder: Path) -> Tables:
     bundle = tables.get("bundle")
     if isinstance(bundle, str) and (bundle.startswith((".", "~")) or Path(bundle).name != bundle):
         resolved["bundle"] = str(_absolute(bundle, folder))
-    section = tables.get("reference")
-    if isinstance(section, dict) and isinstance(section.get("cache_dir"), str | Path):
-        cache_dir = str(_absolute(str(section["cache_dir"]), folder))
-        resolved["reference"] = {**section, "cache_dir": cache_dir}
+    for table, key in (("reference", "cache_dir"), ("mask", "detector")):
+        section = tables.get(table)
+        if isinstance(section, dict) and isinstance(section.get(key), str | Path):
+            resolved[table] = {**section, key: str(_absolute(str(section[key]), folder))}
     return resolved
 
 
@@ -199,8 +199,12 @@ def _absolute(text: str, folder: Path) -> Path:
 
 
 def _missing_files(tables: Tables) -> list[Problem]:
-    """Name every reference that is not a file."""
+    """Name every reference that is not a file, and a detector that is not a folder."""
     problems = []
+    mask = tables.get("mask")
+    detector = mask.get("detector") if isinstance(mask, dict) else None
+    if isinstance(detector, str) and not Path(detector).is_dir():
+        problems.append(Problem("mask.detector", f"folder not found: {detector}"))
     references = tables.get("references")
     for part, entry in references.items() if isinstance(references, dict) else ():
         many = isinstance(entry, list | tuple)

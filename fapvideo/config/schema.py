@@ -8,12 +8,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 Part = Literal["eyes", "brows", "nose", "mouth", "face"]
 PARTS: tuple[Part, ...] = ("eyes", "brows", "nose", "mouth", "face")
 
 Fraction01 = Annotated[float, Field(ge=0.0, le=1.0)]
+Prompt = Annotated[
+    str, StringConstraints(strip_whitespace=True, to_lower=True, pattern=r"^[^.?]*[^.?\s][^.?]*$")
+]
+"""One thing in plain words; . and ? separate prompts in a detector's caption."""
 
 
 class Section(BaseModel):
@@ -65,6 +76,15 @@ class MaskConfig(Section):
     """`[mask]`: the region of each part, and what happens to poor frames."""
 
     backend: Literal["landmarks", "grounding_dino", "grounding_dino_py"] = "landmarks"
+    """Outlines on the face mesh, or boxes that `detector` finds (docs/grounding-dino.md)."""
+    detector: Path | None = None
+    """Folder of a Grounding DINO checkpoint, relative to the preset."""
+    detector_score: Fraction01 = 0.35
+    """A detection needs a score above this."""
+    detector_every: int = Field(1, ge=1)
+    """Frames from one detection to the next; boxes in between are interpolated."""
+    keep_out: tuple[Prompt, ...] = ()
+    """Things that are never painted over, in plain words (`["glasses", "beard"]`); any backend."""
     dilate: float = Field(0.07, ge=0.0, le=0.5)
     """Growth of every part beyond its outline, in inter-ocular distances."""
     feather: float = Field(0.10, ge=0.0, le=0.5)
@@ -79,6 +99,18 @@ class MaskConfig(Section):
     max_yaw_deg: float = Field(50.0, gt=0.0, le=90.0)
     max_jump: float = Field(0.35, gt=0.0)
     """Mesh disagreement with its neighbours, in inter-ocular distances, that makes a frame poor."""
+
+    @model_validator(mode="after")
+    def _has_detector(self) -> MaskConfig:
+        needed = "keep_out" if self.keep_out else None
+        if self.backend != "landmarks":
+            needed = f'backend "{self.backend}"'
+        if needed and self.detector is None:
+            raise ValueError(
+                f"{needed} needs mask.detector, the folder of a Grounding DINO checkpoint"
+                " (docs/grounding-dino.md lists its files)"
+            )
+        return self
 
     def as_reference(self) -> MaskConfig:
         """Return how parts are cut out of references: the whole part, whatever the target needs.
