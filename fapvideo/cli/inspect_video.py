@@ -25,7 +25,8 @@ def inspect(
         return
     video = dict(found["video"])
     streams = video.pop("streams", ())
-    output.print_table("Video", ("", ""), video.items())
+    rows = ((name, _shown(value)) for name, value in video.items())
+    output.print_table("Video", ("", ""), (row for row in rows if row[1] not in ("", "()")))
     for title, rows in (
         ("Streams", streams),
         ("Faces", found["faces"]),
@@ -34,6 +35,13 @@ def inspect(
         _print_rows(title, rows)
     for warning in found["warnings"]:
         output.print_text(f"warning: {warning}")
+
+
+def _shown(value: Any) -> str:
+    """Return a table in one line, without what is empty; anything else as it is."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {inner}" for name, inner in value.items() if inner != "")
+    return str(value)
 
 
 def _print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -66,7 +66,9 @@ class _JsonLines(logging.Handler):
 def set_up_logging(*, as_json: bool, debug: bool) -> None:
     """Show the package's warnings (all its messages with `--debug`) on stderr."""
     handler: logging.Handler = _JsonLines() if as_json else logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    # Without --debug only warnings and worse are shown, and where in the code is of no interest.
+    detailed = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    handler.setFormatter(logging.Formatter(detailed if debug else "warning: %(message)s"))
     logger = logging.getLogger("fapvideo")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.DEBUG if debug else logging.WARNING)

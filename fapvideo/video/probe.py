@@ -299,4 +299,7 @@ def _open_error(path: Path, error: Exception) -> VideoReadError:
             f"{path} is truncated: an MP4/MOV file whose index (the moov atom) is missing or cut",
             hint="copy or download it again; an unfinished recording needs a repair tool",
         )
-    return VideoReadError(f"{path} is not a video, or its header is damaged ({reason})")
+    return VideoReadError(
+        f"{path} is not a video, or its header is damaged ({reason})",
+        hint="give a file that a media player can play",
+    )
