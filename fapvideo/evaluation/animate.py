@@ -1,0 +1,494 @@
+"""A photo that talks, blinks and turns by known mesh warps: video with exact ground truth.
+
+Every output pixel reads the photo once, through the displacement of the face mesh inside the face
+and a smooth continuation of it outside. Eyeballs and teeth do not follow lids and lips: they are
+layers of their own behind the openings. The animated landmarks are known exactly, which no
+recorded video offers, so tracking error and expression following can be measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fapvideo.errors import ReferenceImageError
+from fapvideo.guide.warp import source_map, triangle_map, without_teeth
+from fapvideo.ops import mesh
+from fapvideo.ops.geometry import Matrix, invert, scale_of, transform
+from fapvideo.ops.image import blur, smoothstep
+from fapvideo.ops.pose import HeadPose, expression, head_pose
+from fapvideo.structs import Bytes, Floats
+from fapvideo.track.detector import FaceDetector
+from fapvideo.track.landmarks import FaceMesh
+
+# Lip rows of the mesh from the outer to the inner line, nine columns each, and the corners.
+UPPER_LIP_ROWS = (
+    (185, 40, 39, 37, 0, 267, 269, 270, 409),
+    (184, 74, 73, 72, 11, 302, 303, 304, 408),
+    (183, 42, 41, 38, 12, 268, 271, 272, 407),
+    (191, 80, 81, 82, 13, 312, 311, 310, 415),
+)
+LOWER_LIP_ROWS = (
+    (146, 91, 181, 84, 17, 314, 405, 321, 375),
+    (77, 90, 180, 85, 16, 315, 404, 320, 307),
+    (96, 89, 179, 86, 15, 316, 403, 319, 325),
+    (95, 88, 178, 87, 14, 317, 402, 318, 324),
+)
+LIP_CORNERS = (61, 76, 62, 78, 291, 306, 292, 308)
+LIP_PROFILE = np.array([0.42, 0.7, 0.88, 0.97, 1.0, 0.97, 0.88, 0.7, 0.42])
+"""How far each lip column opens when the middle opens by one."""
+
+Row = tuple[int, ...]
+Eye = tuple[Row, Row, tuple[Row, ...], tuple[Row, ...]]
+# Rows around each eye: upper lid edge, lower lid edge (paired), then the rows above and below.
+EYES: tuple[Eye, Eye] = (
+    (
+        (246, 161, 160, 159, 158, 157, 173),
+        (7, 163, 144, 145, 153, 154, 155),
+        ((247, 30, 29, 27, 28, 56, 190), (113, 225, 224, 223, 222, 221, 189)),
+        ((25, 110, 24, 23, 22, 26, 112),),
+    ),
+    (
+        (466, 388, 387, 386, 385, 384, 398),
+        (249, 390, 373, 374, 380, 381, 382),
+        ((467, 260, 259, 257, 258, 286, 414), (342, 445, 444, 443, 442, 441, 413)),
+        ((255, 339, 254, 253, 252, 256, 341),),
+    ),
+)
+LID_CORNERS = {EYES[0][0]: (33, 133), EYES[1][0]: (263, 362)}
+LID_SHARE = 0.86
+"""The upper lid's share of closing the eye."""
+LID_FOLLOW = (0.34, 0.08)
+"""How far the rows above the upper lid come along."""
+
+NECK = np.array([0.0, 0.95, 0.9])
+"""The point of the head frame about which the head turns."""
+JAW_HINGE = np.array([0.0, 0.45, 0.75])
+TONGUE = np.array([0.66, 0.36, 0.36], np.float32)
+"""Colour of the tongue, relative to the skin's."""
+SIDE_START, SIDE_DEPTH = 0.0, 0.35
+"""Depth beyond SIDE_START counts for this share only."""
+FADE = 2.4
+"""Reach of the displacement outside the face, inter-ocular distances."""
+FINER = 4
+"""Outlines are drawn this much larger, so that a closed one covers next to nothing."""
+OVAL_STEPS = 5
+GRID = 4
+"""The continuation outside the face is computed on every GRID-th pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """What the face and the camera do at one moment; the defaults are the photo itself."""
+
+    mouth_open: float | None = None
+    """Distance of the inner lips in inter-ocular distances; None keeps the photo's."""
+    smile: float = 0.0
+    """1 pulls the mouth's corners up and out, -1 in and down."""
+    brows: float = 0.0
+    """1 raises the brows by 0.1 inter-ocular distances."""
+    blink: float = 0.0
+    """0 as in the photo, 1 closed."""
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    roll_deg: float = 0.0
+    zoom: float = 1.0
+    pan: tuple[float, float] = (0.0, 0.0)
+    """Camera shift in shares of the picture's width; the face moves the other way."""
+
+
+Script = Callable[[float], Motion]
+
+
+def talking(t: float) -> Motion:
+    """Return a speaker's motion at time `t` (seconds): 4 s long, then it repeats.
+
+    Syllables at 3 to 5 a second with pauses, blinks at 0.9 s and 2.7 s, a slow turn and nod of the
+    head, a slow zoom.
+    """
+    t = t % 4.0
+    turn = np.sin(2 * np.pi * t / 4.0)
+    return Motion(
+        mouth_open=0.015 + 0.22 * speech(t),
+        smile=-0.35 + 0.25 * float(np.sin(2 * np.pi * (t - 0.6) / 4.0)),
+        brows=0.5 * _bump(t, 1.45, 0.35) + 0.35 * _bump(t, 3.1, 0.3),
+        blink=max(_blink(t, 0.9), _blink(t, 2.7)),
+        yaw_deg=8.0 * float(turn),
+        pitch_deg=2.0 * float(np.sin(2 * np.pi * t / 2.0 + 0.4)) - 0.5,
+        roll_deg=1.2 * float(np.sin(2 * np.pi * t / 4.0 + 0.8)),
+        zoom=1.0 + 0.06 * float(1 - np.cos(2 * np.pi * t / 4.0)),
+        pan=(0.012 * float(turn), 0.0),
+    )
+
+
+def speech(t: float) -> float:
+    """Return how loud the speaker of `talking` is at `t`, 0..1; the mouth opens with it."""
+    times = (0.25, 0.47, 0.68, 1.15, 1.34, 1.58, 1.8, 2.3, 2.5, 2.75, 2.96, 3.2, 3.45)
+    sizes = (0.7, 1.0, 0.55, 0.8, 0.45, 1.0, 0.6, 0.9, 0.5, 0.75, 1.0, 0.5, 0.85)
+    return min(1.0, sum(s * _bump(t, at, 0.15) for at, s in zip(times, sizes, strict=True)))
+
+
+def _bump(t: float, centre: float, half: float) -> float:
+    """Return a smooth bump of height 1 around `centre`, zero beyond `half`."""
+    return float(np.cos(np.clip((t - centre) / half, -1, 1) * np.pi / 2) ** 2)
+
+
+def _blink(t: float, at: float) -> float:
+    """Close in 80 ms, stay closed for 50, open in 160."""
+    closing, opening = (t - at + 0.08) / 0.08, (at + 0.21 - t) / 0.16
+    return float(smoothstep(np.array(min(closing, opening))))
+
+
+class AnimatedPortrait:
+    """Renders a photo of one face as a moving picture whose landmarks are known."""
+
+    def __init__(
+        self,
+        photo: Bytes,
+        size: tuple[int, int],
+        script: Script = talking,
+        view: Matrix | None = None,
+    ) -> None:
+        """Measure the face in `photo`, uint8 [H, W, 3] RGB, the largest if there are several.
+
+        Args:
+            photo: a near-frontal face with open eyes.
+            size: (width, height) of the pictures to render.
+            script: time in seconds -> `Motion`.
+            view: [2, 3] similarity from the photo into the picture; by default the photo fills it.
+
+        Raises:
+            ReferenceImageError: no face is found in the photo.
+        """
+        self.size, self.script = size, script
+        height, width = photo.shape[:2]
+        if view is None:
+            scale = max(size[0] / width, size[1] / height)
+            view = np.array([[scale, 0, 0], [0, scale, 0]], np.float64)
+            view[:, 2] = np.array(size) / 2 - scale * np.array([width, height]) / 2
+        self.view = view
+        self.landmarks = _measured(photo)
+        """[478, 3] landmarks of the photo, in its own pixels."""
+        self._photo = photo.astype(np.float32) / 255.0
+        self._pose = head_pose(self.landmarks)
+        self._head = _shallow(self._pose.to_head(self.landmarks).astype(np.float64))
+        self._skin = _skin(self._photo, self.landmarks, self._pose.scale)
+        self._mouth = _mouth_layer(self._photo, self.landmarks, self._pose.scale)
+
+    def render(self, t: float) -> tuple[Bytes, Floats]:
+        """Return the picture at `t` seconds, uint8 [h, w, 3], and its landmarks [478, 3]."""
+        return self.draw(self.script(t))
+
+    def draw(self, motion: Motion) -> tuple[Bytes, Floats]:
+        """Return the picture of one `motion`, uint8 [h, w, 3], and its landmarks [478, 3]."""
+        pose = self._turned(motion)
+        moved = pose.to_image(self._expressed(motion))
+        rigid = pose.to_image(self._head)
+        camera = self._camera(motion)
+        points = transform(camera, moved)
+        where, share = self._inside(points)
+        outside = self._outside(moved, camera)
+        where = outside + share[..., None] * (where - outside)
+        picture = _read(self._photo, where)
+        unit = self._pose.scale * scale_of(camera)
+        behind = self._behind(transform(camera, rigid))
+        eyeballs = _read(self._photo, behind)
+        for eye, lids in zip(EYES, (mesh.RIGHT_EYE_LIDS, mesh.LEFT_EYE_LIDS), strict=True):
+            mask = _opening(points[list(lids), :2], self.size, 0.012 * unit)
+            eyeball = eyeballs * _shade(mask, 0.05 * unit, 0.75)
+            picture += mask[..., None] * (eyeball - picture)
+            if motion.blink > 0:
+                self._paint_lid(picture, eye, points, transform(camera, rigid), motion.blink)
+        mask = _opening(points[list(mesh.LIPS_INNER), :2], self.size, 0.012 * unit)
+        inner = _read(self._mouth, behind)
+        tongue = _tongue(points, self.size, unit)[..., None]
+        inner += 0.7 * tongue * (self._skin * TONGUE - inner)
+        inner *= _shade(mask, 0.06 * unit, 0.45)
+        picture += mask[..., None] * (inner - picture)
+        return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8), points
+
+    def _paint_lid(
+        self, picture: Floats, eye: Eye, points: Floats, rigid: Floats, blink: float
+    ) -> None:
+        """Cover the part of a lid that was folded away with skin, and draw its lashes."""
+        upper, _, above, _ = eye
+        unit = mesh.interocular(points[:, :2])
+        crease = rigid[list(upper), :2] + 0.35 * (
+            rigid[list(above[0]), :2] - rigid[list(upper), :2]
+        )
+        edge = points[list(upper), :2]
+        mask = _opening(np.concatenate([crease, edge[::-1]]), self.size, 0.02 * unit)
+        strength = float(smoothstep(np.array(2 * blink)))
+        half = 0.03 * self._pose.scale
+        spots = [_spot(self._photo, self.landmarks[i], half) for i in above[1][1:-1]]
+        skin = 0.5 * (np.mean(spots, axis=0) + self._skin)
+        light = 0.84 + 0.16 * blur(mask, 0.07 * unit)  # the ball of the eye below
+        picture += strength * 0.85 * mask[..., None] * (light[..., None] * skin - picture)
+        ends = rigid[list(LID_CORNERS[upper]), :2]
+        line = np.concatenate([ends[:1], edge, ends[1:]])
+        lashes = _stroke(line, self.size, 0.03 * unit)
+        picture += strength * 0.75 * lashes[..., None] * (0.3 * skin - picture)
+
+    # ------------------------------------------------------------------------ geometry
+
+    def _camera(self, motion: Motion) -> Matrix:
+        """Return photo -> picture with the motion's zoom, about the picture's middle, and pan."""
+        middle = np.array(self.size) / 2
+        matrix = self.view * motion.zoom
+        matrix[:, 2] += middle * (1 - motion.zoom) - np.array(motion.pan) * self.size[0]
+        return matrix
+
+    def _turned(self, motion: Motion) -> HeadPose:
+        """Return the photo's head pose turned about the neck."""
+        angles = np.radians([-motion.pitch_deg, -motion.yaw_deg, motion.roll_deg])
+        extra = np.eye(3)
+        for axis, angle in enumerate(angles):
+            extra = cv2.Rodrigues(np.eye(3)[axis] * angle)[0] @ extra
+        pose = self._pose
+        rotation = extra @ pose.rotation
+        neck = pose.scale * (pose.rotation - rotation) @ NECK
+        return HeadPose(pose.scale, rotation, pose.shift + neck)
+
+    def _expressed(self, motion: Motion) -> Floats:
+        """Return [478, 3] the head with the motion's expression, head frame."""
+        head = self._head.copy()
+        _raise_brows(head, motion.brows)
+        _smile(head, motion.smile)
+        if motion.mouth_open is not None:
+            _open_mouth(head, motion.mouth_open)
+        _close_eyes(head, motion.blink)
+        return head
+
+    def _inside(self, points: Floats) -> tuple[Floats, Floats]:
+        """Return where in the photo the face's pixels come from, and how far they are the face's.
+
+        The second is 1 inside and falls to 0 over a narrow band at the outline.
+        """
+        width, height = self.size
+        ids = triangle_map(points, max(self.size))[:height, :width]
+        square = np.full((max(self.size),) * 2, -1, np.int32)
+        square[:height, :width] = ids
+        source = without_teeth(self.landmarks)
+        where = source_map(points, source, square)[:height, :width]
+        corners = source[mesh.triangles(), :2]  # a sliver seen edge on must not read far away
+        low, high = corners.min(axis=1), corners.max(axis=1)
+        chosen = np.maximum(ids, 0)
+        where = np.clip(where, low[chosen] - 1, high[chosen] + 1)
+        depth = cv2.distanceTransform((ids >= 0).astype(np.uint8), cv2.DIST_L2, 5)
+        return where, smoothstep((depth - 1) / (0.05 * mesh.interocular(points)))
+
+    def _outside(self, moved: Floats, camera: Matrix) -> Floats:
+        """Continue the displacement of the face's outline; it fades to nothing with distance.
+
+        Inverse-distance weights interpolate the outline exactly, so nothing tears there.
+        """
+        width, height = self.size
+        coarse = (-(-width // GRID) + 1, -(-height // GRID) + 1)
+        axes = [(np.arange(count) * GRID).astype(np.float64) for count in coarse]
+        pixels = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+        places = transform(invert(camera), pixels).astype(np.float64)
+        ring = _dense(moved[list(mesh.FACE_OVAL), :2])
+        shift = _dense(self.landmarks[list(mesh.FACE_OVAL), :2]) - ring
+        squared = ((places[:, None] - ring[None]) ** 2).sum(axis=-1) + 1e-4
+        weights = squared**-1.5
+        offset = weights @ shift / weights.sum(axis=1, keepdims=True)
+        distance = np.sqrt(squared.min(axis=1)) / self._pose.scale
+        faded = places + offset * smoothstep(1 - distance / FADE)[:, None]
+        field = faded.reshape(coarse[1], coarse[0], 2).astype(np.float32)
+        x, y = (np.arange(count, dtype=np.float32) + 0.5 for count in (width, height))
+        grid = np.meshgrid(x / GRID, y / GRID)
+        return cv2.remap(field, grid[0], grid[1], cv2.INTER_LINEAR)
+
+    def _behind(self, rigid: Floats) -> Floats:
+        """Return where eyeballs and teeth come from: they turn with the head, nothing else.
+
+        One affine transform, fitted to the points around eyes and mouth.
+        """
+        chosen = list(mesh.RIGHT_EYE_LIDS + mesh.LEFT_EYE_LIDS + mesh.LIPS_INNER)
+        ones = np.ones((len(chosen), 1))
+        source = np.concatenate([rigid[chosen, :2], ones], axis=1).astype(np.float64)
+        affine = np.linalg.lstsq(source, self.landmarks[chosen, :2].astype(np.float64))[0]
+        x, y = np.meshgrid(*(np.arange(count) + 0.5 for count in self.size))
+        return (np.stack([x, y, np.ones_like(x)], axis=-1) @ affine).astype(np.float32)
+
+
+# ------------------------------------------------------------------------------ expression
+
+
+def _shallow(head: Floats) -> Floats:
+    """Pull the sides of the head forward, so that a turn does not fold or tear its outline."""
+    out = head.copy()
+    out[:, 2] -= (1 - SIDE_DEPTH) * np.maximum(out[:, 2] - SIDE_START, 0)
+    return out
+
+
+def _raise_brows(head: Floats, amount: float) -> None:
+    """Lift brows and forehead; the lids stay."""
+    face = mesh.canonical()
+    brows = face[list(mesh.RIGHT_BROW + mesh.LEFT_BROW), :2]
+    distance = np.linalg.norm(face[:, None, :2] - brows[None], axis=-1).min(axis=1)
+    lids = smoothstep((-face[:, 1] - 0.12) / 0.14)
+    head[:, 1] -= 0.1 * amount * np.exp(-((distance / 0.25) ** 2)) * lids
+
+
+def _smile(head: Floats, amount: float) -> None:
+    """Pull the mouth's corners up, out and back, and the cheeks with them."""
+    face = mesh.canonical()
+    for corner, side in ((61, -1.0), (291, 1.0)):
+        distance = np.linalg.norm(face[:, :2] - face[corner, :2], axis=1)
+        pull = np.array([0.09 * side, -0.07, 0.05])
+        head += amount * np.exp(-((distance / 0.32) ** 2))[:, None] * pull
+
+
+def _open_mouth(head: Floats, target: float) -> None:
+    """Turn the jaw and part the lips until they are `target` apart, or close them."""
+    now = float(np.linalg.norm(head[mesh.UPPER_LIP] - head[mesh.LOWER_LIP]))
+    change = target - now
+    face = mesh.canonical().astype(np.float64)
+    arm = face - JAW_HINGE
+    turn = np.stack([np.zeros(len(face)), -arm[:, 2], arm[:, 1]], axis=-1)
+    turn /= -arm[mesh.LOWER_LIP, 2]
+    weight = smoothstep((face[:, 1] - 0.8) / 0.42)
+    low = 0.85 * change
+    moves = low * weight[:, None] * turn
+    corner = np.array([0.0, 0.35 * low, 0.1 * low])
+    top = np.array([0.0, -0.15 * change, 0.0])
+    gaps = head[list(LOWER_LIP_ROWS[-1])] - head[list(UPPER_LIP_ROWS[-1])]
+    if change > 0:
+        down = gaps[4] / max(float(np.linalg.norm(gaps[4])), 1e-6)
+        down = down if np.linalg.norm(gaps[4]) > 0.02 else np.array([0.0, 1.0, 0.0])
+        parting = change * LIP_PROFILE[:, None] * down
+    else:
+        parting = gaps * (target / max(now, 1e-6) - 1)
+    share = LIP_PROFILE[:, None]
+    upper = corner * (1 - share) + top * share
+    for row in UPPER_LIP_ROWS:
+        moves[list(row)] = upper
+    for row in LOWER_LIP_ROWS:
+        moves[list(row)] = upper + parting
+    moves[list(LIP_CORNERS)] = corner
+    inward = 0.12 * change * np.exp(-(((face[:, 1] - 1.0) / 0.35) ** 2))
+    head[:, 0] -= inward * np.clip(face[:, 0] / 0.43, -1, 1)
+    head += moves
+
+
+def _close_eyes(head: Floats, amount: float) -> None:
+    """Bring the lids together; the skin around follows a little."""
+    for upper, lower, above, below in EYES:
+        gap = amount * (head[list(lower)] - head[list(upper)])
+        head[list(upper)] += LID_SHARE * gap
+        head[list(lower)] -= (1 - LID_SHARE) * gap
+        for row, share in zip(above, LID_FOLLOW, strict=True):
+            head[list(row)] += LID_SHARE * share * gap
+        for row in below:
+            head[list(row)] -= 0.4 * (1 - LID_SHARE) * gap
+
+
+# ---------------------------------------------------------------------------------- layers
+
+
+def _measured(photo: Bytes) -> Floats:
+    """Return [478, 3] landmarks of the photo's largest face."""
+    boxes, _, keypoints = FaceDetector()(photo)
+    if not len(boxes):
+        raise ReferenceImageError(
+            "no face found in the photo to animate", hint="give a sharp, frontal portrait"
+        )
+    largest = int((boxes[:, 2:] - boxes[:, :2]).prod(axis=1).argmax())
+    face_mesh = FaceMesh()
+    face = face_mesh.from_box(photo, boxes[largest], keypoints[largest])
+    return face_mesh.from_landmarks(photo, face.landmarks).landmarks
+
+
+def _mouth_layer(photo: Floats, landmarks: Floats, unit: float) -> Floats:
+    """Return the photo with its mouth laid bare: upper teeth before a dark cavity.
+
+    Teeth are the photo's own where its lips are parted, otherwise a hint of a row.
+    """
+    inner = landmarks[list(mesh.LIPS_INNER), :2]
+    height, width = photo.shape[:2]
+    x, y = np.meshgrid(*(np.arange(count, dtype=np.float32) + 0.5 for count in (width, height)))
+    upper, lower = landmarks[mesh.UPPER_LIP, :2], landmarks[mesh.LOWER_LIP, :2]
+    skin = _skin(photo, landmarks, unit)
+    depth = np.clip((y - upper[1]) / (0.5 * unit), 0, 1)[..., None]
+    cavity = skin * np.array([0.34, 0.17, 0.16], np.float32) * (1 - 0.35 * depth)
+    if np.linalg.norm(lower - upper) > 0.06 * unit:
+        shown = _opening(inner, (width, height), 0.04 * unit)[..., None]
+        return (cavity + shown * (photo - cavity)).astype(np.float32)
+    across, down = (x - upper[0]) / unit, (y - upper[1]) / unit
+    curve = down + 0.35 * across**2
+    row = smoothstep((0.12 - curve) / 0.03) * smoothstep((0.34 - np.abs(across)) / 0.16)
+    gaps = 1 - 0.12 * np.exp(-((((across / 0.1) % 1.0) - 0.5) ** 2) / 0.006)
+    tooth = float(skin.max()) * np.array([0.92, 0.88, 0.82], np.float32)
+    return (cavity + row[..., None] * (tooth * gaps[..., None] - cavity)).astype(np.float32)
+
+
+def _skin(photo: Floats, landmarks: Floats, unit: float) -> Floats:
+    """Return [3] the colour of the cheeks."""
+    spots = [_spot(photo, landmarks[index], 0.08 * unit) for index in (50, 280)]
+    return np.mean(spots, axis=0)
+
+
+def _spot(photo: Floats, place: Floats, half: float) -> Floats:
+    """Return [3] the median colour within `half` pixels of a place."""
+    reach = max(1, round(half))
+    x, y = (int(value) for value in place[:2])
+    patch = photo[max(0, y - reach) : y + reach, max(0, x - reach) : x + reach]
+    return np.median(patch.reshape(-1, 3), axis=0)
+
+
+def _tongue(points: Floats, size: tuple[int, int], unit: float) -> Floats:
+    """Return [h, w] how much of the tongue is seen: behind the lower lip, in a wide mouth."""
+    lower, upper = points[mesh.LOWER_LIP, :2], points[mesh.UPPER_LIP, :2]
+    gap = float(np.linalg.norm(lower - upper)) / unit
+    x, y = np.meshgrid(*(np.arange(count, dtype=np.float32) + 0.5 for count in size))
+    across, up = (x - lower[0]) / unit, (lower[1] - y) / unit
+    back = 0.42 * gap - 0.7 * across**2
+    return smoothstep((back - up) / 0.06) * smoothstep(np.array((gap - 0.1) / 0.15))
+
+
+def _opening(outline: Floats, size: tuple[int, int], feather: float) -> Floats:
+    """Return [h, w] 1 inside a closed outline [N, 2], soft by `feather` pixels."""
+    mask = np.zeros((size[1], size[0]), np.float32)
+    low = np.clip(np.floor(outline.min(axis=0)) - 1, 0, size).astype(int)
+    high = np.clip(np.ceil(outline.max(axis=0)) + 1, 0, size).astype(int)
+    width, height = high - low
+    if min(width, height) < 1:
+        return mask
+    fine = np.zeros((height * FINER, width * FINER), np.uint8)
+    corners = np.round(((outline - low) * FINER - 0.5) * 16).astype(np.int32)
+    cv2.fillPoly(fine, [corners], 255, lineType=cv2.LINE_AA, shift=4)
+    part = cv2.resize(fine, (int(width), int(height)), interpolation=cv2.INTER_AREA)
+    mask[low[1] : high[1], low[0] : high[0]] = part / 255.0
+    return blur(mask, feather)
+
+
+def _stroke(line: Floats, size: tuple[int, int], width: float) -> Floats:
+    """Return [h, w] a soft line through points [N, 2], thinner towards its ends."""
+    normal = np.gradient(line, axis=0)[:, ::-1] * [-1, 1]
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+    half = width / 2 * np.sin(np.linspace(0, np.pi, len(line)))[:, None] ** 0.5
+    outline = np.concatenate([line + half * normal, (line - half * normal)[::-1]])
+    return _opening(outline, size, 0.25 * width)
+
+
+def _shade(mask: Floats, width: float, darkest: float) -> Floats:
+    """Return [h, w, 1] the light inside an opening: its rim casts a shadow inwards."""
+    light = np.clip(2 * blur(mask, width) - 0.6, 0, 1)
+    return (darkest + (1 - darkest) * light)[..., None]
+
+
+def _dense(ring: Floats) -> Floats:
+    """Put points on the edges of a closed polygon [N, 2]."""
+    following = np.roll(ring, -1, axis=0)
+    steps = np.arange(OVAL_STEPS)[:, None, None] / OVAL_STEPS
+    return (ring + steps * (following - ring)).reshape(-1, 2).astype(np.float64)
+
+
+def _read(image: Floats, where: Floats) -> Floats:
+    """Read an image [H, W, 3] at `where` [h, w, 2], bicubic; reflected beyond its border."""
+    x, y = where[..., 0] - 0.5, where[..., 1] - 0.5
+    return cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
