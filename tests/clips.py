@@ -131,6 +131,10 @@ CLIPS: dict[str, Clip] = {
 }  # fmt: skip
 
 
+ODD_CLIPS = {"edit_list": Clip(start=-1536)}
+"""Clips that do not deliver every frame they hold."""
+
+
 def picture(index: int, size: tuple[int, int]) -> np.ndarray:
     """Draw a gradient, a moving disc and some texture: uint8 [height, width, 3] RGB."""
     width, height = size
@@ -168,7 +172,7 @@ def read_barcode(rgb: np.ndarray, rotation: int = 0) -> int:
 
 def make_clip(folder: Path, name: str, paint: Paint | None = None, **changes: object) -> Path:
     """Write the clip `CLIPS[name]`, with `changes` to its fields, and return its path."""
-    clip = replace(CLIPS[name], **changes)
+    clip = replace(CLIPS[name] if name in CLIPS else ODD_CLIPS[name], **changes)
     path = folder / f"{name}{clip.suffix}"
     write_clip(path, clip, paint)
     return path

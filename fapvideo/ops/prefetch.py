@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar
 
 Item = TypeVar("Item")
 
-_Message = tuple[Literal["item", "end", "error"], Any]
+_Message = tuple[Literal["item", "end", "error"], list[Any]]
+"""What it is, and a list of one, so that taking the item out leaves no reference behind."""
 
 
 def prefetch(iterable: Iterable[Item], depth: int) -> Iterator[Item]:
@@ -38,11 +39,10 @@ def _consume(iterable: Iterable[Item], depth: int) -> Iterator[Item]:
         while True:
             kind, value = items.get()
             if kind == "error":
-                raise value
+                raise value.pop()
             if kind == "end":
                 return
-            yield value
-            del value  # else this frame keeps one more item alive while it waits
+            yield value.pop()
     finally:
         stop.set()
         _drain(items, thread)
@@ -50,12 +50,12 @@ def _consume(iterable: Iterable[Item], depth: int) -> Iterator[Item]:
 
 def _produce(iterable: Iterable[Item], items: queue.Queue[_Message], stop: threading.Event) -> None:
     """Fill the queue; the source is closed here because a generator belongs to one thread."""
-    last: _Message = ("end", None)
+    last: _Message = ("end", [])
     try:
         source = iter(iterable)
         try:
             for item in source:
-                items.put(("item", item))
+                items.put(("item", [item]))
                 del item
                 if stop.is_set():
                     break
@@ -64,7 +64,7 @@ def _produce(iterable: Iterable[Item], items: queue.Queue[_Message], stop: threa
             if close is not None:
                 close()
     except BaseException as error:
-        last = ("error", error)
+        last = ("error", [error])
     items.put(last)
 
 

@@ -89,7 +89,6 @@ class VideoReader:
             total += 1
             if len(pending) == size:
                 yield self._batch(pending)
-                pending.clear()
         if pending:
             yield self._batch(pending)
         if not total:
@@ -232,12 +231,15 @@ class VideoReader:
         )
         return own, rgb
 
-    def _batch(self, pictures: Sequence[Picture]) -> FrameBatch:
-        return FrameBatch(
+    def _batch(self, pictures: list[Picture]) -> FrameBatch:
+        """Empty `pictures` into a batch, so that nobody holds its frames but the caller."""
+        batch = FrameBatch(
             frames=tuple(frame for frame, _ in pictures),
             rgb=np.stack([rgb for _, rgb in pictures]),
             time_base=self.info.time_base,
         )
+        pictures.clear()
+        return batch
 
     # ------------------------------------------------------------------------ times
 

@@ -1,4 +1,5 @@
 import hashlib
+import io
 from fractions import Fraction
 
 import av
@@ -200,6 +201,27 @@ def test_a_cut_shifts_packets_with_the_video(clip, tmp_path, name, suffix):
             abs(found - (time - begin)) <= slack
             for (found, _), (time, _) in zip(after, kept, strict=True)
         )
+
+
+def test_copying_keeps_pace_with_the_video(clip):
+    """Packets are taken only as far as the video has come, else they would pile up in memory."""
+    written = []
+
+    class Output:
+        def mux(self, packet):
+            written.append(float(packet.dts * packet.time_base))
+
+    copier = StreamCopier(probe(clip("tracks_mkv")), ".mkv")
+    with av.open(io.BytesIO(), "w", format="matroska") as output:
+        copier.add(copier.streams[1], output)
+        copier.start(Output(), None, None)
+        copier.copy_until(Fraction(1, 5))
+        assert 0.15 < max(written) <= 0.2
+        copier.copy_until(Fraction(1, 2))
+        assert 0.45 < max(written) <= 0.5
+        copier.copy_until(None)
+        assert max(written) > 0.9
+        copier.close()
 
 
 def test_packets_lie_beside_their_frames(clip, tmp_path):
