@@ -92,7 +92,7 @@ def warp(
     """
     scale = scale_of(matrix)
     if scale < 0.5 and min(image.shape[:2]) * scale >= 8:
-        factor = 2 ** int(np.floor(np.log2(0.75 / scale)))
+        factor = 2 ** int(np.floor(np.log2(1.0 / scale)))
         height, width = (max(1, s // factor) for s in image.shape[:2])
         ratio = np.array([image.shape[1] / width, image.shape[0] / height, 1.0])
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

@@ -52,6 +52,8 @@ STABLE = (
 
 UPPER_LIP, LOWER_LIP = 13, 14
 MOUTH_CORNERS = (78, 308)
+LIP_CORNER_PAIRS = ((62, 292), (78, 308))
+"""These four nearly coincide, two by two, so that distance cannot tell them apart."""
 CHIN, FOREHEAD = 152, 10
 
 
@@ -122,4 +124,7 @@ def mirror() -> Indices:
     """Return [478] for each landmark the index of its mirror image, from the canonical face."""
     face = canonical().astype(np.float64)
     flipped = face * [-1, 1, 1]
-    return np.linalg.norm(flipped[:, None] - face[None], axis=-1).argmin(axis=1).astype(np.int64)
+    nearest = np.linalg.norm(flipped[:, None] - face[None], axis=-1).argmin(axis=1)
+    for right, left in LIP_CORNER_PAIRS:
+        nearest[[right, left]] = left, right
+    return nearest.astype(np.int64)
