@@ -39,6 +39,9 @@ from fapvideo.weights.store import installed_folder
 
 MOBILENET_PREPROCESSING = "bilinear-antialias-1"
 """Part of the cache key: change it when `MobileNetV2Tokens` prepares its pictures differently."""
+WIDE = 100_000_000
+"""UNets of more parameters stay NCHW on a CPU, where oneDNN would reorder their weights at every
+call (3 times slower, shared/facts/performance.md 1.3); smaller ones are faster channels-last."""
 EMBEDDED = Path(__file__).parents[1] / "bundles" / "embedded"
 
 
@@ -174,6 +177,8 @@ def _assemble(
             # nn.Module's own `to`: diffusers' warns about float32 layers these models don't have
             nn.Module.to(module, device, wanted)
             module.eval().requires_grad_(False)
+    if device.type != "cpu" or sum(p.numel() for p in parts.unet.parameters()) < WIDE:
+        parts.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     identity = _encoder_identity(manifest, encoder_dtype)
     return Bundle(
         manifest=manifest,
