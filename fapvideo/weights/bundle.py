@@ -12,7 +12,6 @@ from typing import Any
 import tomlkit
 import torch
 from accelerate import init_empty_weights
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fapvideo.config.bundle import (
@@ -34,7 +33,7 @@ from fapvideo.nets.unet import build_unet, dead_keys, strip_dead_cross_attention
 from fapvideo.ops.token_grid import without_cls
 from fapvideo.weights.encoder import ImageEncoder
 from fapvideo.weights.options import resized_manifest, with_options
-from fapvideo.weights.state import load_into, read_tensors, sha256_of
+from fapvideo.weights.state import load_into, read_tensors, sha256_of, write_tensors
 from fapvideo.weights.store import installed_folder
 
 MOBILENET_PREPROCESSING = "bilinear-antialias-1"
@@ -343,8 +342,7 @@ def save_bundle(
         fresh.mkdir(parents=True)
         entries = []
         for name, state in states.items():
-            tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-            save_file(tensors, fresh / name)
+            write_tensors(fresh / name, state)
             licence = licences if isinstance(licences, str) else licences[name]
             digest = sha256_of(fresh / name)
             entries.append(BundleFile(path=name, sha256=digest, licence=licence))

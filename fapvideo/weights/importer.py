@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tomlkit
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fapvideo.config.bundle import MANIFEST_NAME, BundleFile, BundleManifest
@@ -20,7 +19,7 @@ from fapvideo.weights.convert import ROLES, convert_file
 from fapvideo.weights.detect import NAMES, Detected, Kind, detect_file
 from fapvideo.weights.known import KnownBundle, known_bundle
 from fapvideo.weights.published import sd15_manifest
-from fapvideo.weights.state import sha256_of
+from fapvideo.weights.state import sha256_of, write_tensors
 from fapvideo.weights.store import Progress, is_installed, partial_folder, store_folder
 
 SOURCES = "sources.toml"
@@ -163,7 +162,7 @@ def _save(path: Path, state: Mapping[str, Tensor]) -> None:
     """Write safetensors under another name first: a reader never sees half a file."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file({k: v.contiguous() for k, v in state.items()}, fresh)
+        write_tensors(fresh, state)
         fresh.replace(path)
     except OSError as error:
         raise WeightsError(f"{path} cannot be written: {error}") from None

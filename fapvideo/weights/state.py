@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fapvideo.errors import WeightsError
@@ -46,6 +47,16 @@ def read_tensors(path: Path, skip: Collection[str] = ()) -> dict[str, Tensor]:
             return {k: file.get_tensor(k) for k in file.keys() if k not in skip}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from None
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file that everybody may read.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+    path.chmod(0o644)  # safetensors leaves it to its owner alone
 
 
 def differences(

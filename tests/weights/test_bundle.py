@@ -57,6 +57,7 @@ def test_what_is_saved_is_loaded(folder: Path) -> None:
         assert torch.equal(value, states["unet.safetensors"][key])
     assert {entry.licence for entry in bundle.files} == {"random numbers"}
     assert bundle.folder == folder
+    assert all((folder / e.path).stat().st_mode & 0o044 == 0o044 for e in bundle.files)
     assert bundle.manifest.sampler == toy_manifest().sampler
     images = torch.rand(2, 3, 50, 50)
     tokens = bundle.encoder(images)
@@ -130,7 +131,7 @@ def test_saving_replaces_a_bundle_whole_or_not_at_all(
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("fapvideo.weights.bundle.save_file", fail)
+    monkeypatch.setattr("fapvideo.weights.state.save_file", fail)
     with pytest.raises(WeightsError, match="no space left"):
         save_bundle(folder, toy_manifest(), toy_states(), licences="x")
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
