@@ -8,7 +8,7 @@ from typing import Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from fapvideo.ops.yuv import dequantise, plane_layout, resolve_matrix, yuv_to_rgb
 from fapvideo.structs import Array, Bytes, ColorTags, HdrMetadata
@@ -20,7 +20,8 @@ _LIMITED, _FULL = 1, 2
 _SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """H.273 matrix -> `SWS_CS_*`."""
 
-UNBIASED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+_BILINEAR, _FULL_CHROMA, _ACCURATE = 0x2, 0x2000, 0x40000  # `SwsFlags`; PyAV 17 names only one
+UNBIASED = _BILINEAR | _FULL_CHROMA | _ACCURATE
 """How swscale converts. Its default is ten times faster (1 against 10 ms for 1080p) and 1 to 2 of
 255 too dark, which would show as a patch wherever a crop is painted back."""
 

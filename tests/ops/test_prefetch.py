@@ -1,4 +1,5 @@
 import threading
+import weakref
 
 import pytest
 
@@ -109,25 +110,27 @@ def test_nothing_runs_before_the_first_item_is_asked_for():
 
 
 def test_an_item_is_let_go_once_it_is_used():
-    import weakref
-
     class Frame:
         pass
 
     alive = weakref.WeakSet()
+    made = threading.Semaphore(0)
 
     def source():
-        for _ in range(30):
+        for _ in range(8):
             frame = Frame()
             alive.add(frame)
+            made.release()
             yield frame
             del frame
 
-    most = 0
-    for item in prefetch(source(), 2):
-        del item
-        most = max(most, len(alive))
-    assert most <= 3  # two in the queue, one in the producer's hand
+    items = prefetch(source(), 2)
+    assert isinstance(next(items), Frame)  # taken and dropped at once
+    for _ in range(4):  # it, two in the queue, one in the producer's hand
+        assert made.acquire(timeout=5)
+    assert len(alive) == 3
+    items.close()
+    assert not alive
 
 
 def test_an_empty_source_and_a_wrong_depth():
