@@ -10,7 +10,7 @@ on the batch size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,8 @@ from fapvideo.fuse.tokens import PartSource, fuse_fractional, fuse_parity
 from fapvideo.guide.build import GuidePart, build_guide, pieces_by_reference
 from fapvideo.guide.shape import guide_landmarks, shape_weights
 from fapvideo.library import LoadedReference, by_part
+from fapvideo.mask.boxes import PartBox
+from fapvideo.mask.open_set import open_set_masks
 from fapvideo.mask.parts import part_boxes, part_masks
 from fapvideo.ops.geometry import Matrix, transform
 from fapvideo.ops.image import resize
@@ -67,6 +69,8 @@ class FaceJob:
     masks: PartMasks
     guide: Floats
     """[S, S, 3]."""
+    boxes: Mapping[str, PartBox]
+    """Part -> detected box, for parts whose mask is not from the mesh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,30 @@ class Pipeline:
         landmarks = transform(matrix, placement.landmarks)
         iod = CROP_INTEROCULAR * size
         pieces = self._pieces(frame, item, placement, pose, matrix)
-        shapes = [landmarks, *(piece.points for piece in pieces)]
-        masks = part_masks(shapes, self.parts, self.preset.mask, size, iod)
+        source = int(item.plan.source[frame - item.track.first_frame])
+        masks, boxes = self._mask(item, source, landmarks, pieces, size)
         guide = build_guide(crop, landmarks, pieces, masks, self.preset.guide, iod)
-        return FaceJob(item, placement, matrix, landmarks, crop, masks, guide)
+        return FaceJob(item, placement, matrix, landmarks, crop, masks, guide, boxes)
+
+    def _mask(
+        self,
+        item: TrackAnalysis,
+        index: int,
+        landmarks: Floats,
+        pieces: Sequence[GuidePart],
+        size: int,
+    ) -> tuple[PartMasks, Mapping[str, PartBox]]:
+        """Return the masks of frame `index` of a track, and the boxes that they come from."""
+        config, iod = self.preset.mask, CROP_INTEROCULAR * size
+        shapes = [landmarks, *(piece.points for piece in pieces)]
+        if item.boxes is None:
+            return part_masks(shapes, self.parts, config, size, iod), {}
+        found = item.boxes.at(index)
+        # The published mode starts from noise: there is no guide that a box would have to cover.
+        if self.preset.denoise.mode != "published":
+            new = {part: piece.points for piece in pieces for part in piece.parts}
+            found = found.covering(landmarks, new, size)
+        return open_set_masks(found, shapes, self.parts, config, size, iod), found.parts
 
     def _pieces(
         self,
@@ -187,8 +211,7 @@ class Pipeline:
         size, grid = targets.shape[-1], self.bundle.encoder.grid
         fill = (torch.tensor(self.bundle.manifest.hole_fill) + 1) / 2
         face = self.bundle.encoder(torch.lerp(targets, fill.view(1, 3, 1, 1), holes)).cpu()
-        small = [job.landmarks * (size / job.crop.shape[0]) for job in jobs]
-        boxes = torch.from_numpy(np.stack([part_boxes(s, self.parts, size) for s in small]))
+        boxes = torch.from_numpy(np.stack([self._token_boxes(job, size) for job in jobs]))
         sources = [
             [
                 PartSource(
@@ -210,6 +233,13 @@ class Pipeline:
             np.stack([[resize(job.masks.parts[p], grid) for p in self.parts] for job in jobs])
         )
         return fuse_fractional(face, sources, boxes, masks)
+
+    def _token_boxes(self, job: FaceJob, size: int) -> Floats:
+        """Return [P, 4] where the parts' tokens go: detected boxes, else the outlines' own."""
+        boxes = part_boxes(job.landmarks * (size / job.crop.shape[0]), self.parts, size)
+        for row, part in enumerate(self.parts):
+            boxes[row] = job.boxes.get(part, boxes[row])
+        return boxes
 
     def _noise_of(self, track_id: int) -> Tensor:
         if track_id not in self._noise:

@@ -13,6 +13,7 @@ from fapvideo.structs import Progress
 
 OnProgress = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
+Stage = Literal["analyse", "detect", "references", "swap", "finish"]
 
 
 @dataclass(slots=True)
@@ -37,11 +38,11 @@ class Ticker:
     def __init__(self, progress: OnProgress | None, cancel: ShouldStop | None) -> None:
         """Take the callbacks, either of which may be absent."""
         self._progress, self._cancel = progress, cancel
-        self._stage: Literal["analyse", "references", "swap", "finish"] = "analyse"
+        self._stage: Stage = "analyse"
         self._done = self._total = 0
         self._started = time.perf_counter()
 
-    def begin(self, stage: Literal["analyse", "references", "swap", "finish"], total: int) -> None:
+    def begin(self, stage: Stage, total: int) -> None:
         """Enter a stage of `total` frames (0 where unknown)."""
         self._stage, self._done, self._total = stage, 0, total
         self._started = time.perf_counter()

@@ -274,7 +274,7 @@ class Reference:
 class Progress:
     """How far a run has come; handed to the progress callback."""
 
-    stage: Literal["analyse", "references", "swap", "finish"]
+    stage: Literal["analyse", "detect", "references", "swap", "finish"]
     done: int
     """Frames (or images) of this stage that are finished."""
     total: int

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from fapvideo.analysis import Analysis, analyse
+from fapvideo.analysis import Analysis, BoxFinder, analyse
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import PARTS, RunPreset
 from fapvideo.denoise.denoiser import Denoiser
@@ -65,6 +65,7 @@ class VideoSwapper:
         dtype = resolve_dtype(preset.denoise.precision, self.device)
         self._bundle = load_bundle(preset.bundle, self.device, dtype, options=preset.denoise)
         self._denoiser = Denoiser(self._bundle, preset.denoise, preset.fuse)
+        self._boxes = BoxFinder(preset, self.device)
         self._loaded: dict[str, tuple[tuple[LoadedReference, ...], tuple[str, ...]]] = {}
 
     @classmethod
@@ -102,6 +103,7 @@ class VideoSwapper:
     def close(self) -> None:
         """Leave the networks as they were and forget the references."""
         self._denoiser.close()
+        self._boxes.close()
         self._loaded.clear()
 
     # -------------------------------------------------------------------------- references
@@ -210,7 +212,12 @@ class VideoSwapper:
                 counts,
                 loaded,
                 watch.seconds,
-                [*warnings, *writer.warnings, *face_warnings(analysis, reader.damaged)],
+                [
+                    *warnings,
+                    *analysis.warnings,
+                    *writer.warnings,
+                    *face_warnings(analysis, reader.damaged),
+                ],
             )
         write_report(report, target)
         return report
@@ -257,6 +264,7 @@ class VideoSwapper:
                     f"no face found in the picture of {rgb.shape[1]}x{rgb.shape[0]} pixels",
                     hint="give a picture in which a face is at least 24 pixels wide",
                 )
+            analysis = self._boxes.find(analysis, [batch], 1.0, loaded, Ticker(None, None))
             swapped = self._pipeline(info, loaded).swap(batch, analysis)
             return as_picture(swapped.frames[0], info)
 
@@ -310,18 +318,22 @@ class VideoSwapper:
         watch: Stopwatch,
         ticker: Ticker,
     ) -> Analysis:
-        """Run the first pass."""
+        """Run the first pass, and the search for boxes where the preset asks for one."""
+        frame_rate = float(reader.info.frame_rate)
+        self._boxes.load(loaded)  # now: a long pass must not end in a missing file
         ticker.begin("analyse", reader.info.frames)
         with watch.measure("track_s"):
-            return analyse(
+            analysis = analyse(
                 self._decoded(reader, watch),
-                float(reader.info.frame_rate),
+                frame_rate,
                 self.preset,
                 loaded,
                 self._bundle.manifest.resolution,
                 scratch,
                 ticker.advance,
             )
+            batches = self._decoded(reader, watch)
+            return self._boxes.find(analysis, batches, frame_rate, loaded, ticker)
 
     def _decoded(self, reader: VideoReader, watch: Stopwatch) -> Iterator[FrameBatch]:
         """Decode ahead in a thread; time spent waiting for it counts as decoding."""
