@@ -14,8 +14,9 @@ from fapvideo.ops.torchvision_shim import make_torchvision_importable
 
 # Before anything imports the libraries that read these.
 os.environ["HF_HUB_OFFLINE"] = "1"
+_HOMES = tempfile.TemporaryDirectory(prefix="fapvideo-tests-")
 for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
-    os.environ[name] = tempfile.mkdtemp(prefix="fapvideo-tests-")
+    os.environ[name] = str(Path(_HOMES.name) / name)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small nets: threads cost more than they bring
 
 make_torchvision_importable()  # before a test imports diffusers or transformers itself
@@ -40,6 +41,11 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def checkout() -> Path:
     """Return the root of the repository."""
     return Path(__file__).resolve().parent.parent
+
+
+def pytest_unconfigure() -> None:
+    """Remove the folders made above."""
+    _HOMES.cleanup()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -18,6 +18,7 @@ from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
 from fapvideo.cli.session import interrupt_on_sigterm
+from fapvideo.cli.train import train
 from fapvideo.errors import Cancelled, FapVideoError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(preview)
 app.command()(inspect)
+app.command()(train)
 app.add_typer(presets.app, name="presets")
 app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)

@@ -45,8 +45,9 @@ def run(
     overrides = options.collect_overrides(settings, reference, start, end)
     shown = output.progress_lines() if as_json else output.progress_bar()
     with (
-        stop_on_signal() as cancel,
+        # Loading is simply broken off by a signal; from here on it has to leave no half output.
         open_swapper(preset, device, overrides) as swapper,
+        stop_on_signal() as cancel,
         shown as progress,
     ):
         report = swapper.run(

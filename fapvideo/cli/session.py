@@ -23,20 +23,45 @@ def open_swapper(preset: str, device: str, overrides: Mapping[str, Any]) -> Vide
     return VideoSwapper.from_preset(resolved, device=device)
 
 
+GRACE_S = 1.5
+"""How long a run may take to notice that it should stop, before it is interrupted."""
+
+
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Yield a callback that turns true at Ctrl-C or SIGTERM; a second signal interrupts at once."""
+    """Yield a callback that turns true at Ctrl-C or SIGTERM.
+
+    A run asks it between batches, and a batch can be long: one that has not asked after `GRACE_S`
+    is interrupted where it is, and so is one that gets a second signal. Its context managers
+    clean up either way.
+    """
     stop = threading.Event()
+    has_timer = hasattr(signal, "setitimer")  # not on Windows: there the second Ctrl-C has to do
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
+        if has_timer:
+            signal.setitimer(signal.ITIMER_REAL, GRACE_S)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    def should_stop() -> bool:
+        if stop.is_set() and has_timer:
+            signal.setitimer(signal.ITIMER_REAL, 0)  # it has noticed: let it clean up in peace
+        return stop.is_set()
+
+    handlers = {signal.SIGINT: ask, signal.SIGTERM: ask}
+    if has_timer:
+        handlers[signal.SIGALRM] = interrupt
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield stop.is_set
+        yield should_stop
     finally:
+        if has_timer:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -5,6 +5,7 @@ As a program (`python fake_swapper.py run in.mp4 ...`) it is the whole command l
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ class FakeSwapper:
     opened: list[FakeSwapper]
     frames = 4
     frame_s = 0.0
+    load_s = 0.0
     failure: BaseException | None = None
 
     def __init__(self, preset: RunPreset, device: str) -> None:
@@ -34,6 +36,10 @@ class FakeSwapper:
     def from_preset(
         cls, preset: RunPreset, *, device: str = "auto", overrides: Mapping[str, Any] = {}
     ) -> FakeSwapper:
+        if cls.load_s:
+            sys.stderr.write("loading\n")
+            sys.stderr.flush()
+            time.sleep(cls.load_s)
         swapper = cls(preset, device)
         cls.opened.append(swapper)
         return swapper
@@ -108,7 +114,9 @@ def report(input: Path, output: Path, preset: RunPreset) -> RunReport:
 
 
 if __name__ == "__main__":
-    FakeSwapper.opened, FakeSwapper.frames, FakeSwapper.frame_s = [], 2000, 0.02
+    FakeSwapper.opened, FakeSwapper.frames = [], 2000
+    FakeSwapper.frame_s = float(os.environ.get("FAKE_FRAME_S", "0.02"))
+    FakeSwapper.load_s = float(os.environ.get("FAKE_LOAD_S", "0"))
     sys.modules["fapvideo.swapper"] = SimpleNamespace(VideoSwapper=FakeSwapper)
     from fapvideo.cli.main import main
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -164,25 +165,41 @@ def test_wrong_arguments_are_exit_code_2(
     assert result.err.startswith("error: ")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_cleanly(number: signal.Signals, preset: Path, clip: Path) -> None:
+def stop_program(number: signal.Signals, preset: Path, clip: Path, **env: str) -> str:
+    """Send a signal once the program has said something; return the message it ends with."""
     program = Path(__file__).with_name("fake_swapper.py")
     command = [sys.executable, program, "run", clip, "--preset", preset, "--json"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stderr=pipe, stdout=pipe, env=os.environ | env) as process:
         assert process.stderr is not None
-        assert b"progress" in process.stderr.readline()  # it is at work
+        process.stderr.readline()
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == b""
+    files = sorted(path.name for path in clip.parent.iterdir())
+    assert files == ["face.png", "mine.toml", "talk.mp4"]
     stopped = json.loads(err.splitlines()[-1])
     assert stopped["type"] == "Cancelled"
-    assert "talk.swapped.mp4 was not written" in stopped["message"], "not asked through `cancel`"
-    assert sorted(path.name for path in clip.parent.iterdir()) == [
-        "face.png",
-        "mine.toml",
-        "talk.mp4",
-    ]
+    return str(stopped["message"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_run_through_its_callback(
+    number: signal.Signals, preset: Path, clip: Path
+) -> None:
+    assert "talk.swapped.mp4 was not written" in stop_program(number, preset, clip)
+
+
+def test_a_run_that_does_not_ask_is_interrupted(preset: Path, clip: Path) -> None:
+    message = stop_program(signal.SIGINT, preset, clip, FAKE_FRAME_S="60")
+    assert message == "stopped; nothing was written"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_breaks_off_loading(number: signal.Signals, preset: Path, clip: Path) -> None:
+    message = stop_program(number, preset, clip, FAKE_LOAD_S="60")
+    assert message == "stopped; nothing was written"
 
 
 def test_preview_writes_a_sheet_once(
