@@ -12,6 +12,7 @@ from fapvideo.config.schema import PARTS, RunPreset
 from fapvideo.mask.parts import part_boxes, part_masks
 from fapvideo.ops.image import resize
 from fapvideo.ops.pose import CROP_INTEROCULAR
+from fapvideo.ops.token_grid import without_cls
 from fapvideo.reference.cache import FeatureCache
 from fapvideo.reference.images import AlignedFace, align, part_warnings
 from fapvideo.structs import Floats, Reference
@@ -77,7 +78,8 @@ def _encode(
             [landmarks], [part], preset.mask.as_reference(), size, CROP_INTEROCULAR * size
         )
         alone = resize(face.crop, size) * masks.parts[part][..., None]
-        return bundle.encoder(torch.from_numpy(alone.transpose(2, 0, 1)[None]))[0].cpu().numpy()
+        pixels = torch.from_numpy(alone.transpose(2, 0, 1)[None])
+        return without_cls(bundle.encoder(pixels))[0].cpu().numpy()
 
     tokens, cached = cache.get(face.sha256, part, compute)
     box = part_boxes(landmarks, [part], size)[0]
