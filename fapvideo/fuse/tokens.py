@@ -25,7 +25,7 @@ class PartSource:
     """One reference of one part."""
 
     tokens: Tensor
-    """[B or 1, G*G, C] tokens of the part alone, without CLS."""
+    """[B or 1, G*G, C] tokens of the part alone; a CLS before them is left out."""
     box: Tensor
     """[B or 1, 4] or [4]: where the part lies in that reference."""
     weight: Tensor | float = 1.0
@@ -177,7 +177,7 @@ def _mean_of_sources(
     total: Tensor | None = None
     shares = torch.zeros(batch, 1, 1, device=target.device)
     for source in sources:
-        tokens = source.tokens.expand(batch, -1, -1)
+        tokens = without_cls(source.tokens).expand(batch, -1, -1)
         moved = resample_tokens(tokens, source.box.expand(batch, 4), target)
         share = torch.as_tensor(source.weight, device=target.device, dtype=torch.float32)
         share = share.reshape(-1, 1, 1).expand(batch, 1, 1)

@@ -191,6 +191,9 @@ def test_soft_mask_mixes_and_cls_stays() -> None:
     m = mask.flatten(1)[..., None]
     assert torch.allclose(fused[:, 1:], m * part + (1 - m) * face[:, 1:], atol=1e-6)
     assert torch.equal(fused[:, 0], face[:, 0])
+    with_cls = torch.cat([torch.full((1, 1, C), 7.0), part], 1)  # as an encoder returns it
+    again = fuse_fractional(face, [[PartSource(with_cls, whole)]], whole[None], mask)
+    assert torch.equal(again, fused)
 
 
 def test_later_parts_lie_over_earlier_ones() -> None:
