@@ -75,7 +75,7 @@ class FaceDetector:
 
         Keypoints: right eye, left eye, nose tip, mouth, right ear, left ear. `rgb` is uint8
         [H, W, 3]. With `tiles`, large frames are also searched in overlapping squares, so that a
-        face of some 20 px is found in a wide shot.
+        face of some 40 px is found in a shot of 1280x720.
         """
         height, width = rgb.shape[:2]
         windows = [_window(width / 2, height / 2, max(width, height))]

@@ -69,7 +69,8 @@ class FaceTracker:
         self._drop_duplicates()
         due = self._frame % self.config.detect_every == 0
         cut = bool(self.cuts) and self.cuts[-1] == self._frame
-        if due or lost or cut:
+        # Without any face there is time to look at every frame: one that comes back shows at once.
+        if due or lost or cut or not self._open:
             self._detect(rgb, tiles=due or cut)
         for track in [t for t in self._open if t.missing > LOST_AFTER]:
             self._open.remove(track)
@@ -150,13 +151,17 @@ class FaceTracker:
         self._open.append(track)
 
     def _drop_duplicates(self) -> None:
-        """End the younger of two tracks that have slid onto the same face."""
+        """End the younger of two tracks that have slid onto the same face.
+
+        What it measured last was the other's face, and does not count.
+        """
         live = [t for t in self._open if not t.missing]
         boxes = np.array([t.face.box for t in live], np.float32).reshape(-1, 4)
         same = overlap(boxes, boxes) > 0.6
         for i in range(len(live)):
             for j in range(i + 1, len(live)):
                 if same[i, j] and live[j] in self._open:
+                    live[j].presence[-1] = 0.0
                     self._open.remove(live[j])
                     self._closed.append(live[j])
 

@@ -1,0 +1,242 @@
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from portrait import astronaut_face, posed, scene
+
+from fapvideo.config.schema import TrackConfig
+from fapvideo.ops import mesh
+from fapvideo.structs import Face, Track
+from fapvideo.track.tracker import LOST_AFTER, FaceTracker, select
+
+RATE = 25.0
+SIZE = (320, 180)
+
+
+def follow(pictures, folder, rate=RATE, **config):
+    """Return the tracks of a list of pictures, and the tracker."""
+    scratch = Path(tempfile.mkdtemp(dir=folder))
+    tracker = FaceTracker(TrackConfig(**config), scratch)
+    for picture in pictures:
+        tracker.update(picture)
+    return tracker.tracks(rate), tracker
+
+
+def centres(track):
+    """Return [T, 2] the middle of the eyes in every frame."""
+    return np.array([mesh.eye_centres(shape)[:, :2].mean(axis=0) for shape in track.landmarks])
+
+
+def eyes_at(x, y, width):
+    """Return where `scene` puts the middle of the eyes of a face at (x, y)."""
+    face = astronaut_face()
+    box = face.box
+    middle = (box[:2] + box[2:]) / 2
+    eyes = mesh.eye_centres(face.landmarks)[:, :2].mean(axis=0)
+    scale = abs(width) / (box[2] - box[0])
+    return np.array([x, y]) + (eyes - middle) * scale * [np.sign(width), 1]
+
+
+def test_a_moving_face_is_one_track_that_follows_it(tmp_path):
+    places = [(90 + 7 * i, 80 + 1.5 * i, 70 + i) for i in range(15)]
+    (track,), tracker = follow([scene(SIZE, [place]) for place in places], tmp_path)
+    assert (track.id, track.first_frame, track.last_frame, len(track)) == (0, 0, 14, 15)
+    expected = np.array([eyes_at(*place) for place in places])
+    unit = mesh.interocular(track.landmarks[0])
+    assert np.abs(centres(track) - expected).max() < 0.06 * unit
+    assert (track.presence > 0.9).all()
+    assert track.jump.max() < 0.1
+    assert mesh.interocular(track.neutral) == pytest.approx(1, abs=0.05)
+    assert tracker.cuts == []
+    assert tracker.measured == 15
+
+
+def test_two_faces_that_pass_each_other_keep_their_numbers(tmp_path):
+    """One above the other: they swap sides without ever touching."""
+    size = (400, 360)
+    pictures, first, second = [], [], []
+    for i in range(14):
+        a, b = (100 + 15 * i, 90, 70), (300 - 15 * i, 270, -70)
+        pictures.append(scene(size, [a, b]))
+        first.append(eyes_at(*a))
+        second.append(eyes_at(*b))
+    tracks, _ = follow(pictures, tmp_path)
+    assert [(t.id, t.first_frame, len(t)) for t in tracks] == [(0, 0, 14), (1, 0, 14)]
+    a, b = sorted(tracks, key=lambda t: centres(t)[0, 0])
+    assert np.abs(centres(a) - first).max() < 4
+    assert np.abs(centres(b) - second).max() < 4
+
+
+def test_a_cut_ends_every_track_and_starts_new_ones(tmp_path):
+    """The same face in the same place in another scene is another track."""
+    place = (160, 90, 80)
+    red, blue = (150, 60, 50), (40, 60, 150)
+    pictures = [scene(SIZE, [place], red)] * 7 + [scene(SIZE, [place], blue)] * 7
+    tracks, tracker = follow(pictures, tmp_path)
+    assert tracker.cuts == [7]
+    assert [(t.first_frame, t.last_frame) for t in tracks] == [(0, 6), (7, 13)]
+
+
+def test_smoothing_never_mixes_two_shots(tmp_path):
+    """Before and after a cut the landmarks are those of the shot alone."""
+    red, blue = (150, 60, 50), (40, 60, 150)
+    near, far = scene(SIZE, [(100, 90, 80)], red), scene(SIZE, [(190, 95, 80)], blue)
+    tracks, _ = follow([near] * 6 + [far] * 6, tmp_path, smooth_s=0.2)
+    alone, _ = follow([near] * 6, tmp_path, smooth_s=0.2)
+    np.testing.assert_allclose(tracks[0].landmarks[-1], alone[0].landmarks[-1], atol=1e-3)
+    assert np.abs(centres(tracks[1])[0] - eyes_at(190, 95, 80)).max() < 3
+
+
+def test_a_light_that_goes_on_is_no_cut(tmp_path):
+    pictures = [np.clip(scene(SIZE, [(160, 90, 80)]) * (1 + 0.02 * i), 0, 255).astype(np.uint8)
+                for i in range(8)]  # fmt: skip
+    tracks, tracker = follow(pictures, tmp_path)
+    assert tracker.cuts == []
+    assert [len(t) for t in tracks] == [8]
+
+
+def test_a_face_hidden_for_some_frames_is_one_track_with_a_gap(tmp_path):
+    """Missing frames have presence 0 and landmarks on the way between."""
+    places = [(90 + 5 * i, 90, 80) for i in range(16)]
+    pictures = [scene(SIZE, [] if 6 <= i < 10 else [p]) for i, p in enumerate(places)]
+    (track,), _ = follow(pictures, tmp_path)
+    assert len(track) == 16
+    assert np.flatnonzero(track.presence == 0).tolist() == [6, 7, 8, 9]
+    expected = np.array([eyes_at(*place) for place in places])
+    assert np.abs(centres(track) - expected).max() < 5
+
+
+def test_a_face_that_comes_back_late_is_a_new_track(tmp_path):
+    """And the first one ends with its last measurement, not with the wait."""
+    gone = LOST_AFTER + 2
+    face, empty = scene(SIZE, [(160, 90, 80)]), scene(SIZE, [])
+    tracks, _ = follow([face] * 5 + [empty] * gone + [face] * 5, tmp_path)
+    assert [(t.first_frame, t.last_frame) for t in tracks] == [(0, 4), (5 + gone, 9 + gone)]
+    assert [t.id for t in tracks] == [0, 1]
+
+
+def test_a_face_that_enters_an_empty_picture_is_found_at_once(tmp_path):
+    face, empty = scene(SIZE, [(160, 90, 80)]), scene(SIZE, [])
+    tracks, _ = follow([empty] * 3 + [face] * 5, tmp_path)
+    assert [(t.first_frame, t.last_frame) for t in tracks] == [(3, 7)]
+
+
+def test_a_second_face_is_found_by_the_next_search(tmp_path):
+    one, two = scene(SIZE, [(90, 90, 70)]), scene(SIZE, [(90, 90, 70), (230, 90, -70)])
+    tracks, _ = follow([one] * 3 + [two] * 9, tmp_path, detect_every=4)
+    assert [(t.first_frame, t.last_frame) for t in tracks] == [(0, 11), (4, 11)]
+
+
+def test_a_clip_without_a_face_has_no_track(tmp_path):
+    tracks, tracker = follow([scene(SIZE, [])] * 3, tmp_path)
+    assert tracks == ()
+    assert tracker.measured == 0
+
+
+def test_no_frames_at_all(tmp_path):
+    assert follow([], tmp_path)[0] == ()
+
+
+def test_one_picture_is_a_track_of_one_frame(tmp_path):
+    (track,), _ = follow([scene(SIZE, [(160, 90, 80)])], tmp_path, rate=1.0)
+    assert len(track) == 1
+    assert np.abs(centres(track)[0] - eyes_at(160, 90, 80)).max() < 4
+
+
+def test_faces_too_small_and_too_many_are_left_out(tmp_path):
+    size = (400, 300)
+    picture = scene(size, [(70, 150, 40), (200, 150, 90), (330, 150, 60)])
+    assert len(follow([picture] * 3, tmp_path)[0]) == 3
+    assert len(follow([picture] * 3, tmp_path, min_face_px=50)[0]) == 2
+    assert len(follow([picture] * 3, tmp_path, max_faces=1)[0]) == 1
+
+
+def test_a_glimpse_shorter_than_a_tenth_of_a_second_is_dropped(tmp_path):
+    face, empty = scene(SIZE, [(160, 90, 80)]), scene(SIZE, [])
+    pictures = [face] * 2 + [empty] * 10
+    assert len(follow(pictures, tmp_path, rate=10.0)[0]) == 1
+    assert len(follow(pictures, tmp_path, rate=50.0)[0]) == 0
+
+
+def test_smoothing_calms_a_noisy_picture(tmp_path):
+    """A still face under sensor noise: its landmarks stand still too, at the true place."""
+    rng = np.random.default_rng(0)
+    clean = scene(SIZE, [(160, 90, 80)])
+    pictures = [np.clip(clean + rng.normal(0, 14, clean.shape), 0, 255).astype(np.uint8)
+                for _ in range(16)]  # fmt: skip
+    (rough,), _ = follow(pictures, tmp_path, smooth_s=0.0)
+    (calm,), _ = follow(pictures, tmp_path, smooth_s=0.16)
+
+    def jitter(track):
+        return np.abs(np.diff(track.landmarks[:, :468, :2], axis=0)).mean()
+
+    assert jitter(calm) < 0.5 * jitter(rough)
+    assert np.abs(centres(calm) - eyes_at(160, 90, 80)).max() < 3
+
+
+def test_two_tracks_on_one_face_become_one(tmp_path):
+    """The younger is ended."""
+    picture = scene(SIZE, [(160, 90, 80)])
+    tracker = FaceTracker(TrackConfig(), tmp_path)
+    tracker.update(picture)
+    (track,) = tracker._open
+    moved = Face(track.face.box + 3, track.face.landmarks + 3, 0.9)
+    tracker._start(moved)
+    assert len(tracker._open) == 2
+    for _ in range(5):
+        tracker.update(picture)
+    assert [t.id for t in tracker._open] == [0]
+    assert [(t.id, len(t)) for t in tracker.tracks(RATE)] == [(0, 6)]
+
+
+def test_a_long_track_lies_on_disk(tmp_path):
+    (track,), _ = follow([scene(SIZE, [(160, 90, 80)])] * 4, tmp_path)
+    assert isinstance(track.landmarks, np.memmap)
+    assert sorted(path.suffix for path in tmp_path.rglob("*.f32")) == [".f32", ".f32"]
+
+
+# --------------------------------------------------------------------------------- select
+
+
+def fake(number, first, last, scale=80.0, x=160.0):
+    """Return a track of a still face."""
+    count = last - first + 1
+    shape = posed(scale=scale, at=(x, 100))
+    return Track(
+        number, first, np.repeat(shape[None], count, axis=0), np.ones(count, np.float32),
+        np.zeros(count, np.float32), mesh.canonical(),
+    )  # fmt: skip
+
+
+def ids(tracks):
+    return [track.id for track in tracks]
+
+
+def test_all_and_by_number():
+    tracks = (fake(0, 0, 9), fake(1, 0, 9), fake(2, 20, 29))
+    assert ids(select(tracks, "all")) == [0, 1, 2]
+    assert ids(select(tracks, "id:1")) == [1]
+    assert ids(select(tracks, "id:7")) == []
+    assert select((), "largest") == select((), "left:1") == ()
+
+
+def test_largest_is_decided_shot_by_shot():
+    tracks = (fake(0, 0, 9, 60), fake(1, 0, 9, 90), fake(2, 10, 19, 30), fake(3, 12, 19, 20))
+    assert ids(select(tracks, "largest")) == [1, 2]
+
+
+def test_largest_prefers_area_over_time():
+    """A passer-by near the camera does not take the presenter's place."""
+    presenter, passer_by = fake(0, 0, 199, 80), fake(1, 50, 60, 110)
+    assert ids(select((presenter, passer_by), "largest")) == [0]
+
+
+def test_from_the_left_where_they_appear():
+    tracks = (fake(0, 0, 9, x=300), fake(1, 0, 9, x=100), fake(2, 0, 9, x=200))
+    assert ids(select(tracks, "left:1")) == [1]
+    assert ids(select(tracks, "left:2")) == [2]
+    assert ids(select(tracks, "left:3")) == [0]
+    assert ids(select(tracks, "left:4")) == []
+    alone = (*tracks, fake(3, 20, 29, x=500))
+    assert ids(select(alone, "left:1")) == [1, 3], "counted anew in every shot"
