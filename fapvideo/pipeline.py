@@ -11,7 +11,7 @@ on the batch size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -140,7 +140,8 @@ class Pipeline:
         source = int(item.plan.source[frame - item.track.first_frame])
         masks, boxes = self._mask(item, source, landmarks, pieces, size)
         guide = build_guide(crop, landmarks, pieces, masks, self.preset.guide, iod)
-        return FaceJob(item, placement, matrix, landmarks, crop, masks, guide, boxes)
+        masks = replace(masks, hole=masks.hole * guide.trust)
+        return FaceJob(item, placement, matrix, landmarks, crop, masks, guide.picture, boxes)
 
     def _mask(
         self,
@@ -156,11 +157,13 @@ class Pipeline:
         if item.boxes is None:
             return part_masks(shapes, self.parts, config, size, iod), {}
         found = item.boxes.at(index)
-        # The published mode starts from noise: there is no guide that a box would have to cover.
-        if self.preset.denoise.mode != "published":
+        # The published mode starts from noise: no guide that a box would have to fit.
+        guided = self.preset.denoise.mode != "published"
+        if guided:
             new = {part: piece.points for piece in pieces for part in piece.parts}
             found = found.covering(landmarks, new, size)
-        return open_set_masks(found, shapes, self.parts, config, size, iod), found.parts
+        masks = open_set_masks(found, shapes, self.parts, config, size, iod, inside_face=guided)
+        return masks, found.parts
 
     def _pieces(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from fapvideo.config.schema import GuideConfig
@@ -18,9 +19,11 @@ from fapvideo.guide.colour import (
 )
 from fapvideo.guide.warp import sample, source_map, steer_gaze, triangle_map, without_teeth
 from fapvideo.ops import mesh
-from fapvideo.ops.image import blur, signed_distance, soft_edge
+from fapvideo.ops.image import blur, signed_distance, smoothstep, soft_edge
 from fapvideo.structs import Floats, PartMasks
 
+RIM = 0.1
+"""Width of the band inside the hole's edge that lies outside the part proper."""
 RING = 0.16
 """Width of the skin ring around the hole, inter-ocular distances."""
 
@@ -38,6 +41,17 @@ class GuidePart:
     """[478, 3] the guide landmarks, in the target crop's pixels."""
 
 
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """The guide of one face in one frame."""
+
+    picture: Floats
+    """[S, S, 3] the target crop with its hole filled by the fitted references."""
+    trust: Floats
+    """[S, S] in [0, 1]: how far it may be shown. Low on the rim of a part where the reference or
+    the target shows hair, glasses or background instead of skin."""
+
+
 def build_guide(
     target: Floats,
     landmarks: Floats,
@@ -45,8 +59,8 @@ def build_guide(
     masks: PartMasks,
     config: GuideConfig,
     interocular: float,
-) -> Floats:
-    """Return [S, S, 3] the target crop with the hole filled by the fitted references.
+) -> Guide:
+    """Fill the hole of the target crop with the fitted references.
 
     Args:
         target: [S, S, 3] target crop, RGB in [0, 1].
@@ -77,7 +91,18 @@ def build_guide(
         weights = rim * skin * merged[..., 3] + 1e-4 * (rim * oval)
         filled = filled + membrane(target - filled, weights, interocular)
     core = masks.core[..., None]
-    return np.clip(target + core * (filled - target), 0.0, 1.0).astype(np.float32)
+    picture = np.clip(target + core * (filled - target), 0.0, 1.0).astype(np.float32)
+    whole = np.maximum(masks.hole, masks.inner_mouth)  # the lips' inner edge is no rim
+    return Guide(picture, _trust(whole, merged[..., 3], skin, interocular))
+
+
+def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floats:
+    """Return 1 minus how much the rim of the hole is something else than skin on either side."""
+    radius = max(1, round(RIM * interocular))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    inside = blur(cv2.erode(hole, kernel), radius / 2)
+    clear = blur(np.minimum(bare, skin), 0.03 * interocular)
+    return (1.0 - (1.0 - inside) * (1.0 - smoothstep(clear * 1.5))).astype(np.float32)
 
 
 def _fit_piece(

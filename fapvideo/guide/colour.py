@@ -14,8 +14,9 @@ LIGHT_REACH = 0.28
 """Blur of the brightness difference that counts as light, inter-ocular distances."""
 LIGHT_LIMIT = 0.3
 TINT_LIMIT = 0.12
-MEMBRANE_LIMIT, MEMBRANE_LOCAL = 0.25, 0.08
-"""Largest correction on the rim, and largest departure from its surroundings' correction."""
+MEMBRANE_LIMIT, MEMBRANE_LOCAL, MEMBRANE_TINT = 0.25, 0.08, 0.02
+"""Largest correction on the rim, and largest departure from its surroundings' correction, in
+brightness and in colour."""
 SKIN_DARK_REFERENCE, SKIN_DARK_TARGET = 0.2, 0.4
 """A beard of the target may count, hair of the reference over a brow may not."""
 
@@ -109,7 +110,10 @@ def membrane(difference: Floats, weights: Floats, interocular: float) -> Floats:
     difference = np.clip(difference, -MEMBRANE_LIMIT, MEMBRANE_LIMIT)
     wide, _ = _normalised_blur(difference, weights, 0.3 * interocular)
     near, weight = _normalised_blur(difference, weights, 0.05 * interocular)
-    near = wide + np.clip(near - wide, -MEMBRANE_LOCAL, MEMBRANE_LOCAL)
+    local = near - wide
+    shade = luma(local)[..., None]
+    near = wide + np.clip(shade, -MEMBRANE_LOCAL, MEMBRANE_LOCAL)
+    near += np.clip(local - shade, -MEMBRANE_TINT, MEMBRANE_TINT)
     return push_pull(near, np.minimum(weight * 2.0, 1.0) * (weights > 0))
 
 

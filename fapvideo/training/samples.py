@@ -78,7 +78,7 @@ class SampleMaker:
         masks = part_masks([points, other], parts, _draw_masks(rng), size, iod)
         placed = points + _smooth_noise(rng, 0.012 * iod)
         piece = GuidePart(parts, source, source_points, placed.astype(np.float32))
-        guide = build_guide(image, points, [piece], masks, _draw_guide(rng), iod)
+        guide = build_guide(image, points, [piece], masks, _draw_guide(rng), iod).picture
         reference = _jitter(rng, image, strong=False)
         return Sample(
             image,
@@ -139,7 +139,7 @@ def _through(
     points = guide_landmarks(b[1], pose, pose.to_head(b[1]), pose_a.to_head(a[1]), weights)
     masks = part_masks([b[1], points], parts, _draw_masks(rng), size, iod)
     piece = GuidePart(parts, image, a[1], points)
-    swapped = build_guide(b[0], b[1], [piece], masks, _draw_guide(rng), iod)
+    swapped = build_guide(b[0], b[1], [piece], masks, _draw_guide(rng), iod).picture
     out = b[0] + masks.hole[..., None] * (swapped - b[0])
     return out.astype(np.float32), points
 
