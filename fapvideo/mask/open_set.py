@@ -31,6 +31,7 @@ from fapvideo.mask.boxes import (
 )
 from fapvideo.mask.grounding import OpenSetDetector
 from fapvideo.ops import mesh
+from fapvideo.ops.image import signed_distance, soft_edge
 from fapvideo.structs import Bytes, Floats, PartMasks
 
 BOXED = ("eyes", "brows", "nose", "mouth")
@@ -242,6 +243,8 @@ def open_set_masks(
     config: MaskConfig,
     size: int,
     interocular: float,
+    *,
+    inside_face: bool = True,
 ) -> PartMasks:
     """Return the masks of one face: boxes where there are, outlines on the mesh elsewhere.
 
@@ -253,6 +256,8 @@ def open_set_masks(
         config: growth, feather, eye side, inner mouth.
         size: side of the crop, pixels.
         interocular: inter-ocular distance in the crop, pixels.
+        inside_face: end boxes at the face's outline, as the mesh's parts do. The published method
+            does not; but the guide knows nothing of hair and background.
     """
     feather = config.feather * interocular
     middle = float(mesh.eye_centres(shapes[0])[:, 0].mean()) / size
@@ -269,7 +274,13 @@ def open_set_masks(
         np.maximum(boxed.core, drawn.core),
         inner,
     )
-    return _without(merged, found.keep_out, feather)
+    kept = np.zeros_like(inner)
+    if inside_face:
+        oval = signed_distance([shapes[0][list(mesh.FACE_OVAL), :2]], size)
+        kept = 1.0 - soft_edge(oval + outlines.OVAL_MARGIN * interocular + feather, 0.0, feather)
+    for box, strength in found.keep_out:
+        kept = np.maximum(kept, strength * box_masks({"": box}, size, feather)[""])
+    return _without(merged, kept)
 
 
 def _one_side(part: str, box: PartBox, side: str, middle: float) -> PartBox:
@@ -283,19 +294,11 @@ def _one_side(part: str, box: PartBox, side: str, middle: float) -> PartBox:
     return (y0, max(x0, middle), y1, x1) if side == "left" else (y0, x0, y1, min(x1, middle))
 
 
-def _without(
-    masks: PartMasks, keep_out: Sequence[tuple[PartBox, float]], feather: float
-) -> PartMasks:
-    """Take boxes of things that stay, and a soft edge around them, out of all masks."""
-    if not keep_out:
-        return masks
-    size = masks.hole.shape[0]
-    kept = np.zeros_like(masks.hole)
-    for box, strength in keep_out:
-        kept = np.maximum(kept, strength * box_masks({"": box}, size, feather)[""])
+def _without(masks: PartMasks, kept: Floats) -> PartMasks:
+    """Take what stays, [S, S] in [0, 1], out of all masks."""
     return PartMasks(
-        {part: mask * (1.0 - kept) for part, mask in masks.parts.items()},
-        masks.hole * (1.0 - kept),
+        {part: np.minimum(mask, 1.0 - kept) for part, mask in masks.parts.items()},
+        np.minimum(masks.hole, 1.0 - kept),
         masks.core * (kept < 1.0),
         masks.inner_mouth,
     )
