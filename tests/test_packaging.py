@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -83,6 +84,20 @@ def test_an_installed_copy_uses_its_own_presets(installed: Path, tmp_path: Path)
         installed, "-m", "fapvideo", "presets", "show", "brand_avatar", cwd=tmp_path
     )
     assert str(installed / "fapvideo" / "assets") in shown
+
+
+def test_an_installed_copy_swaps_two_seconds(
+    installed: Path, checkout: Path, tmp_path: Path
+) -> None:
+    clip = tmp_path / "talk.mp4"
+    clip.symlink_to(checkout / "examples" / "talking_portrait.mp4")
+    arguments = ("run", str(clip), "--preset", "preview", "--end", "2", "--json")
+    report = json.loads(run_installed(installed, "-m", "fapvideo", *arguments, cwd=tmp_path))
+    assert report["bundle"]["name"] == "embedded"
+    assert report["frames"]["total"] == 50
+    assert report["frames"]["swapped"] > 0
+    assert report["outside_changed_samples"] == 0
+    assert (tmp_path / "talk.swapped.mp4").is_file()
 
 
 @pytest.fixture(scope="module")
