@@ -10,11 +10,14 @@ import torch
 from golden_vectors import GOLDENS, golden, golden_manifest
 from safetensors.torch import load_file, save_file
 from toy_files import clip_state, fap_groups, shrink, write_published_files
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from fapvideo.errors import WeightsError
+from fapvideo.nets.clip import VIT_H_14
 from fapvideo.nets.open_clip_tower import to_open_clip
 from fapvideo.weights.bundle import build_networks, load_bundle
 from fapvideo.weights.importer import import_bundle
+from fapvideo.weights.known import known_bundle
 from fapvideo.weights.published import fap_layout, sd15_manifest
 from fapvideo.weights.store import (
     installed_folder,
@@ -204,3 +207,19 @@ def test_a_changed_file_is_found_by_verify_and_by_load(source: Path) -> None:
 def test_unknown_names_say_what_there_is() -> None:
     with pytest.raises(WeightsError, match="embedded, tiny, tiny_sd15, sd15"):
         load_bundle("nonsense")
+
+
+def test_full_size_codec_and_tower_have_the_published_sizes() -> None:
+    networks = build_networks(sd15_manifest(), empty=True)
+    assert sum(p.numel() for p in networks.codec.parameters()) == 83_653_863
+    with torch.device("meta"):
+        tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**VIT_H_14))
+    parameters = sum(p.numel() for p in tower.parameters())
+    (known,) = [f for f in known_bundle("sd15").files if f.kind == "clip_vision"]
+    assert known.size is not None
+    # four bytes each, so float32 (facts/fuseanypart.md says fp16); the rest is the header
+    assert 0 < known.size - 4 * parameters < 100_000
+    last = sum(p.numel() for p in tower.vision_model.encoder.layers[-1].parameters())
+    unused = last + 2 * 1280 + 1024 * 1280  # last layer, final norm, projection
+    running = sum(p.numel() for p in networks.encoder.parameters())
+    assert running == parameters - unused
