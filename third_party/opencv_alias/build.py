@@ -1,9 +1,9 @@
 """Write the stand-in wheel that makes `opencv-python` mean `opencv-python-headless`.
 
 `groundingdino-py` and `supervision` ask for `opencv-python`, the build with windows. fapvideo asks
-for `opencv-python-headless`. Both unpack into the same `cv2/` folder; whichever comes last wins, and
-the window build cannot be imported on a machine without libGL. This wheel holds no code: it carries
-the name and requires the headless build of the same version, so that one `cv2` is installed, once.
+for `opencv-python-headless`. Both unpack into the same `cv2/` folder; whichever comes last wins,
+and the window build cannot be imported on a machine without libGL. This wheel holds no code: it
+carries the name and requires the headless build of the same version, so that there is one `cv2`.
 `constraints.txt` points pip at it; its local version (`+headless`) sorts above the registry's.
 
     python third_party/opencv_alias/build.py    # rewrites the wheel, byte for byte the same
@@ -24,7 +24,7 @@ METADATA = f"""\
 Metadata-Version: 2.1
 Name: opencv-python
 Version: {VERSION}+headless
-Summary: Stand-in without code: requires opencv-python-headless instead (third_party/opencv_alias in fapvideo)
+Summary: Stand-in without code, from fapvideo: requires opencv-python-headless
 License: Apache-2.0
 Requires-Dist: opencv-python-headless=={VERSION}
 """
