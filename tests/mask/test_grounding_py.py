@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
-import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from safetensors.torch import save_file
 
 from fapvideo.errors import WeightsError
 from fapvideo.mask.grounding import GroundingDinoDetector, load_detector
-from fapvideo.mask.grounding_py import GroundingDinoPyDetector, build_model
+from fapvideo.mask.grounding_py import GroundingDinoPyDetector
 from fapvideo.ops.torchvision_shim import make_torchvision_importable
 
 make_torchvision_importable()
@@ -29,45 +28,23 @@ CAPTION = "eyes. nose. mouth. a red hat."
 
 
 @pytest.fixture(scope="module")
-def small_swin() -> Any:
-    """The package has four Swin sizes fixed in its code; stand a tiny one in for Swin-T."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from groundingdino.models.GroundingDINO.backbone import backbone
-        from groundingdino.models.GroundingDINO.backbone.swin_transformer import SwinTransformer
-
-    def build(name: str, pretrain_img_size: int, **rest: Any) -> Any:
-        return SwinTransformer(
-            pretrain_img_size=pretrain_img_size, window_size=tiny.WINDOW, **tiny.SWIN, **rest
-        )
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbone, "build_swin_transformer", build)
+def small_swin() -> Iterator[None]:
+    with tiny.small_swin():
         yield
 
 
 @pytest.fixture(scope="module")
 def model(small_swin: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
     bert = tmp_path_factory.mktemp("bert")
-    tiny.write_tokenizer(bert)
-    from transformers import BertConfig
-
-    BertConfig(**tiny.BERT).save_pretrained(bert)
-    built = build_model(tiny.PY_SETTINGS, bert)
-    tiny.randomise(built)
+    built = tiny.py_model(bert)
     built.bert_folder = str(bert)
     return built
 
 
 @pytest.fixture(scope="module")
 def folder(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the docs describe it, with the checkpoint in the authors' layout."""
     folder = tmp_path_factory.mktemp("py") / "model"
-    shutil.copytree(model.bert_folder, folder / "bert")
-    (folder / "config.json").write_text(json.dumps(tiny.PY_SETTINGS))
-    state = {f"module.{key}": value for key, value in model.state_dict().items()}
-    torch.save({"model": state}, folder / "groundingdino_tiny.pth")
-    return folder
+    return tiny.write_py_folder(folder, model, Path(model.bert_folder))
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -142,6 +147,46 @@ def write_hf_folder(folder: Path, state: dict[str, Tensor] | None = None) -> Pat
     model.save_pretrained(folder)
     size = {"shortest_edge": SIDES[0], "longest_edge": SIDES[1]}
     GroundingDinoImageProcessorPil(size=size).save_pretrained(folder)
+    return folder
+
+
+@contextmanager
+def small_swin() -> Iterator[None]:
+    """groundingdino-py has four Swin sizes fixed in its code; stand a tiny one in for Swin-T."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from groundingdino.models.GroundingDINO.backbone import backbone
+        from groundingdino.models.GroundingDINO.backbone.swin_transformer import SwinTransformer
+
+    def build(name: str, pretrain_img_size: int, **rest: Any) -> Any:
+        return SwinTransformer(
+            pretrain_img_size=pretrain_img_size, window_size=WINDOW, **SWIN, **rest
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbone, "build_swin_transformer", build)
+        yield
+
+
+def py_model(bert: Path) -> Any:
+    """Build groundingdino-py's network, random, within `small_swin`; `bert` is written."""
+    from transformers import BertConfig
+
+    from fapvideo.mask.grounding_py import build_model
+
+    write_tokenizer(bert)
+    BertConfig(**BERT).save_pretrained(bert)
+    model = build_model(PY_SETTINGS, bert)
+    randomise(model)
+    return model
+
+
+def write_py_folder(folder: Path, model: Any, bert: Path) -> Path:
+    """Write a folder as the docs describe it, with the checkpoint in the authors' layout."""
+    shutil.copytree(bert, folder / "bert")
+    (folder / "config.json").write_text(json.dumps(PY_SETTINGS))
+    state = {f"module.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"model": state}, folder / "groundingdino_tiny.pth")
     return folder
 
 
