@@ -22,7 +22,7 @@ from fapvideo.errors import DeviceError, NoFaceFound, PresetError
 from fapvideo.library import LoadedReference, load_references
 from fapvideo.ops.precision import resolve_dtype
 from fapvideo.ops.prefetch import prefetch
-from fapvideo.pipeline import Pipeline
+from fapvideo.pipeline import Pipeline, SwappedBatch
 from fapvideo.preview import join_columns, nearest_frame, sheet_column
 from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
 from fapvideo.report import Counts, face_warnings, inspection, make_report, write_report
@@ -169,12 +169,10 @@ class VideoSwapper:
             progress: called from this thread.
             cancel: asked between batches; true stops the run.
 
-        Returns:
-            The report, also written as `<output>.report.json`.
+        Returns the report, also written as `<output>.report.json`.
 
         Raises:
-            VideoReadError, VideoWriteError, ReferenceImageError, NoFaceFound, Cancelled,
-            DeviceError.
+            FapVideoError: one of its kinds, see `errors.py`.
         """
         started = time.perf_counter()
         source = Path(input)
@@ -193,31 +191,20 @@ class VideoSwapper:
                         f"{source}: no face to swap in {analysis.frames} frames",
                         hint="lower track.detect_score, or leave out --require-face",
                     )
-                pipeline = self._pipeline(info, loaded, watch)
                 ticker.begin("swap", analysis.frames)
-                for batch in self._decoded(reader, watch):
-                    swapped = pipeline.swap(batch, analysis)
+                pipeline = self._pipeline(info, loaded, watch)
+                for batch, swapped in self._swapped(pipeline, reader, analysis, watch):
                     counts.add(batch, analysis, swapped.outside_changed)
                     with watch.measure("encode_s"):
                         writer.write(swapped.frames)
                     ticker.advance(len(batch))
                 ticker.begin("finish", 0)
             watch.seconds["wall_s"] = time.perf_counter() - started
+            warnings += (*analysis.warnings, *writer.warnings)
+            warnings += tuple(face_warnings(analysis, reader.damaged))
+            bundle, seconds = self._bundle, watch.seconds
             report = make_report(
-                info,
-                target,
-                self.preset,
-                self._bundle,
-                analysis,
-                counts,
-                loaded,
-                watch.seconds,
-                [
-                    *warnings,
-                    *analysis.warnings,
-                    *writer.warnings,
-                    *face_warnings(analysis, reader.damaged),
-                ],
+                info, target, self.preset, bundle, analysis, counts, loaded, seconds, warnings
             )
         write_report(report, target)
         return report
@@ -242,10 +229,9 @@ class VideoSwapper:
         with tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch:
             analysis = self._analyse(reader, loaded, Path(scratch), watch, Ticker(None, None))
             pipeline = self._pipeline(info, loaded, watch)
-            for batch in self._decoded(reader, watch):
-                frames = pipeline.swap(batch, analysis).frames
-                pictures = [as_picture(frame, info) for frame in frames]
-                yield FrameBatch(frames, np.stack(pictures), batch.time_base)
+            for batch, swapped in self._swapped(pipeline, reader, analysis, watch):
+                pictures = [as_picture(frame, info) for frame in swapped.frames]
+                yield FrameBatch(swapped.frames, np.stack(pictures), batch.time_base)
 
     def swap_image(self, rgb: Bytes, references: References | None = None) -> Bytes:
         """Return uint8 [H, W, 3] with the parts of its face(s) swapped.
@@ -321,7 +307,7 @@ class VideoSwapper:
         """Run the first pass, and the search for boxes where the preset asks for one."""
         frame_rate = float(reader.info.frame_rate)
         self._boxes.load(loaded)  # now: a long pass must not end in a missing file
-        ticker.begin("analyse", reader.info.frames)
+        ticker.begin("analyse", _frames_in(reader))
         with watch.measure("track_s"):
             analysis = analyse(
                 self._decoded(reader, watch),
@@ -334,6 +320,13 @@ class VideoSwapper:
             )
             batches = self._decoded(reader, watch)
             return self._boxes.find(analysis, batches, frame_rate, loaded, ticker)
+
+    def _swapped(
+        self, pipeline: Pipeline, reader: VideoReader, analysis: Analysis, watch: Stopwatch
+    ) -> Iterator[tuple[FrameBatch, SwappedBatch]]:
+        """Swap ahead in a thread, so that encoding overlaps with it."""
+        work = ((batch, pipeline.swap(batch, analysis)) for batch in self._decoded(reader, watch))
+        return prefetch(work, 1)
 
     def _decoded(self, reader: VideoReader, watch: Stopwatch) -> Iterator[FrameBatch]:
         """Decode ahead in a thread; time spent waiting for it counts as decoding."""
@@ -372,3 +365,12 @@ def resolve_device(name: str) -> torch.device:
 def default_output(source: Path) -> Path:
     """Return where the output goes if nothing is said: beside the input."""
     return source.with_name(f"{source.stem}.swapped{source.suffix}")
+
+
+def _frames_in(reader: VideoReader) -> int:
+    """Return how many frames will be delivered; 0 where the container does not say."""
+    info, config = reader.info, reader.config
+    if not info.frames or (config.start_s <= 0 and config.end_s is None):
+        return info.frames
+    end = info.duration_s if config.end_s is None else min(config.end_s, info.duration_s)
+    return max(1, round((end - config.start_s) * float(info.frame_rate)))

@@ -12,6 +12,9 @@ from fapvideo.structs import Floats
 
 SUBPIXEL_BITS = 4
 LIP_MARGIN = 0.2
+FARTHEST_GAZE = np.array([0.1, 0.03])
+"""Largest shift of an iris, (x, y) inter-ocular distances: beyond it the lid would be drawn in the
+eye, and irises of blurred or half-closed eyes are measured badly."""
 
 
 def triangle_map(points: Floats, size: int) -> NDArray[np.int32]:
@@ -86,16 +89,20 @@ def steer_gaze(
         interocular: in destination pixels.
         strength: 0 keeps the reference's gaze.
     """
-    out = where.copy()
     size = where.shape[0]
     eyes = ((mesh.RIGHT_EYE_LIDS, 468), (mesh.LEFT_EYE_LIDS, 473))
-    for lids, iris in eyes:
-        x, y = points[iris, :2]
-        column, row = int(np.clip(x, 0, size - 1)), int(np.clip(y, 0, size - 1))
-        offset = (source[iris, :2] - where[row, column]) * strength
+    unit = mesh.interocular(source[:, :2])
+    offsets = []
+    for _, iris in eyes:
+        column, row = (int(np.clip(value, 0, size - 1)) for value in points[iris, :2])
+        offsets.append((source[iris, :2] - where[row, column]) / unit)
+    # Both eyes look the same way; the mean of two measurements is the steadier one.
+    offset = np.clip(np.mean(offsets, axis=0), -FARTHEST_GAZE, FARTHEST_GAZE) * unit * strength
+    out = where.copy()
+    for lids, _ in eyes:
         distance = signed_distance([points[list(lids), :2]], size)
         weight = soft_edge(distance, -0.06 * interocular, 0.06 * interocular)
-        out += weight[..., None] * offset
+        out += weight[..., None] * offset.astype(np.float32)
     return out
 
 
