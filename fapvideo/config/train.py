@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from fapvideo.config.overrides import merge, nest
+from fapvideo.config.presets import find_preset, read_toml
+from fapvideo.config.problems import raise_problems, validate
 from fapvideo.config.schema import Fraction01, Section
 
 
@@ -13,15 +18,20 @@ class DataConfig(Section):
     """`[data]`: photos and how samples are made from them."""
 
     sets: tuple[str, ...] = ("celeba_sample",)
-    """Public sets by name (`fapvideo/training/sets.toml`), used where no `--data` is given."""
+    """Public sets by name (`fapvideo/training/sets.toml`), used where no `--data` is given; with
+    none, what comes with the package."""
     min_presence: Fraction01 = 0.9
     max_yaw_deg: float = Field(25.0, gt=0.0, le=90.0)
     min_face_px: int = Field(28, ge=8)
     """Smallest inter-ocular distance in the photo, pixels."""
+    min_sharpness: float = Field(20.0, ge=0.0)
+    """Smallest variance of the aligned crop's Laplacian (0..255 scale)."""
     holdout: int = Field(10, ge=2)
     """Every n-th photo by sorted name is never trained on."""
     pool: int = Field(8000, ge=16)
     """Samples made in advance; each draws new partners, parts and errors."""
+    heldout_pool: int = Field(256, ge=1)
+    """Samples of held-out faces, for the metrics."""
     cycle: Fraction01 = 0.65
     """Share of samples whose reference went through another person's face first (swap cycle)."""
     all_parts: Fraction01 = 0.6
@@ -34,10 +44,23 @@ class ModelConfig(Section):
     resolution: int = Field(128, multiple_of=32)
     factor: int = Field(4, ge=2)
     """Space-to-depth factor; the UNet works on resolution / factor."""
-    channels: tuple[int, ...] = (64, 128, 256)
+    channels: tuple[Annotated[int, Field(ge=32, multiple_of=32)], ...] = (64, 128, 256)
+    """Of each level; the deepest has self-attention."""
     layers: int = Field(1, ge=1)
-    injection: bool = True
     guide: bool = True
+    """Whether the network sees the guide as input channels."""
+    encoder: Literal["imagenet", "random"] = "imagenet"
+    """Weights of the MobileNetV2 image tower; `random` ones are drawn from the seed."""
+
+    @model_validator(mode="after")
+    def _divisible(self) -> ModelConfig:
+        coarsest = self.factor * 2 ** (len(self.channels) - 1)
+        if not self.channels or self.resolution % coarsest:
+            raise ValueError(
+                f"resolution {self.resolution} is not a multiple of factor {self.factor} times"
+                f" 2 for each level but one of channels {self.channels}"
+            )
+        return self
 
 
 class OptimConfig(Section):
@@ -68,8 +91,23 @@ class TrainPreset(Section):
     schema_version: Literal[1] = 1
     name: str = "unnamed"
     description: str = ""
-    kind: Literal["embedded", "debug"] = "embedded"
     seed: int = Field(0, ge=0)
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
+
+
+def load_train_preset(
+    name_or_path: str | Path, overrides: Mapping[str, Any] | None = None
+) -> TrainPreset:
+    """Read `presets/train/NAME.toml` or a file, put `overrides` (dotted keys) over it, validate.
+
+    Raises:
+        PresetError: no such preset, or everything that is wrong with it at once.
+    """
+    path = find_preset(name_or_path, "train")
+    tables = merge({"name": path.stem, **read_toml(path)}, nest(overrides or {}))
+    preset, problems = validate(TrainPreset, tables)
+    raise_problems(f"training preset {path.stem}", problems, hint="docs/training.md has the keys")
+    assert preset is not None  # validate() gives a model or problems
+    return preset

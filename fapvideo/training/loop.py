@@ -3,12 +3,14 @@
     for every step: draw a batch -> noise it along the flow -> predict -> loss -> AdamW -> average
 
 Everything a resumed run needs is in one checkpoint file, written to a temporary name and renamed.
+On one machine a resumed run equals a straight one to the bit: all that is drawn comes from one
+generator, whose state is saved, and nothing depends on the clock but when to save and to stop.
 """
 
 from __future__ import annotations
 
-import csv
 import logging
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,15 +23,17 @@ import torch
 from torch import Tensor
 
 from fapvideo.config.train import OptimConfig, TrainPreset
+from fapvideo.errors import WeightsError
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.structs import Array
 from fapvideo.training.losses import hole_psnr, restoration_loss
 from fapvideo.training.network import Ema, TrainingNetwork, averaged_copy, embedded_manifest
 from fapvideo.training.pool import Pool
+from fapvideo.training.records import append_log, cut_log, read_log
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 FULL_TIME = 0.6
 """Share of the batch that starts at t = 1, where one-step sampling starts."""
 
@@ -56,12 +60,20 @@ class Trainer:
         perceptual: PerceptualDistance | None,
         device: torch.device,
     ) -> None:
-        """Build the network, or go on from `folder/checkpoint.pt` where there is one."""
-        torch.manual_seed(preset.seed)
+        """Build the network, or go on from `folder/checkpoint.pt` where there is one.
+
+        Raises:
+            WeightsError: the checkpoint is damaged, or of another network.
+        """
         self.preset, self.folder, self.pool, self.heldout = preset, folder, pool, heldout
         self.device = device
         self.manifest = embedded_manifest(preset)
-        self.network = TrainingNetwork(self.manifest).to(device)
+        self.generator = torch.Generator()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(preset.seed)
+            self.network = TrainingNetwork(self.manifest)
+            self.generator.set_state(torch.get_rng_state())
+        self.network.to(device)
         memory: Any = {"memory_format": torch.channels_last}
         self.network.unet.to(**memory)
         self.perceptual = None if perceptual is None else perceptual.to(device)
@@ -72,68 +84,106 @@ class Trainer:
         self.ema = Ema(self.network, optim.ema)
         self.step = 0
         self.seconds = 0.0
+        self.losses: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).is_file():
             self._resume()
 
     def run(
-        self, max_minutes: float | None = None, progress: Callable[[Progress], None] | None = None
+        self,
+        max_minutes: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Train until `optim.steps` or for `max_minutes` of this call; always ends saved."""
+        """Train until `optim.steps`, for `max_minutes` of this call, or until `stop()` is true.
+
+        Always ends saved.
+        """
         optim = self.preset.optim
         started = saved = time.monotonic()
         before = self.seconds
         while self.step < optim.steps:
             now = time.monotonic()
             self.seconds = before + now - started
-            if max_minutes is not None and now - started > 60 * max_minutes:
+            if stop() or (max_minutes is not None and now - started > 60 * max_minutes):
                 break
             if now - saved > 60 * optim.save_minutes:
                 self.save()
                 saved = now
-            losses = self._train_step(optim)
+            self.losses = self._train_step(optim)
             self.step += 1
             if progress is not None:
                 rate = optim.batch_size / max(time.monotonic() - now, 1e-6)
-                progress(Progress(self.step, optim.steps, losses, rate))
+                progress(Progress(self.step, optim.steps, self.losses, rate))
             if self.step % optim.eval_steps == 0:
-                self._record(losses)
+                self._record()
             if self.step % optim.sheet_steps == 0:
                 self._sheet()
+        self.seconds = before + time.monotonic() - started
         self.save()
+
+    def conclude(self) -> dict[str, str]:
+        """Measure and draw the last step, unless that was done; return its row of the log."""
+        rows = read_log(self.folder / LOG)
+        if not rows or int(rows[-1]["step"]) != self.step:
+            self._record()
+        if not self._sheet_path().is_file():
+            self._sheet()
+        return read_log(self.folder / LOG)[-1]
 
     def averaged(self) -> TrainingNetwork:
         """Return an evaluation copy with the averaged parameters."""
         return averaged_copy(self.network, self.ema.state)
 
     def save(self) -> None:
-        """Write the checkpoint atomically."""
+        """Write the checkpoint atomically.
+
+        Raises:
+            WeightsError: it cannot be written; the last one stays.
+        """
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state,
             "step": self.step,
             "seconds": self.seconds,
-            "rng": torch.get_rng_state(),
+            "rng": self.generator.get_state(),
             "preset": self.preset.model_dump(mode="json"),
         }
+        path = self.folder / CHECKPOINT
         partial = self.folder / f"{CHECKPOINT}.partial"
-        torch.save(state, partial)
-        partial.replace(self.folder / CHECKPOINT)
+        try:
+            torch.save(state, partial)
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:  # torch's writer raises either
+            partial.unlink(missing_ok=True)
+            raise WeightsError(
+                f"{path} cannot be written: {error}", hint="make space; the same command goes on"
+            ) from None
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / CHECKPOINT, map_location=self.device, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.ema.state = state["ema"]
+        path = self.folder / CHECKPOINT
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as e:
+            raise WeightsError(
+                f"{path} is damaged or of another network ({str(e).splitlines()[0]})",
+                hint="--fresh begins anew",
+            ) from None
+        for group in self.optimizer.param_groups:
+            group["weight_decay"] = self.preset.optim.weight_decay
+        self.ema.state = {name: value.to(self.device) for name, value in state["ema"].items()}
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        torch.set_rng_state(state["rng"].cpu())
+        self.generator.set_state(state["rng"])
+        cut_log(self.folder / LOG, self.step)
         log.info("resumed at step %d", self.step)
 
     def _rows(self, count: int) -> Array:
         """Draw rows among the samples that are ready."""
         ready = self.pool.ready()
-        drawn: Array = ready[torch.randint(len(ready), (count,)).numpy()]
+        drawn: Array = ready[torch.randint(len(ready), (count,), generator=self.generator).numpy()]
         return drawn
 
     def _train_step(self, optim: OptimConfig) -> dict[str, float]:
@@ -143,15 +193,19 @@ class Trainer:
             group["lr"] = rate
         target, guide, core, tokens = self.pool.batch(self._rows(optim.batch_size), self.device)
         count = len(target)
-        dropped = torch.rand(count) < optim.guide_dropout
+
+        def uniform() -> Tensor:
+            return torch.rand(count, generator=self.generator)
+
+        dropped = uniform() < optim.guide_dropout
         where = dropped.to(self.device)
         guide[where] = blank(target[where], core[where])
-        injected = (torch.rand(count) >= optim.injection_dropout) | dropped
-        flow_time = torch.where(torch.rand(count) < FULL_TIME, torch.ones(count), torch.rand(count))
+        injected = (uniform() >= optim.injection_dropout) | dropped
+        flow_time = torch.where(uniform() < FULL_TIME, torch.ones(count), uniform())
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16):
             predicted = self._predict(
-                self.network, target, guide, core, tokens, flow_time, injected
+                self.network, target, guide, core, tokens, flow_time, injected, self.generator
             )
             loss, parts = restoration_loss(predicted, target, core, optim, self.perceptual)
         self.optimizer.zero_grad(set_to_none=True)
@@ -170,9 +224,11 @@ class Trainer:
         tokens: Tensor,
         flow_time: Tensor,
         injected: Tensor,
+        generator: torch.Generator,
     ) -> Tensor:
         side = self.preset.model.resolution // self.preset.model.factor
-        noise = torch.randn(len(target), network.codec.channels, side, side)
+        shape = (len(target), network.codec.channels, side, side)
+        noise = torch.randn(shape, generator=generator)
         return network(
             target,
             guide,
@@ -192,37 +248,31 @@ class Trainer:
         names = ("guide_psnr", "psnr", "psnr_no_injection", "guide_lpips", "lpips")
         sums: dict[str, list[Tensor]] = {name: [] for name in names}
         rows = self.heldout.ready()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            for start in range(0, len(rows), 32):
-                target, guide, core, tokens = self.heldout.batch(
-                    rows[start : start + 32], self.device
-                )
-                ones = torch.ones(len(target))
-                with torch.autocast(self.device.type, torch.bfloat16):
-                    full = self._predict(network, target, guide, core, tokens, ones, ones)
-                    bare = self._predict(network, target, guide, core, tokens, ones, 0 * ones)
-                sums["guide_psnr"].append(hole_psnr(guide, target, core))
-                sums["psnr"].append(hole_psnr(full.float(), target, core))
-                sums["psnr_no_injection"].append(hole_psnr(bare.float(), target, core))
-                if self.perceptual is not None:
-                    pasted = torch.lerp(target, full.float(), core)
-                    sums["guide_lpips"].append(self.perceptual(guide, target, core))
-                    sums["lpips"].append(self.perceptual(pasted, target, core))
+        generator = torch.Generator().manual_seed(0)
+        for start in range(0, len(rows), 32):
+            target, guide, core, tokens = self.heldout.batch(rows[start : start + 32], self.device)
+            given, ones = (target, guide, core, tokens), torch.ones(len(target))
+            with torch.autocast(self.device.type, torch.bfloat16):
+                full = self._predict(network, *given, ones, ones, generator)
+                bare = self._predict(network, *given, ones, 0 * ones, generator)
+            sums["guide_psnr"].append(hole_psnr(guide, target, core))
+            sums["psnr"].append(hole_psnr(full.float(), target, core))
+            sums["psnr_no_injection"].append(hole_psnr(bare.float(), target, core))
+            if self.perceptual is not None:
+                pasted = torch.lerp(target, full.float(), core)
+                sums["guide_lpips"].append(self.perceptual(guide, target, core))
+                sums["lpips"].append(self.perceptual(pasted, target, core))
         return {name: float(torch.cat(values).mean()) for name, values in sums.items() if values}
 
-    def _record(self, losses: dict[str, float]) -> None:
+    def _record(self) -> None:
         """Append one line to `log.csv`."""
-        row: dict[str, Any] = {"step": self.step, "minutes": round(self.seconds / 60, 1), **losses}
-        row |= self.evaluate(self.averaged())
-        path = self.folder / "log.csv"
-        fresh = not path.is_file()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if fresh:
-                writer.writeheader()
-            writer.writerow({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()})
+        row: dict[str, Any] = {"step": self.step, "minutes": round(self.seconds / 60, 1)}
+        row |= self.losses | self.evaluate(self.averaged())
+        append_log(self.folder / LOG, row)
         log.info("%s", row)
+
+    def _sheet_path(self) -> Path:
+        return self.folder / f"sheet_{self.step:06d}.png"
 
     @torch.no_grad()
     def _sheet(self) -> None:
@@ -230,17 +280,17 @@ class Trainer:
         network = self.averaged()
         target, guide, core, tokens = self.heldout.batch(self.heldout.ready()[:12], self.device)
         ones = torch.ones(len(target))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            full = self._predict(network, target, guide, core, tokens, ones, ones)
-            bare = self._predict(network, target, guide, core, tokens, ones, 0 * ones)
-            blind = self._predict(network, target, blank(target, core), core, tokens, ones, ones)
+        generator = torch.Generator().manual_seed(0)
+        given = (target, guide, core, tokens)
+        full = self._predict(network, *given, ones, ones, generator)
+        bare = self._predict(network, *given, ones, 0 * ones, generator)
+        unguided = (target, blank(target, core), core, tokens)
+        blind = self._predict(network, *unguided, ones, ones, generator)
         paste = [torch.lerp(target, image, core) for image in (full, bare, blind)]
         rows = [target * (1 - core) - core, guide, *paste, target]
         picture = torch.cat([torch.cat(list(row), -1) for row in rows], -2)
         pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-        path = self.folder / f"sheet_{self.step:06d}.png"
-        cv2.imwrite(str(path), np.ascontiguousarray(pixels[..., ::-1]))
+        cv2.imwrite(str(self._sheet_path()), np.ascontiguousarray(pixels[..., ::-1]))
 
 
 def blank(target: Tensor, core: Tensor) -> Tensor:

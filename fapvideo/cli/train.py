@@ -1,0 +1,200 @@
+"""`fapvideo train`: a bundle of one's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from fapvideo.cli import options, output
+from fapvideo.cli.session import stop_on_signal
+from fapvideo.config.presets import ASSETS
+from fapvideo.config.train import TrainPreset, load_train_preset
+from fapvideo.errors import PresetError, ReferenceImageError
+
+if TYPE_CHECKING:
+    from fapvideo.training.session import TrainProgress, TrainReport
+
+BRAND_FACE = ASSETS / "brand_face.png"
+
+Preset = Annotated[
+    str, typer.Option("--preset", "-p", metavar="NAME|FILE", help="embedded, debug or a file.")
+]
+Data = Annotated[
+    list[Path],
+    typer.Option(
+        metavar="DIR",
+        help="Folder of face photos, subfolders are people; repeatable."
+        " Default: the preset's public sets, downloaded once.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", help="The bundle. Default: runs/PRESET."),
+]
+MaxMinutes = Annotated[
+    float | None,
+    typer.Option(min=0.0, metavar="M", help="Stop then, with a bundle of what is trained."),
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh/--resume", help="Begin anew, or go on with what DIR.work holds.")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes that make samples. Default: one a core.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Progress as JSON lines on stderr, the report on stdout.")
+]
+
+
+def train(
+    preset: Preset = "embedded",
+    data: Data = [],  # noqa: B006  typer copies it
+    output_path: Output = None,
+    max_minutes: MaxMinutes = None,
+    fresh: Fresh = False,
+    settings: options.Settings = [],  # noqa: B006
+    workers: Workers = None,
+    device: options.Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train a bundle for `fapvideo run --set bundle=DIR`; stopped, the same command goes on.
+
+    Example: fapvideo train --data photos/ --output mine --max-minutes 120
+    """
+    resolved = load_train_preset(preset, options.collect_overrides(settings))
+    target = output_path or Path("runs") / resolved.name
+    from fapvideo.swapper import resolve_device
+    from fapvideo.training.session import Hooks  # torch: only once everything else is right
+    from fapvideo.training.session import train as train_bundle
+
+    folders = data or packaged_photos(resolved, target)
+    shown = _progress_lines() if as_json else _progress_bar()
+    with stop_on_signal() as stop, shown as progress:
+        report = train_bundle(
+            resolved,
+            folders,
+            target,
+            max_minutes=max_minutes,
+            fresh=fresh,
+            workers=workers or _cores(),
+            device=resolve_device(device),
+            hooks=Hooks(progress, stop),
+        )
+    if as_json:
+        output.print_json(asdict(report))
+    else:
+        _print_summary(report)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; not every system says."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def packaged_photos(preset: TrainPreset, target: Path) -> list[Path]:
+    """Return a folder with moved copies of the packaged face, where the preset names no data.
+
+    Raises:
+        PresetError: the package has no face.
+    """
+    if preset.data.sets:
+        return []
+    if not BRAND_FACE.is_file():
+        raise PresetError(
+            f"preset {preset.name} names no photos, and this package has no {BRAND_FACE.name}",
+            hint="give a folder of photos: --data DIR",
+        )
+    import cv2  # heavy, and rarely needed here
+
+    from fapvideo.evaluation.animate import AnimatedPortrait
+    from fapvideo.evaluation.motion import Motion
+    from fapvideo.reference.images import read_image
+    from fapvideo.training.session import open_work
+
+    motions = (
+        Motion(),
+        Motion(mouth_open=0.12),
+        Motion(smile=0.8, brows=0.5),
+        Motion(blink=0.7),
+        Motion(yaw_deg=10.0, zoom=1.1),
+        Motion(yaw_deg=-10.0, mouth_open=0.2),
+        Motion(pitch_deg=6.0, smile=-0.5),
+        Motion(roll_deg=8.0, brows=1.0),
+    )
+    folder = open_work(target) / "photos"
+    if len(list(folder.glob("*.png"))) < len(motions):
+        folder.mkdir(exist_ok=True)
+        portrait = AnimatedPortrait(read_image(BRAND_FACE)[0], (256, 256))
+        for number, motion in enumerate(motions):
+            picture, _ = portrait.draw(motion)
+            if not cv2.imwrite(str(folder / f"{number:02d}.png"), picture[..., ::-1]):
+                raise ReferenceImageError(f"{folder} cannot be written")
+    return [folder]
+
+
+@contextmanager
+def _progress_lines() -> Iterator[Callable[[TrainProgress], None]]:
+    """Yield a callback that writes every progress report as a JSON line."""
+    yield lambda progress: output.print_event("progress", **asdict(progress))
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[TrainProgress], None]]:
+    """Yield a callback that draws one bar per stage: name, bar, count, note, time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(progress: TrainProgress) -> None:
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bars.add_task(progress.stage, note="")
+            bars.update(
+                tasks[progress.stage],
+                completed=progress.done,
+                total=progress.total or None,
+                note=progress.note,
+            )
+
+        yield show
+
+
+def _print_summary(report: TrainReport) -> None:
+    """Write what a run did as a table, and how to go on."""
+    dropped = ", ".join(f"{count} {reason}" for reason, count in report.dropped.items())
+    people = f" of {report.identities} people" if report.identities else ""
+    rows: list[tuple[str, object]] = [
+        ("bundle", report.output or "none yet: time was up before the first step"),
+        ("working files", report.work),
+        ("faces", f"{report.faces}{people}, {report.heldout} held out"),
+        ("photos left out", dropped or "none"),
+        ("steps", f"{report.step} of {report.steps}, {report.minutes:.1f} minutes"),
+    ]
+    shown = (
+        ("guide", "guide_psnr"),
+        ("result", "psnr"),
+        ("without injection", "psnr_no_injection"),
+    )
+    if report.metrics:
+        values = (f"{name} {report.metrics[key]:.2f}" for name, key in shown)
+        rows.append(("held-out PSNR, dB", ", ".join(values)))
+    output.print_table("", ("", ""), rows)
+    if not report.finished:
+        output.print_text("\nNot finished: the same command goes on.")
+    elif report.output:
+        output.print_text(f"\nUse it: fapvideo run IN --set bundle={report.output}")

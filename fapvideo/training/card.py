@@ -1,0 +1,151 @@
+"""The model card of a trained bundle: where it comes from, what it can do, what it can't."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import tomlkit
+
+from fapvideo.config.train import TrainPreset
+from fapvideo.training.faces import FaceSet
+from fapvideo.training.pretrained import PERCEPTUAL_SET, wanted_sets
+from fapvideo.training.sets import PublicSet, public_set
+
+OWN_PHOTOS = "made from photos that the trainer brought along: their licence and consent decide"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a card tells of one training run."""
+
+    preset: TrainPreset
+    faces: FaceSet
+    sets: Sequence[str]
+    """Public sets the photos are from; none for photos of one's own."""
+    steps: int
+    seconds: float
+    metrics: Mapping[str, float]
+    """Last row of `log.csv`."""
+    samples: int
+    heldout_samples: int
+
+
+def bundle_licences(training: Training) -> dict[str, str]:
+    """Return file name -> licence of the bundle's weights."""
+    photos = [public_set(name).licence for name in training.sets] or [OWN_PHOTOS]
+    trained = f"Weights trained by fapvideo on photos ({'; '.join(photos)})"
+    imagenet = training.preset.model.encoder == "imagenet"
+    encoder = public_set("mobilenet_v2").licence if imagenet else "Apache-2.0 (random weights)"
+    files = ("unet.safetensors", "adapter.safetensors")
+    return {**dict.fromkeys(files, trained), "encoder.safetensors": encoder}
+
+
+def model_card(training: Training) -> str:
+    """Return the card as Markdown."""
+    preset = training.preset
+    blocks = [
+        f"# Model card: {preset.name}",
+        preset.description,
+        _facts(training),
+        "## Data and licences\n\n" + _data(training),
+        "## Held-out metrics\n\n" + _metrics(training),
+        "## Use\n\n" + _use(training),
+        "## Limits\n\n" + _limits(preset),
+        "## Settings\n\n```toml\n"
+        + tomlkit.dumps(preset.model_dump(mode="json", exclude_none=True)).strip()
+        + "\n```",
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _facts(training: Training) -> str:
+    model, optim = training.preset.model, training.preset.optim
+    seen = training.steps * optim.batch_size
+    return (
+        f"A rectified-flow UNet (levels of {', '.join(map(str, model.channels))} channels) on"
+        f" {model.resolution} px face crops, {model.factor}x space-to-depth, with the fused"
+        " reference tokens of a frozen MobileNetV2 added inside its ResNet blocks (FuseAnyPart's"
+        " variant A) and the warped reference as a guide.\n\n"
+        f"Trained for {training.steps} steps of {optim.batch_size} samples ({seen} samples drawn"
+        f" from a pool of {training.samples}) in {training.seconds / 3600:.1f} hours, by"
+        f" `fapvideo train`; weights are the exponential moving average."
+    )
+
+
+def _data(training: Training) -> str:
+    faces = training.faces
+    held = len(faces.indices(heldout=True))
+    lines = [_set_line("photos", public_set(name)) for name in training.sets]
+    if not lines:
+        lines.append(f"- photos: the trainer's own, {OWN_PHOTOS}")
+    for name in wanted_sets(training.preset):
+        what = "training loss" if name == PERCEPTUAL_SET else "image tower"
+        lines.append(_set_line(what, public_set(name)))
+    people = f"of {faces.identities} people" if faces.identities else "not sorted by person"
+    lines.append(
+        f"- {len(faces)} photos used, {people}; {len(faces.dropped)} left out"
+        + (f" ({_counted(faces.reasons())})" if faces.dropped else "")
+    )
+    lines.append(
+        f"- held out: every {training.preset.data.holdout}th photo by sorted name, {held} of those"
+        " used; never trained on"
+    )
+    if any("non-commercial" in public_set(name).licence for name in training.sets):
+        lines.append(
+            "\n**Research, non-commercial use only**, because of the photos. No photo is in this"
+            " folder."
+        )
+    return "\n".join(lines)
+
+
+def _set_line(what: str, entry: PublicSet) -> str:
+    return f"- {what}: {entry.title}; {entry.licence}; from `{entry.package}`"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
+
+
+def _metrics(training: Training) -> str:
+    metrics = training.metrics
+
+    def cell(name: str, form: str) -> str:
+        return format(metrics[name], form) if name in metrics else "–"
+
+    rows = [
+        ("guide alone (no network)", "guide_psnr", "guide_lpips"),
+        ("result, one step", "psnr", "lpips"),
+        ("result without injection", "psnr_no_injection", "lpips_no_injection"),
+    ]
+    table = ["| | PSNR in the hole, dB (higher is better) | LPIPS in the hole (lower is better) |"]
+    table.append("|---|---|---|")
+    table += [f"| {title} | {cell(p, '.2f')} | {cell(d, '.4f')} |" for title, p, d in rows]
+    return (
+        f"{training.heldout_samples} samples of held-out faces, each a face whose parts are to be"
+        " restored from a reference with the errors of real swaps; the truth is the face itself."
+        "\n\n" + "\n".join(table)
+    )
+
+
+def _use(training: Training) -> str:
+    return (
+        "Meant for swapping eyes, brows, nose and mouth in videos with `fapvideo run --set"
+        " bundle=FOLDER`: virtual humans, brand avatars, research. Only with the consent of the"
+        " people shown, and with the result marked as synthetic where people may take it for real."
+    )
+
+
+def _limits(preset: TrainPreset) -> str:
+    lines = [
+        f"- It sees {preset.model.resolution} px crops: larger faces get their fine texture from"
+        " the guide.",
+        f"- Faces turned by more than {preset.data.max_yaw_deg:.0f} degrees were not in the"
+        " training photos.",
+        "- It looks as its photos do: groups that are rare among them come out worse. Not"
+        " measured by group here.",
+        "- Hands, microphones and hair over a part may be painted over.",
+    ]
+    if preset.model.encoder == "random":
+        lines.insert(0, "- **A trial run: not meant to be used.** Its image tower is random.")
+    return "\n".join(lines)
