@@ -77,6 +77,17 @@ def test_irises_lie_between_the_lids():
         assert 0.05 < radius.mean() / mesh.interocular(landmarks) < 0.13
 
 
+def test_both_eyes_are_measured_alike(face_mesh):
+    """The iris net knows one eye only: in the mirrored photo the irises are the mirrored ones."""
+    flipped = np.ascontiguousarray(astronaut()[:, ::-1])
+    (face,) = finder()(flipped)
+    before, after = astronaut_face().landmarks, face.landmarks
+    for iris in (468, 473):
+        other = 941 - iris
+        expected = [512, 0] + before[iris, :2] * [-1, 1]
+        assert np.linalg.norm(after[other, :2] - expected) < 0.7
+
+
 def test_the_dark_of_the_eye_is_where_the_iris_is():
     face = astronaut_face()
     grey = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2GRAY)

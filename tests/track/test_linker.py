@@ -16,8 +16,8 @@ def test_overlap_is_intersection_over_union():
 
 def test_the_best_pairing_as_a_whole_is_taken():
     """The nearest box of the first face is the only one within reach of the second."""
-    tracked = boxes((0, 0, 100, 100), (60, 0, 160, 100))
-    found = boxes((50, 0, 150, 100), (-45, 0, 55, 100))
+    tracked = boxes((0, 0, 100, 100), (40, 0, 140, 100))
+    found = boxes((30, 0, 130, 100), (-45, 0, 55, 100))
     assert associate(tracked, found) == [(0, 1), (1, 0)]
 
 

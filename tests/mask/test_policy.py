@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+from portrait import posed
+
+from fapvideo.config.schema import MaskConfig
+from fapvideo.mask.policy import plan_track
+from fapvideo.ops import mesh
+from fapvideo.structs import Track
+
+RATE = 25.0
+
+
+def track(frames=40, lost=(), turned=(), jumps=(), first=0):
+    """Return a track whose frames `lost`, `turned` or `jumps` are poor."""
+    landmarks = np.repeat(posed()[None], frames, axis=0)
+    for i in turned:
+        landmarks[i] = posed(yaw=65)
+    presence, jump = np.ones(frames, np.float32), np.zeros(frames, np.float32)
+    presence[list(lost)] = 0
+    jump[list(jumps)] = 0.9
+    return Track(3, first, landmarks, presence, jump, mesh.canonical())
+
+
+def plan(item, fade_in=False, fade_out=False, **config):
+    return plan_track(item, MaskConfig(**config), RATE, fade_in=fade_in, fade_out=fade_out)
+
+
+def test_a_good_track_is_swapped_throughout():
+    for policy in ("fade", "hold", "keep"):
+        found = plan(track(), policy=policy)
+        assert set(found.state) == {"swapped"}
+        assert (found.weight == 1).all()
+        assert (found.source == np.arange(40)).all()
+        assert set(found.reason) == {""}
+
+
+@pytest.mark.parametrize(
+    ("poor", "reason"),
+    [
+        ({"lost": [20]}, "face lost"),
+        ({"turned": [20]}, "turned by 65 degrees"),
+        ({"jumps": [20]}, "mesh jumps by 0.90 inter-ocular distances"),
+    ],
+)
+def test_each_kind_of_poor_frame_is_kept_and_named(poor, reason):
+    found = plan(track(**poor), policy="keep")
+    assert [i for i, state in enumerate(found.state) if state != "swapped"] == [20]
+    assert found.state[20] == "kept"
+    assert found.reason[20] == reason
+    assert found.weight[20] == 0
+
+
+def test_limits_are_the_presets():
+    turned = track(turned=range(40))
+    assert set(plan(turned, policy="keep").state) == {"kept"}
+    assert set(plan(turned, policy="keep", max_yaw_deg=70).state) == {"swapped"}
+    jumping = track(jumps=range(40))
+    assert set(plan(jumping, policy="keep", max_jump=1.0).state) == {"swapped"}
+
+
+def test_fading_starts_ahead_of_the_poor_frames():
+    """0.2 s at 25 fps: five frames fade before the gap and five after, by equal steps."""
+    found = plan(track(lost=[19, 20]), policy="fade", fade_s=0.2)
+    assert (found.weight[19:21] == 0).all()
+    np.testing.assert_allclose(found.weight[14:19], np.arange(5, 0, -1) / 6, atol=1e-6)
+    np.testing.assert_allclose(found.weight[21:26], np.arange(1, 6) / 6, atol=1e-6)
+    assert (found.weight[:14] == 1).all()
+    assert (found.weight[26:] == 1).all()
+    assert found.state[13:20] == ("swapped", *["faded"] * 5, "kept")
+    assert set(found.reason[14:19]) == {"beside a frame that is not swapped"}
+
+
+def test_the_opacity_never_leaps():
+    poor = [0, 7, 20, 21, 30, 39]
+    for policy in ("fade", "hold"):
+        for fade_in in (False, True):
+            found = plan(track(lost=poor), policy=policy, fade_in=fade_in, fade_out=fade_in,
+                         hold_s=0.04)  # fmt: skip
+            assert np.abs(np.diff(found.weight)).max() <= 1 / 6 + 1e-6
+
+
+def test_keep_switches_at_once():
+    found = plan(track(lost=[20]), policy="keep")
+    assert found.weight[[19, 20, 21]].tolist() == [1, 0, 1]
+
+
+def test_no_fade_where_a_shot_begins_or_ends():
+    """A cut is hard; a face that walks in or out is faded."""
+    hard = plan(track())
+    assert hard.weight[0] == hard.weight[-1] == 1
+    soft = plan(track(), fade_in=True, fade_out=True)
+    np.testing.assert_allclose(soft.weight[:5], np.arange(1, 6) / 6, atol=1e-6)
+    np.testing.assert_allclose(soft.weight[-5:], np.arange(5, 0, -1) / 6, atol=1e-6)
+    only_in = plan(track(), fade_in=True)
+    assert only_in.weight[0] < 1 == only_in.weight[-1]
+
+
+def test_a_fade_without_length_is_a_switch():
+    found = plan(track(lost=[20]), policy="fade", fade_s=0.0)
+    assert found.weight[20] == 0
+    assert found.weight[18] == found.weight[22] == 1
+
+
+def test_a_short_gap_is_held_on_the_last_good_geometry():
+    found = plan(track(lost=[18, 19, 20]), policy="hold", hold_s=0.12)
+    assert found.state[17:22] == ("swapped", "held", "held", "held", "swapped")
+    assert found.source[16:22].tolist() == [16, 17, 17, 17, 17, 21]
+    assert (found.weight == 1).all()
+    assert found.reason[18] == "face lost"
+
+
+def test_a_longer_gap_is_faded_instead():
+    found = plan(track(lost=range(18, 22)), policy="hold", hold_s=0.12)
+    assert set(found.state[18:22]) == {"kept"}
+    assert found.state[17] == found.state[22] == "faded"
+    assert (found.source == np.arange(40)).all()
+
+
+def test_nothing_is_held_before_the_first_or_after_the_last_good_frame():
+    found = plan(track(lost=[0, 39]), policy="hold", hold_s=1.0)
+    assert found.state[0] == found.state[39] == "kept"
+    assert (found.source == np.arange(40)).all()
+
+
+def test_a_track_without_any_good_frame():
+    for policy in ("fade", "hold", "keep"):
+        found = plan(track(lost=range(40)), policy=policy)
+        assert set(found.state) == {"kept"}
+        assert not found.weight.any()
+
+
+def test_a_track_of_one_frame():
+    assert plan(track(1)).state == ("swapped",)
+    assert plan(track(1), fade_in=True, fade_out=True).state == ("faded",)
+    assert plan(track(1, lost=[0])).state == ("kept",)
