@@ -70,7 +70,7 @@ class TrackBoxes:
     """The steadied boxes of one track; rows are frames of the track."""
 
     parts: Mapping[str, Floats]
-    """Part -> [T, 4] y0, x0, y1, x1 as shares of the crop; a part never found is absent."""
+    """Swapped part -> [T, 4] y0, x0, y1, x1 as shares of the crop; one never found is absent."""
     keep_out: Mapping[str, Floats]
     """Prompt -> [T, 4]; one never found is absent."""
     strength: Mapping[str, Floats]
@@ -119,6 +119,7 @@ class BoxSearch:
     ) -> None:
         """Search a track of `length` frames for the needs of a run that swaps `parts`."""
         self._detector, self._config = detector, config
+        self._swapped = frozenset(parts)
         self._parts = parts_to_find(config, parts)
         self._prompts = [*(PART_PROMPTS[part] for part in self._parts), *config.keep_out]
         self._found = {part: _nothing(length) for part in self._parts}
@@ -157,7 +158,8 @@ class BoxSearch:
         }
         kept = {name: _filled(rows, half_window) for name, rows in self._kept.items() if _any(rows)}
         strength = {name: _presence(self._kept[name], hold, fade) for name in kept}
-        return TrackBoxes(_chained(found), kept, strength)
+        swapped = {part: rows for part, rows in _chained(found).items() if part in self._swapped}
+        return TrackBoxes(swapped, kept, strength)
 
 
 def own_detections(
