@@ -101,6 +101,23 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def late(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three black frames, then a face of which one frame shows nothing."""
+
+    def paint(index: int) -> np.ndarray:
+        if index < 3:
+            return np.zeros((240, 320, 3), np.uint8)
+        frame = np.ascontiguousarray(astronaut()[:240, 60:380])
+        if index == 6:
+            frame[60:190, 100:230] = (200, 190, 180)
+        return frame
+
+    path = tmp_path_factory.mktemp("late") / "late.mkv"
+    write_clip(path, Clip(size=(320, 240), frames=10, codec="ffv1", suffix=".mkv"), paint)
+    return path
+
+
 def preset(parts: Sequence[str] = ("eyes", "nose", "mouth"), **tables: Any) -> RunPreset:
     return RunPreset.model_validate(
         {
@@ -235,6 +252,37 @@ def test_tokens_go_where_the_boxes_are(
     np.testing.assert_array_equal(boxed[:, 1], drawn[:, 1])
     covered = given[0][1][:, 0] > 0.9
     assert covered.sum(axis=(1, 2)).min() >= 4
+
+
+def test_the_detector_sees_the_crops_that_are_painted(
+    late: Path, scripted: Scripted, recorded: list[Any]
+) -> None:
+    """A late track, a hidden face that is held: boxes come from the frame of the geometry."""
+    crops = []
+    detect = scripted.detect
+
+    def drift(rgb: Bytes, *rest: Any) -> list[Detection]:
+        scripted.found = {"nose": (0.4, 0.42 + 0.01 * len(crops), 0.6, 0.62 + 0.01 * len(crops))}
+        crops.append(rgb)
+        return detect(rgb, *rest)
+
+    scripted.detect = drift  # type: ignore[method-assign]
+    mask = boxes(policy="hold", max_jump=9.0)
+    stream(late, preset(["nose"], mask=mask, track={"smooth_s": 0.0}))
+    jobs = {
+        frame.index: group[0]
+        for batch, done in recorded
+        for frame, group in zip(batch.frames, done.jobs, strict=True)
+        if group
+    }
+    assert sorted(jobs) == list(range(3, 10))
+    assert jobs[6].placement.state == "held"
+    seen = [jobs[index] for index in (3, 4, 5, 7, 8, 9)]
+    for crop, job in zip(crops, seen, strict=True):
+        assert np.abs(crop / 255 - job.crop).mean() < 0.01
+    tops = [job.boxes["nose"][0] for job in seen]
+    assert np.diff(tops) == pytest.approx(0.01, abs=2e-3)
+    assert jobs[6].boxes["nose"][0] == pytest.approx(tops[2], abs=2e-3)
 
 
 def test_frames_do_not_depend_on_the_batch(talk: Path, scripted: Scripted) -> None:
