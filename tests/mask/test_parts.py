@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from portrait import astronaut_face, posed
@@ -141,7 +143,7 @@ def test_closed_lips_have_no_inside():
 def test_the_inner_mouth_opens_without_a_jump():
     """From shut to open in small steps the mask grows in small steps."""
     areas = [inner_mouth(face(mouth=0.005 * i), SIZE, IOD) for i in range(30)]
-    steps = [np.abs(b - a).max() for a, b in zip(areas, areas[1:], strict=False)]
+    steps = [np.abs(b - a).max() for a, b in pairwise(areas)]
     assert max(steps) < 0.3
     sums = [float(area.sum()) for area in areas]
     assert sums == sorted(sums)
