@@ -150,7 +150,7 @@ class GuideConfig(Section):
     light: Fraction01 = 0.7
     """How far broad shading is drawn to the target's (where the light comes from)."""
     contrast_min: float = Field(0.6, gt=0.0, le=1.0)
-    contrast_max: float = Field(1.3, ge=1.0)
+    contrast_max: float = Field(1.1, ge=1.0)
     membrane: bool = True
     """Spread boundary differences smoothly into the hole (gradient-domain blending)."""
     gaze: Literal["target", "reference"] = "target"
