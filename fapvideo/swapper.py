@@ -290,6 +290,8 @@ class VideoSwapper:
                 analysis = self._analyse(
                     reader, loaded, Path(scratch), Stopwatch(), Ticker(None, None)
                 )
+                for text in analysis.warnings:
+                    log.warning(text)
                 batch = nearest_frame(reader.batches(8), time_s)
                 swapped = self._pipeline(info, loaded).swap(batch, analysis)
                 result = as_picture(swapped.frames[0], info)

@@ -323,6 +323,15 @@ def test_the_detector_is_loaded_once_and_only_where_needed(
     assert scripted.loads == []
 
 
+def test_a_preview_says_what_was_not_found(
+    talk: Path, scripted: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    scripted.absent = lambda call: ["mouth"]
+    with VideoSwapper(preset(["mouth"], mask=boxes()), "cpu") as swap:
+        swap.preview(talk, [0.1])
+    assert "track 0: the detector found no mouth" in caplog.text
+
+
 def test_a_run_can_be_stopped_while_it_detects(
     talk: Path, tmp_path: Path, scripted: Scripted
 ) -> None:
