@@ -1,0 +1,198 @@
+import cv2
+import numpy as np
+import pytest
+from portrait import astronaut, astronaut_face, posed
+
+from fapvideo.config.schema import GuideConfig, MaskConfig
+from fapvideo.guide.build import GuidePart, build_guide, pieces_by_reference
+from fapvideo.mask.parts import part_masks
+from fapvideo.ops import mesh
+from fapvideo.ops.geometry import transform, warp
+from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
+
+SIZE = 160
+IOD = CROP_INTEROCULAR * SIZE
+ALL = ("eyes", "brows", "nose", "mouth")
+AS_IT_IS = {"colour": 0.0, "light": 0.0, "membrane": False}
+
+
+@pytest.fixture(scope="module")
+def target():
+    """The astronaut's face in its aligned crop, and its landmarks there."""
+    landmarks = astronaut_face().landmarks
+    matrix = crop_matrix(head_pose(landmarks), SIZE)
+    crop = warp(
+        astronaut().astype(np.float32) / 255, matrix, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC
+    )
+    return np.clip(crop, 0, 1), transform(matrix, landmarks)
+
+
+def build(target, pieces, **config):
+    """Return the guide and the masks."""
+    crop, landmarks = target
+    parts = tuple(part for piece in pieces for part in piece.parts)
+    shapes = [landmarks, *(piece.points for piece in pieces)]
+    masks = part_masks(shapes, parts, MaskConfig(), SIZE, IOD)
+    return build_guide(crop, landmarks, pieces, masks, GuideConfig(**config), IOD), masks
+
+
+def the_same(target, parts=ALL, image=None, source=None):
+    """Return the target itself as its own reference, perhaps with another picture."""
+    crop, landmarks = target
+    image = crop if image is None else image
+    return GuidePart(parts, image, landmarks if source is None else source, landmarks)
+
+
+def error(guide, crop, masks):
+    """Return the mean difference inside the hole, in 8-bit steps."""
+    return float(np.abs(guide.picture - crop)[masks.core > 0].mean() * 255)
+
+
+def test_a_face_as_its_own_reference_comes_back(target):
+    guide, masks = build(target, [the_same(target)])
+    assert error(guide, target[0], masks) < 1.5
+    assert guide.picture.dtype == np.float32
+    assert guide.picture.shape == target[0].shape
+
+
+def test_nothing_changes_outside_the_core(target):
+    other = the_same(target, image=np.zeros_like(target[0]))
+    guide, masks = build(target, [other], **AS_IT_IS)
+    np.testing.assert_array_equal(guide.picture[masks.core == 0], target[0][masks.core == 0])
+    assert guide.picture[masks.core > 0].mean() < 0.02
+
+
+@pytest.mark.parametrize("tint", [(0.6, 0.6, 0.6), (1.1, 0.85, 0.75), (0.75, 1.0, 1.15)])
+def test_a_tinted_reference_comes_back_in_the_targets_colours(target, tint):
+    tinted = np.clip(target[0] * np.array(tint, np.float32), 0, 1)
+    matched, masks = build(target, [the_same(target, image=tinted)])
+    raw, _ = build(target, [the_same(target, image=tinted)], **AS_IT_IS)
+    assert error(matched, target[0], masks) < 0.3 * error(raw, target[0], masks)
+
+
+def test_a_reference_in_any_resolution_and_place(target):
+    """Its photo may be three times as large and turned: the landmarks say what is where."""
+    matrix = np.array([[3 * np.cos(0.5), -3 * np.sin(0.5), 160.0],
+                       [3 * np.sin(0.5), 3 * np.cos(0.5), -20.0]])  # fmt: skip
+    photo = warp(target[0], matrix, (560, 560), interpolation=cv2.INTER_CUBIC)
+    piece = GuidePart(ALL, photo, transform(matrix, target[1]), target[1])
+    guide, masks = build(target, [piece])
+    assert error(guide, target[0], masks) < 3
+
+
+def rim_step(guide, masks):
+    """Return the mean step across the border of the hole on the skin, in 8-bit steps."""
+    inside = masks.core > 0
+    steps = []
+    for axis in (0, 1):
+        border = np.diff(inside.astype(np.int8), axis=axis) != 0
+        step = np.abs(np.diff(guide.picture, axis=axis)).mean(axis=-1)
+        steps.append(step[border])
+    return float(np.median(np.concatenate(steps)) * 255)
+
+
+def test_the_membrane_closes_the_seam(target):
+    """A reference that is a little brighter all over, more so on one side."""
+    slope = np.linspace(0.03, 0.12, SIZE, dtype=np.float32)[None, :, None]
+    bright = np.clip(target[0] + slope, 0, 1)
+    pieces = [the_same(target, image=bright)]
+    with_it, masks = build(target, pieces, colour=0.0, light=0.0, membrane=True)
+    without, _ = build(target, pieces, **AS_IT_IS)
+    own, _ = build(target, [the_same(target)], **AS_IT_IS)
+    assert rim_step(without, masks) > rim_step(own, masks) + 10
+    assert rim_step(with_it, masks) < rim_step(own, masks) + 3
+    assert error(with_it, target[0], masks) < 0.5 * error(without, target[0], masks)
+
+
+def painted(landmarks, iris=(0.1, 0.1, 0.1)):
+    """Draw a flat face with dark irises at the landmarks' own."""
+    picture = np.full((SIZE, SIZE, 3), (0.75, 0.55, 0.45), np.float32)
+    for lids in (mesh.RIGHT_EYE_LIDS, mesh.LEFT_EYE_LIDS):
+        cv2.fillPoly(picture, [np.round(landmarks[list(lids), :2]).astype(np.int32)], (1, 1, 1))
+    for index in (468, 473):
+        x, y = (round(float(v)) for v in landmarks[index, :2])
+        cv2.circle(picture, (x, y), round(0.055 * IOD), iris, -1)
+    return picture
+
+
+def wide_eyed(gaze=0.0):
+    """Return crop landmarks with eyes wide open, looking to the side by `gaze` eye distances."""
+    head = mesh.canonical().copy()
+    for lids in (mesh.RIGHT_EYE_LIDS, mesh.LEFT_EYE_LIDS):
+        middle = head[list(lids), 1].mean()
+        head[list(lids), 1] = middle + 2 * (head[list(lids), 1] - middle)
+    head[list(mesh.IRISES), 0] += gaze
+    landmarks = posed(head=head)
+    return transform(crop_matrix(head_pose(landmarks), SIZE), landmarks)
+
+
+def dark_centre(picture, landmarks, lids):
+    """Return x of the dark disc between the lids."""
+    x = np.arange(SIZE) + 0.5
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    cv2.fillPoly(mask, [np.round(landmarks[list(lids), :2]).astype(np.int32)], 1)
+    dark = np.clip(0.5 - picture.mean(axis=-1), 0, 1) * mask
+    return float((dark * x).sum() / dark.sum())
+
+
+@pytest.mark.parametrize(("gaze", "follows"), [("target", True), ("reference", False)])
+def test_the_eyes_look_where_the_target_looks(gaze, follows):
+    """A reference that looks aside; with gaze = "reference" it still does."""
+    landmarks, aside = wide_eyed(), wide_eyed(0.08)
+    target = (painted(landmarks), landmarks)
+    piece = GuidePart(("eyes",), painted(aside), aside, landmarks)
+    guide, _ = build(target, [piece], gaze=gaze, **AS_IT_IS)
+    for lids, iris in ((mesh.RIGHT_EYE_LIDS, 468), (mesh.LEFT_EYE_LIDS, 473)):
+        found = dark_centre(guide.picture, landmarks, lids) - landmarks[iris, 0]
+        if follows:
+            assert abs(found) < 0.02 * IOD
+        else:
+            assert found > 0.04 * IOD
+
+
+def test_each_part_comes_from_its_own_reference(target):
+    crop, landmarks = target
+    red, green = np.zeros_like(crop), np.zeros_like(crop)
+    red[..., 0] = green[..., 1] = 1
+    pieces = [the_same(target, ("eyes", "brows"), red), the_same(target, ("mouth",), green)]
+    guide, _ = build(target, pieces, **AS_IT_IS)
+
+    def colour(index):
+        x, y = landmarks[index, :2].astype(int)
+        return guide.picture[y, x]
+
+    assert colour(159)[0] > 0.95 > 0.05 > colour(159)[1]
+    assert colour(105)[0] > 0.95
+    assert colour(17)[1] > 0.95 > 0.05 > colour(17)[0]
+    np.testing.assert_array_equal(colour(4), crop[tuple(landmarks[4, 1::-1].astype(int))])
+
+
+def test_the_targets_teeth_stay(target):
+    """She smiles: between her lips the target shows, whatever the reference."""
+    guide, masks = build(target, [the_same(target, image=np.zeros_like(target[0]))], **AS_IT_IS)
+    middle = ((target[1][13] + target[1][14]) / 2).astype(int)
+    assert masks.inner_mouth[middle[1], middle[0]] > 0.9
+    np.testing.assert_array_equal(
+        guide.picture[middle[1], middle[0]], target[0][middle[1], middle[0]]
+    )
+
+
+def test_trust_is_high_on_skin_and_low_where_the_rim_is_hair(target):
+    """A reference whose fringe hangs over its brows is not shown there."""
+    own, masks = build(target, [the_same(target, ("nose",))])
+    assert own.trust[masks.hole > 0.5].mean() > 0.8
+    fringe = target[0].copy()
+    y = int(target[1][[105, 334], 1].mean())
+    fringe[: y + 2] = (0.15, 0.1, 0.08)
+    hairy, masks = build(target, [the_same(target, ("brows",), fringe)])
+    plain, _ = build(target, [the_same(target, ("brows",))])
+    rim = (masks.hole > 0.02) & (masks.hole < 0.6)
+    assert hairy.trust[rim].mean() < 0.7 * plain.trust[rim].mean()
+    for guide in (own, hairy):
+        assert guide.trust.min() >= 0
+        assert guide.trust.max() <= 1
+
+
+def test_a_photo_used_for_several_parts_is_one_piece():
+    grouped = pieces_by_reference({"eyes": "a", "brows": "a", "mouth": "b"})
+    assert grouped == {"a": ("eyes", "brows"), "b": ("mouth",)}

@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+from portrait import astronaut, astronaut_face
+
+from fapvideo.guide.colour import (
+    MEMBRANE_LIMIT,
+    match_light,
+    match_ring,
+    membrane,
+    push_pull,
+    skin_map,
+)
+from fapvideo.ops.geometry import transform, warp
+from fapvideo.ops.image import luma
+from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
+
+SIZE = 96
+IOD = CROP_INTEROCULAR * SIZE
+RNG = np.random.default_rng(1)
+LIMITS = (0.6, 1.3)
+
+
+def skin(texture=0.03):
+    """Return [S, S, 3]: one colour with some grain."""
+    grain = RNG.normal(0, texture, (SIZE, SIZE, 1))
+    return (np.array([0.7, 0.5, 0.42]) + grain).astype(np.float32)
+
+
+def ring(inner=20, outer=36):
+    """Return [S, S] 1 between two radii."""
+    y, x = np.mgrid[0:SIZE, 0:SIZE] - SIZE / 2 + 0.5
+    radius = np.hypot(x, y)
+    return ((radius >= inner) & (radius < outer)).astype(np.float32)
+
+
+def aligned_astronaut(size=192):
+    landmarks = astronaut_face().landmarks
+    matrix = crop_matrix(head_pose(landmarks), size)
+    crop = warp(astronaut().astype(np.float32) / 255, matrix, (size, size))
+    return crop, transform(matrix, landmarks)
+
+
+# ----------------------------------------------------------------------------------- ring
+
+
+def test_a_tinted_reference_takes_the_targets_colour():
+    target = skin()
+    tinted = np.clip(target * np.array([0.7, 1.1, 0.9], np.float32), 0, 1)
+    matched = match_ring(tinted, target, ring(), 1.0, LIMITS)
+    assert np.abs(matched - target).mean() < 0.02
+    assert np.abs(tinted - target).mean() > 0.06
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.5])
+def test_the_amount_says_how_far(amount):
+    target, other = skin(), skin() * 0.6
+    full = match_ring(other, target, ring(), 1.0, LIMITS)
+    part = match_ring(other, target, ring(), amount, LIMITS)
+    np.testing.assert_allclose(part, other + amount * (full - other), atol=1e-5)
+
+
+def test_only_the_weighted_pixels_count():
+    """Lips of another colour inside the ring do not draw the skin's colour along."""
+    target, other = skin(), skin()
+    outside = ring() == 0
+    target[outside] = (0.1, 0.9, 0.1)
+    matched = match_ring(other, target, ring(), 1.0, LIMITS)
+    assert np.abs(matched - other).mean() < 0.02
+
+
+def test_contrast_is_matched_within_its_limits():
+    target, flat = skin(0.08), skin(0.001)
+    matched = match_ring(flat, target, ring(), 1.0, LIMITS)
+    gain = luma(matched - matched.mean()).std() / luma(flat - flat.mean()).std()
+    assert gain == pytest.approx(1.3, abs=0.02)
+    back = match_ring(target, flat, ring(), 1.0, LIMITS)
+    gain = luma(back - back.mean()).std() / luma(target - target.mean()).std()
+    assert gain == pytest.approx(0.6, abs=0.02)
+
+
+def test_without_a_ring_nothing_happens():
+    other = skin()
+    assert match_ring(other, skin() * 0.5, np.zeros((SIZE, SIZE), np.float32), 1.0, LIMITS) is other
+
+
+# ---------------------------------------------------------------------------------- light
+
+
+def test_light_from_the_side_is_taken_over():
+    """The left half in shadow: the reference gets the shadow, and keeps its own grain."""
+    reference = skin()
+    shadow = 1 - 0.4 * (1 - np.linspace(0, 1, SIZE, dtype=np.float32))[None, :, None]
+    target = skin() * shadow
+    face = np.ones((SIZE, SIZE), np.float32)
+    lit = match_light(reference, target, face, 1.0, IOD)
+    edges = [lit[:, side].mean() - target[:, side].mean() for side in (slice(8, 20), slice(76, 88))]
+    assert max(np.abs(edges)) < 0.05
+    assert reference[:, 8:20].mean() - target[:, 8:20].mean() > 0.15
+    grain = np.diff(lit, axis=1) - np.diff(reference, axis=1)
+    assert np.abs(grain).max() < 0.02
+    np.testing.assert_array_equal(match_light(reference, target, face, 0.0, IOD), reference)
+
+
+def test_light_moves_brightness_only():
+    reference, target = skin(), skin()[..., ::-1] * 0.8
+    lit = match_light(reference, target, np.ones((SIZE, SIZE), np.float32), 1.0, IOD)
+    change = lit - reference
+    np.testing.assert_allclose(change[..., 0], change[..., 1], atol=1e-5)
+    np.testing.assert_allclose(change[..., 1], change[..., 2], atol=1e-5)
+
+
+def test_what_is_not_face_has_no_say():
+    reference, target = skin(), skin()
+    face = ring(0, 30)
+    target[face == 0] = 0
+    lit = match_light(reference, target, face, 1.0, IOD)
+    assert np.abs(lit - reference)[ring(0, 20) > 0].max() < 0.02
+
+
+# ------------------------------------------------------------------------------- membrane
+
+
+def test_a_step_at_the_rim_is_spread_into_the_hole():
+    difference = np.zeros((SIZE, SIZE, 3), np.float32)
+    difference += np.linspace(-0.1, 0.1, SIZE, dtype=np.float32)[None, :, None]
+    difference[ring(0, 20) > 0] = np.nan_to_num(RNG.normal(size=3))  # inside nobody knows
+    rim = ring(20, 24)
+    spread = membrane(difference * rim[..., None], rim, IOD)
+    assert np.abs(spread - difference)[rim > 0].mean() < 0.02
+    inside = spread[ring(0, 18) > 0]
+    assert inside.min() > -0.07
+    assert inside.max() < 0.07
+    steps = np.abs(np.diff(spread[:, 20:76], axis=1))
+    assert steps.max() < 0.03, "smooth"
+    assert spread[48, 30].mean() < spread[48, 48].mean() < spread[48, 66].mean()
+
+
+def test_an_outlier_on_the_rim_does_not_smear():
+    rim = ring(20, 24)
+    difference = np.zeros((SIZE, SIZE, 3), np.float32)
+    y, x = np.mgrid[0:SIZE, 0:SIZE]
+    difference[(x > 66) & (abs(y - 48) < 5)] = -0.9
+    spread = membrane(difference, rim, IOD)
+    assert np.abs(spread).max() < MEMBRANE_LIMIT
+    assert np.abs(spread[ring(0, 12) > 0]).max() < 0.06
+
+
+def test_push_pull_keeps_what_is_known_and_fills_the_rest():
+    values = np.full((37, 53, 3), 5.0, np.float32)
+    values[:, :20] = 1.0
+    known = np.zeros((37, 53), np.float32)
+    known[:, :5] = known[:, 48:] = 1
+    filled = push_pull(values, known)
+    np.testing.assert_allclose(filled[known > 0], values[known > 0], atol=1e-6)
+    middle = filled[18, :, 0]
+    assert (np.diff(middle) > -0.02).all()
+    assert middle[26] == pytest.approx(3.0, abs=0.7)
+    constant = push_pull(np.full_like(values, 0.3), known)
+    np.testing.assert_allclose(constant, 0.3, atol=1e-5)
+    assert np.isfinite(push_pull(values, np.zeros_like(known))).all()
+
+
+# ------------------------------------------------------------------------------- skin map
+
+
+def test_skin_is_skin_and_hair_is_not():
+    crop, landmarks = aligned_astronaut()
+    skin_of = skin_map(crop, landmarks, 0.2)
+
+    def near(x, y):
+        return skin_of[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].mean()
+
+    for index in (50, 280, 205, 425, 4, 199):
+        assert near(*landmarks[index, :2]) > 0.75
+    top = landmarks[10, :2] - [0, 25]
+    assert near(*top) < 0.3, "hair"
+    for iris in (468, 473):
+        assert near(*landmarks[iris, :2]) < 0.3
+    assert skin_of.min() >= 0
+    assert skin_of.max() <= 1
+
+
+def test_shade_on_skin_is_skin_as_far_as_allowed():
+    crop, landmarks = aligned_astronaut()
+    crop[120:140, 60:80] *= 0.6
+    strict, patient = skin_map(crop, landmarks, 0.1), skin_map(crop, landmarks, 0.4)
+    assert patient[125:135, 65:75].mean() > strict[125:135, 65:75].mean() + 0.3

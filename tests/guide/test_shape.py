@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from portrait import posed
+
+from fapvideo.config.schema import GuideShape
+from fapvideo.guide.shape import guide_landmarks, shape_weights
+from fapvideo.ops import mesh
+from fapvideo.ops.pose import expression, head_pose
+
+ALL = ("eyes", "brows", "nose", "mouth")
+
+
+def middle_of(part):
+    """Return the indices in the middle of a part, away from its neighbours."""
+    return {
+        "eyes": [*mesh.RIGHT_EYE_LIDS, *mesh.LEFT_EYE_LIDS],
+        "brows": [105, 66, 334, 296],
+        "nose": [4, 5, 195],
+        "mouth": [0, 17, 13, 14, 84, 314],
+    }[part]
+
+
+@pytest.mark.parametrize("part", ALL)
+def test_a_part_takes_about_the_weight_it_is_given(part):
+    weights = shape_weights(GuideShape(**{name: 0.8 * (name == part) for name in ALL}), ALL)
+    low = 0.6 if part in ("nose", "mouth") else 0.4  # eyes and brows are close together
+    assert weights[middle_of(part)].mean() > low
+    assert weights.max() <= 0.8
+    others = [p for p in ALL if p != part and {p, part} != {"eyes", "brows"}]
+    for other in others:
+        assert weights[middle_of(other)].mean() < 0.25
+
+
+def test_a_part_that_is_not_swapped_keeps_the_targets_shape():
+    weights = shape_weights(GuideShape(eyes=1, brows=1, nose=1, mouth=1), ("mouth",))
+    assert weights[middle_of("mouth")].min() > 0.8
+    for part in ("eyes", "brows"):
+        assert weights[middle_of(part)].max() < 0.05
+    assert not shape_weights(GuideShape(eyes=1, brows=1, nose=1, mouth=1), ()).any()
+
+
+def test_weights_change_smoothly_over_the_face():
+    """Neighbours on the mesh have neighbouring weights: nothing folds."""
+    weights = shape_weights(GuideShape(eyes=0, brows=1, nose=1, mouth=0), ALL)
+    face = mesh.canonical()
+    edges = np.concatenate([mesh.triangles()[:, [0, 1]], mesh.triangles()[:, [1, 2]]])
+    length = np.linalg.norm(face[edges[:, 0]] - face[edges[:, 1]], axis=1)
+    steep = np.abs(weights[edges[:, 0]] - weights[edges[:, 1]]) / np.maximum(length, 0.03)
+    assert np.quantile(steep, 0.99) < 12
+    assert (weights >= 0).all()
+    assert (weights <= 1).all()
+
+
+def test_irises_are_always_the_targets():
+    weights = shape_weights(GuideShape(eyes=1, brows=1, nose=1, mouth=1, face=1), (*ALL, "face"))
+    assert not weights[list(mesh.IRISES)].any()
+
+
+def test_the_whole_face_pulls_everything():
+    weights = shape_weights(GuideShape(eyes=1, brows=1, nose=1, mouth=1, face=1), ("face",))
+    assert weights[:468].min() > 0.99
+
+
+# ------------------------------------------------------------------------ guide landmarks
+
+
+def long_nose():
+    head = mesh.canonical().copy()
+    nose = [*mesh.NOSE, 1, 4, 5]
+    head[nose, 1] += 0.15 * (head[nose, 1] > 0.3)
+    return head
+
+
+def open_mouth():
+    head = mesh.canonical().copy()
+    head[[14, 17], 1] += 0.25
+    return head
+
+
+def guided(target_head, reference, weights, yaw=0.0):
+    landmarks = posed(yaw, head=target_head)
+    return landmarks, guide_landmarks(
+        landmarks, head_pose(landmarks), mesh.canonical(), reference, weights
+    )
+
+
+def test_weight_zero_is_the_target_and_one_the_reference():
+    reference = long_nose()
+    landmarks, points = guided(mesh.canonical(), reference, np.zeros(478, np.float32))
+    np.testing.assert_array_equal(points, landmarks)
+    for yaw in (0, 30):
+        _, points = guided(mesh.canonical(), reference, np.ones(478, np.float32), yaw)
+        np.testing.assert_allclose(points, posed(yaw, head=reference), atol=0.3)
+
+
+def test_the_targets_expression_stays_whatever_the_reference():
+    """The target speaks: the guide's mouth is as open, whether the shape is mixed in or not."""
+    weights = shape_weights(GuideShape(mouth=1.0), ALL)
+    speaking, points = guided(open_mouth(), long_nose(), weights)
+    quiet, still = guided(mesh.canonical(), long_nose(), weights)
+    opened = expression(speaking)["mouth_open"] - expression(quiet)["mouth_open"]
+    assert opened > 0.2
+    guided_open = expression(points)["mouth_open"] - expression(still)["mouth_open"]
+    assert guided_open == pytest.approx(opened, abs=0.02)
+
+
+def test_the_shape_turns_with_the_head():
+    """A longer nose points to the side when the head does."""
+    reference = mesh.canonical().copy()
+    reference[4, 2] -= 0.3
+    weights = np.zeros(478, np.float32)
+    weights[4] = 1
+    landmarks, front = guided(mesh.canonical(), reference, weights)
+    assert np.abs(front - landmarks)[4, :2].max() < 0.5
+    landmarks, side = guided(mesh.canonical(), reference, weights, yaw=40)
+    assert (side - landmarks)[4, 0] == pytest.approx(80 * 0.3 * np.sin(np.radians(40)), rel=0.05)
