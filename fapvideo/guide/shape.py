@@ -16,6 +16,14 @@ REACH = 0.14
 REST = 0.04
 """Pull of the unchanged rest of the face."""
 PARTS = ("eyes", "brows", "nose", "mouth")
+OPEN, SHUT = 0.85, 0.42
+"""Shares of the neutral eye opening from which on an eye closes, and at which it is shut."""
+WINK = 0.4
+"""Difference of the two eyes' shares from which on they are taken apart; below it is noise."""
+EYELIDS = tuple(
+    (list(lids[1:8]), list(lids[15:8:-1])) for lids in (mesh.RIGHT_EYE_LIDS, mesh.LEFT_EYE_LIDS)
+)
+"""Per eye: points of the upper lid, and the points of the lower lid below them."""
 
 
 def shape_weights(config: GuideShape, parts: Sequence[str]) -> Floats:
@@ -61,4 +69,28 @@ def guide_landmarks(
     head, so pose and expression stay the target's (DESIGN section 4.1).
     """
     offset = pose.turn((reference - neutral) * weights[:, None])
-    return (landmarks + offset).astype(np.float32)
+    points = (landmarks + offset).astype(np.float32)
+    return _close_lids(points, pose.to_head(landmarks), neutral)
+
+
+def _close_lids(points: Floats, head: Floats, neutral: Floats) -> Floats:
+    """Return `points` with each eye's lids together where the target's eye is nearly shut.
+
+    Measured lids keep a gap at a blink, through which the reference's eye would be seen. The gap
+    shrinks to nothing between `OPEN` and `SHUT` of the eye's neutral opening.
+    """
+    shares = np.array([_opening(head, eye) / _opening(neutral, eye) for eye in EYELIDS])
+    if np.ptp(shares) < WINK:
+        shares[:] = shares.mean()
+    out = points.copy()
+    for (upper, lower), share in zip(EYELIDS, shares, strict=True):
+        if share < OPEN:
+            wanted = max(0.0, (share - SHUT) / (OPEN - SHUT)) * OPEN
+            out[upper] = out[lower] + wanted / max(share, 1e-6) * (out[upper] - out[lower])
+    return out
+
+
+def _opening(shape: Floats, eye: tuple[list[int], list[int]]) -> float:
+    """Return the mean distance of an eye's lids in `shape` [478, 3]."""
+    upper, lower = eye
+    return max(float(np.linalg.norm(shape[upper] - shape[lower], axis=-1).mean()), 1e-6)

@@ -6,12 +6,18 @@ import cv2
 import numpy as np
 
 from fapvideo.ops import mesh
-from fapvideo.ops.geometry import Matrix, invert, scale_of, transform, warp
+from fapvideo.ops.geometry import Matrix, invert, transform, warp
 from fapvideo.structs import NUM_LANDMARKS, Bytes, Face, Floats
 from fapvideo.track.detector import read_net
 
 MESH_INPUT, IRIS_INPUT = 192, 64
 MESH_MARGIN, IRIS_MARGIN = 1.5, 2.3
+RIGHT_EYE = (
+    33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173,
+    130, 25, 110, 24, 23, 22, 26, 112, 243, 247, 30, 29, 27, 28, 56, 190,
+)  # fmt: skip
+"""The mesh points that the eye net's first 32 points refine: lids, then the ring around them
+(lower half first). Order of MediaPipe's iris landmark model."""
 
 
 def _square(centre: Floats, direction: Floats, side: float, size: int, flip: bool) -> Matrix:
@@ -78,16 +84,21 @@ class FaceMesh:
         landmarks[468:473] = landmarks[[33, 133]].mean(axis=0)
         landmarks[473:478] = landmarks[[263, 362]].mean(axis=0)
         if irises and presence > 0.1:
-            landmarks[468:473] = self._iris_points(rgb, landmarks, (33, 133), flip=False)
-            landmarks[473:478] = self._iris_points(rgb, landmarks, (263, 362), flip=True)
+            self._refine_eye(rgb, landmarks, list(RIGHT_EYE), list(mesh.RIGHT_IRIS), flip=False)
+            left = [int(mesh.mirror()[i]) for i in RIGHT_EYE]
+            self._refine_eye(rgb, landmarks, left, list(mesh.LEFT_IRIS), flip=True)
         box = np.concatenate([landmarks[:468, :2].min(axis=0), landmarks[:468, :2].max(axis=0)])
         return Face(box.astype(np.float32), landmarks, presence)
 
-    def _iris_points(
-        self, rgb: Bytes, landmarks: Floats, corners: tuple[int, int], *, flip: bool
-    ) -> Floats:
-        """Return [5, 3] iris points; the net knows one eye, so the other is mirrored."""
-        outer, inner = landmarks[corners[0], :2], landmarks[corners[1], :2]
+    def _refine_eye(
+        self, rgb: Bytes, landmarks: Floats, eye: list[int], iris: list[int], *, flip: bool
+    ) -> None:
+        """Measure one eye's lids and iris in a close-up, in place.
+
+        The mesh hardly closes its eyes at a blink; the close-up net does. It knows right eyes, so
+        the left one is mirrored. Depths stay the mesh's.
+        """
+        outer, inner = landmarks[eye[0], :2], landmarks[eye[8], :2]
         direction = outer - inner if flip else inner - outer
         side = IRIS_MARGIN * float(np.linalg.norm(direction))
         matrix = _square((outer + inner) / 2, direction, side, IRIS_INPUT, flip)
@@ -96,7 +107,8 @@ class FaceMesh:
         outputs = {
             output.size: output.reshape(-1) for output in self._iris.forward(self._iris_names)
         }
-        points = transform(invert(matrix), outputs[15].reshape(5, 3))
-        points[:, 2] = outputs[15].reshape(5, 3)[:, 2] / scale_of(matrix)
-        points[:, 2] += landmarks[list(corners), 2].mean() - points[0, 2]
-        return points
+        back = invert(matrix)
+        contour = outputs[213].reshape(71, 3)[: len(eye), :2]
+        landmarks[eye, :2] = transform(back, contour)
+        landmarks[iris, :2] = transform(back, outputs[15].reshape(5, 3)[:, :2])
+        landmarks[iris, 2] = landmarks[[eye[0], eye[8]], 2].mean()
