@@ -11,6 +11,8 @@ from fapvideo.ops.image import signed_distance, soft_edge
 from fapvideo.structs import Floats
 
 SUBPIXEL_BITS = 4
+SLIVER = 0.25
+"""Twice the area, in pixels, under which a triangle is not painted."""
 LIP_MARGIN = 0.2
 FARTHEST_GAZE = np.array([0.1, 0.03])
 """Largest shift of an iris, (x, y) inter-ocular distances: beyond it the lid would be drawn in the
@@ -20,14 +22,18 @@ eye, and irises of blurred or half-closed eyes are measured badly."""
 def triangle_map(points: Floats, size: int) -> NDArray[np.int32]:
     """Return [size, size] the index of the visible mesh triangle at every pixel, -1 outside.
 
-    Triangles are painted from far to near, so a nose in profile hides the cheek behind it.
+    Triangles are painted from far to near, so a nose in profile hides the cheek behind it. Those
+    seen from behind or edge-on are left out: a sliver has no picture, only stray pixels.
 
     Args:
         points: [478, 3] landmarks in crop pixels.
         size: side of the crop.
     """
     corners = points[mesh.triangles()]
+    a, b, c = corners[:, 0, :2], corners[:, 1, :2], corners[:, 2, :2]
+    facing = (b - a)[:, 1] * (c - a)[:, 0] - (b - a)[:, 0] * (c - a)[:, 1]
     order = np.argsort(-corners[..., 2].mean(axis=1))
+    order = order[facing[order] > SLIVER]
     fixed = np.round((corners[..., :2] - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
     ids = np.full((size, size), -1, np.int32)
     for index in order:

@@ -101,10 +101,13 @@ def _fan(ring: tuple[int, ...]) -> list[tuple[int, int, int]]:
 
 @cache
 def triangles() -> Indices:
-    """Return [898, 3] triangles that cover the whole face, eyes and mouth closed."""
+    """Return [898, 3] triangles that cover the whole face, eyes and mouth closed.
+
+    Seen from the front, all run counterclockwise.
+    """
     with resources.files("fapvideo.ops").joinpath("data/mesh_triangles.npy").open("rb") as file:
         skin = np.load(file).astype(np.int64)
-    lids = _fan(RIGHT_EYE_LIDS) + _fan(LEFT_EYE_LIDS)
+    lids = _fan(RIGHT_EYE_LIDS[:1] + RIGHT_EYE_LIDS[:0:-1]) + _fan(LEFT_EYE_LIDS)
     mouth = _fan(LIPS_INNER)
     return np.concatenate([skin, np.array(lids + mouth, np.int64)])
 
