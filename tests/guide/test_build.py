@@ -68,6 +68,8 @@ def test_a_tinted_reference_comes_back_in_the_targets_colours(target, tint):
     matched, masks = build(target, [the_same(target, image=tinted)])
     raw, _ = build(target, [the_same(target, image=tinted)], **AS_IT_IS)
     assert error(matched, target[0], masks) < 0.3 * error(raw, target[0], masks)
+    ring, _ = build(target, [the_same(target, image=tinted)], light=0.0, membrane=False)
+    assert error(ring, target[0], masks) < 0.5 * error(raw, target[0], masks)
 
 
 def test_a_reference_in_any_resolution_and_place(target):
@@ -175,6 +177,17 @@ def test_the_targets_teeth_stay(target):
     np.testing.assert_array_equal(
         guide.picture[middle[1], middle[0]], target[0][middle[1], middle[0]]
     )
+
+
+def test_the_references_teeth_stay_out(target):
+    """Where the target's lips begin, the reference's lips are shown and not what is between."""
+    crop, landmarks = target
+    line = landmarks[list(mesh.LIPS_INNER), :2]
+    reference = np.zeros_like(crop)
+    cv2.fillPoly(reference, [np.round(line).astype(np.int32)], (0.0, 1.0, 0.0))
+    guide, _ = build(target, [the_same(target, ("mouth",), reference)], **AS_IT_IS)
+    at = line.astype(int)
+    assert guide.picture[at[:, 1], at[:, 0], 1].mean() < 0.55
 
 
 def test_trust_is_high_on_skin_and_low_where_the_rim_is_hair(target):

@@ -145,6 +145,18 @@ def test_an_outlier_on_the_rim_does_not_smear():
     assert np.abs(spread[ring(0, 12) > 0]).max() < 0.06
 
 
+def test_a_short_stretch_of_another_colour_hardly_spreads():
+    """A lip at the rim of a nose: its red must not run into the nose, a shadow may."""
+    rim = ring(20, 24)
+    y, x = np.mgrid[0:SIZE, 0:SIZE]
+    spot = ((x > 60) & (abs(y - 48) < 4)).astype(np.float32)[..., None]
+    inside = (slice(46, 50), slice(64, 68))
+    red = membrane(spot * np.array([0.2, -0.06, 0.0], np.float32), rim, IOD)[inside]
+    assert np.abs(red - luma(red)[..., None]).mean() < 0.022
+    grey = membrane(np.repeat(spot, 3, axis=-1) * np.float32(-0.2), rim, IOD)[inside]
+    assert np.abs(grey).mean() > 0.04
+
+
 def test_push_pull_keeps_what_is_known_and_fills_the_rest():
     values = np.full((37, 53, 3), 5.0, np.float32)
     values[:, :20] = 1.0
