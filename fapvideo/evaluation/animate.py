@@ -19,16 +19,21 @@ from fapvideo.ops.geometry import Matrix, invert, scale_of, transform
 from fapvideo.ops.image import blur, smoothstep
 from fapvideo.ops.pose import HeadPose, head_pose
 from fapvideo.structs import Bytes, Floats
-from fapvideo.track.detector import FaceDetector
-from fapvideo.track.landmarks import FaceMesh
+from fapvideo.track.finder import FaceFinder
 
 NECK = np.array([0.0, 0.95, 0.9])
 """The point of the head frame about which the head turns."""
 LID_CORNERS = {EYES[0][0]: (33, 133), EYES[1][0]: (263, 362)}
 TONGUE = np.array([0.66, 0.36, 0.36], np.float32)
 """Colour of the tongue, relative to the skin's."""
+WARM_SHADOW = np.array([1.0, 1.3, 1.35], np.float32)
+"""Shadow inside a mouth is red."""
 SIDE_START, SIDE_DEPTH = 0.0, 0.35
-"""Depth beyond SIDE_START counts for this share only."""
+"""Depth behind SIDE_START counts for this share only."""
+NOSE_START, NOSE_DEPTH = -0.4, 0.6
+"""Depth before NOSE_START likewise."""
+PARTED = 0.06
+"""Lips farther apart than this show the photo's own teeth, inter-ocular distances."""
 FADE = 2.4
 """Reach of the displacement outside the face, inter-ocular distances."""
 FINER = 4
@@ -72,7 +77,10 @@ class AnimatedPortrait:
         self._pose = head_pose(self.landmarks)
         self._head = self._pose.to_head(self.landmarks).astype(np.float64)
         self._flat = _shallow(self._head)
+        self._offset = self.landmarks - self._pose.to_image(self._flat)
         self._skin = _skin(self._photo, self.landmarks, self._pose.scale)
+        lips = self.landmarks[[mesh.UPPER_LIP, mesh.LOWER_LIP], :2]
+        self._rest = float(np.linalg.norm(lips[1] - lips[0])) / self._pose.scale
         self._mouth = _mouth_layer(self._photo, self.landmarks, self._pose.scale)
 
     def render(self, t: float) -> tuple[Bytes, Floats]:
@@ -82,9 +90,9 @@ class AnimatedPortrait:
     def draw(self, motion: Motion) -> tuple[Bytes, Floats]:
         """Return the picture of one `motion`, uint8 [h, w, 3], and its landmarks [478, 3]."""
         pose = self._turned(motion)
-        moved = pose.to_image(expressed(self._flat, motion))
+        moved = pose.to_image(expressed(self._flat, motion)) + self._offset
         moved[:, 2] = pose.to_image(expressed(self._head, motion))[:, 2]
-        rigid = pose.to_image(self._flat)
+        rigid = pose.to_image(self._flat) + self._offset
         camera = self._camera(motion)
         points = transform(camera, moved)
         where, share = self._inside(points)
@@ -104,9 +112,17 @@ class AnimatedPortrait:
         inner = _read(self._mouth, behind)
         tongue = _tongue(points, self.size, unit)[..., None]
         inner += 0.7 * tongue * (self._skin * TONGUE - inner)
-        inner *= _shade(mask, 0.06 * unit, 0.45)
+        inner *= _shade(mask, 0.06 * unit, 0.45) ** WARM_SHADOW
+        mask *= self._parted(points, unit)
         picture += mask[..., None] * (inner - picture)
         return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8), points
+
+    def _parted(self, points: Floats, unit: float) -> float:
+        """Return how much of the inner mouth to show: closed lips of the photo stay as they are."""
+        if self._rest > PARTED:
+            return 1.0
+        gap = float(np.linalg.norm(points[mesh.UPPER_LIP, :2] - points[mesh.LOWER_LIP, :2])) / unit
+        return float(smoothstep(np.array((gap - self._rest) / PARTED)))
 
     def _paint_lid(
         self, picture: Floats, eye: Eye, points: Floats, rigid: Floats, blink: float
@@ -174,8 +190,8 @@ class AnimatedPortrait:
         Inverse-distance weights interpolate the outline exactly, so nothing tears there.
         """
         width, height = self.size
-        coarse = (-(-width // GRID) + 1, -(-height // GRID) + 1)
-        axes = [(np.arange(count) * GRID).astype(np.float64) for count in coarse]
+        coarse = (-(-width // GRID) + 2, -(-height // GRID) + 2)  # a cell beyond each border
+        axes = [(np.arange(count) - 0.5) * GRID for count in coarse]
         pixels = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
         places = transform(invert(camera), pixels).astype(np.float64)
         ring = _dense(moved[list(mesh.FACE_OVAL), :2])
@@ -186,9 +202,8 @@ class AnimatedPortrait:
         distance = np.sqrt(squared.min(axis=1)) / self._pose.scale
         faded = places + offset * smoothstep(1 - distance / FADE)[:, None]
         field = faded.reshape(coarse[1], coarse[0], 2).astype(np.float32)
-        x, y = (np.arange(count, dtype=np.float32) + 0.5 for count in (width, height))
-        grid = np.meshgrid(x / GRID, y / GRID)
-        return cv2.remap(field, grid[0], grid[1], cv2.INTER_LINEAR)
+        fine = cv2.resize(field, (coarse[0] * GRID, coarse[1] * GRID))
+        return fine[GRID : GRID + height, GRID : GRID + width]
 
     def _behind(self, rigid: Floats) -> Floats:
         """Return where eyeballs and teeth come from: they turn with the head, nothing else.
@@ -207,23 +222,21 @@ class AnimatedPortrait:
 
 
 def _shallow(head: Floats) -> Floats:
-    """Pull the sides of the head forward, so that a turn does not fold or tear its outline."""
+    """Flatten the sides and the nose, so that a turn neither folds nor tears their outlines."""
     out = head.copy()
-    out[:, 2] -= (1 - SIDE_DEPTH) * np.maximum(out[:, 2] - SIDE_START, 0)
+    out[:, 2] -= (1 - SIDE_DEPTH) * np.maximum(head[:, 2] - SIDE_START, 0)
+    out[:, 2] -= (1 - NOSE_DEPTH) * np.minimum(head[:, 2] - NOSE_START, 0)
     return out
 
 
 def _measured(photo: Bytes) -> Floats:
     """Return [478, 3] landmarks of the photo's largest face."""
-    boxes, _, keypoints = FaceDetector()(photo)
-    if not len(boxes):
+    faces = FaceFinder()(photo)
+    if not faces:
         raise ReferenceImageError(
             "no face found in the photo to animate", hint="give a sharp, frontal portrait"
         )
-    largest = int((boxes[:, 2:] - boxes[:, :2]).prod(axis=1).argmax())
-    face_mesh = FaceMesh()
-    face = face_mesh.from_box(photo, boxes[largest], keypoints[largest])
-    return face_mesh.from_landmarks(photo, face.landmarks).landmarks
+    return faces[0].landmarks
 
 
 def _mouth_layer(photo: Floats, landmarks: Floats, unit: float) -> Floats:
@@ -238,14 +251,14 @@ def _mouth_layer(photo: Floats, landmarks: Floats, unit: float) -> Floats:
     skin = _skin(photo, landmarks, unit)
     depth = np.clip((y - upper[1]) / (0.5 * unit), 0, 1)[..., None]
     cavity = skin * np.array([0.34, 0.17, 0.16], np.float32) * (1 - 0.35 * depth)
-    if np.linalg.norm(lower - upper) > 0.06 * unit:
+    if np.linalg.norm(lower - upper) > PARTED * unit:
         shown = _opening(inner, (width, height), 0.04 * unit)[..., None]
         return (cavity + shown * (photo - cavity)).astype(np.float32)
     across, down = (x - upper[0]) / unit, (y - upper[1]) / unit
     curve = down + 0.35 * across**2
     row = smoothstep((0.12 - curve) / 0.03) * smoothstep((0.34 - np.abs(across)) / 0.16)
-    gaps = 1 - 0.12 * np.exp(-((((across / 0.1) % 1.0) - 0.5) ** 2) / 0.006)
-    tooth = float(skin.max()) * np.array([0.92, 0.88, 0.82], np.float32)
+    gaps = 1 - 0.07 * np.exp(-((((across / 0.1) % 1.0) - 0.5) ** 2) / 0.006)
+    tooth = float(skin.max()) * np.array([0.86, 0.79, 0.72], np.float32)
     return (cavity + row[..., None] * (tooth * gaps[..., None] - cavity)).astype(np.float32)
 
 
