@@ -57,11 +57,15 @@ class FeatureCache:
 
     def _store(self, path: Path, tokens: Floats) -> None:
         """Write atomically; a folder that cannot be written costs speed, not the run."""
+        partial: Path | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+            handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
             os.close(handle)
+            partial = Path(name)
             save_file({"tokens": np.ascontiguousarray(tokens, np.float32)}, partial)
-            Path(partial).replace(path)
-        except OSError as error:
+            partial.replace(path)
+        except (OSError, SafetensorError) as error:
             log.warning("reference features are not cached: %s", error)
+            if partial is not None:
+                partial.unlink(missing_ok=True)

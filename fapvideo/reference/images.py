@@ -56,6 +56,8 @@ def read_image(path: Path) -> tuple[Bytes, str]:
         raise ReferenceImageError(f"{path}: {error.strerror or error}") from None
     try:
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        if image.mode.startswith("I;16"):  # Pillow clips 16-bit grey instead of scaling it
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         pixels = np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise ReferenceImageError(
