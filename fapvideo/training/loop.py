@@ -243,10 +243,10 @@ class Trainer:
     def evaluate(self, network: TrainingNetwork) -> dict[str, float]:
         """Return held-out hole PSNR (dB) and LPIPS of the guide and of the one-step result.
 
-        The generator is its own, so evaluating does not change the course of training.
+        The latter with and without injection. The generator is its own, so evaluating does not
+        change the course of training.
         """
-        names = ("guide_psnr", "psnr", "psnr_no_injection", "guide_lpips", "lpips")
-        sums: dict[str, list[Tensor]] = {name: [] for name in names}
+        sums: dict[str, list[Tensor]] = {}
         rows = self.heldout.ready()
         generator = torch.Generator().manual_seed(0)
         for start in range(0, len(rows), 32):
@@ -255,14 +255,14 @@ class Trainer:
             with torch.autocast(self.device.type, torch.bfloat16):
                 full = self._predict(network, *given, ones, ones, generator)
                 bare = self._predict(network, *given, ones, 0 * ones, generator)
-            sums["guide_psnr"].append(hole_psnr(guide, target, core))
-            sums["psnr"].append(hole_psnr(full.float(), target, core))
-            sums["psnr_no_injection"].append(hole_psnr(bare.float(), target, core))
-            if self.perceptual is not None:
-                pasted = torch.lerp(target, full.float(), core)
-                sums["guide_lpips"].append(self.perceptual(guide, target, core))
-                sums["lpips"].append(self.perceptual(pasted, target, core))
-        return {name: float(torch.cat(values).mean()) for name, values in sums.items() if values}
+            for form, picture in (("guide_{}", guide), ("{}", full), ("{}_no_injection", bare)):
+                pasted = torch.lerp(target, picture.float(), core)
+                psnr = hole_psnr(pasted, target, core)
+                sums.setdefault(form.format("psnr"), []).append(psnr)
+                if self.perceptual is not None:
+                    distance = self.perceptual(pasted, target, core)
+                    sums.setdefault(form.format("lpips"), []).append(distance)
+        return {name: float(torch.cat(values).mean()) for name, values in sums.items()}
 
     def _record(self) -> None:
         """Append one line to `log.csv`."""
