@@ -185,7 +185,7 @@ def inspection(info: VideoInfo, analysis: Analysis, damaged: int) -> dict[str, A
 
 def face_warnings(analysis: Analysis, damaged: int) -> list[str]:
     """Return what the user should know about the faces and the input."""
-    out = []
+    out = list(analysis.warnings)
     if not analysis.all_tracks:
         out.append("no face was found: the output shows what the input shows")
     elif not analysis.selected:

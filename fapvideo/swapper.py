@@ -200,8 +200,7 @@ class VideoSwapper:
                     ticker.advance(len(batch))
                 ticker.begin("finish", 0)
             watch.seconds["wall_s"] = time.perf_counter() - started
-            warnings += (*analysis.warnings, *writer.warnings)
-            warnings += tuple(face_warnings(analysis, reader.damaged))
+            warnings += (*writer.warnings, *face_warnings(analysis, reader.damaged))
             bundle, seconds = self._bundle, watch.seconds
             report = make_report(
                 info, target, self.preset, bundle, analysis, counts, loaded, seconds, warnings
