@@ -149,6 +149,8 @@ class GuideConfig(Section):
     """How far the reference's colour is drawn to the skin around the hole."""
     light: Fraction01 = 0.7
     """How far broad shading is drawn to the target's (where the light comes from)."""
+    sharpness: Fraction01 = 0.8
+    """How far the reference is blurred where the frame is softer than it."""
     contrast_min: float = Field(0.6, gt=0.0, le=1.0)
     contrast_max: float = Field(1.1, ge=1.0)
     membrane: bool = True

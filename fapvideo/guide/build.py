@@ -17,6 +17,7 @@ from fapvideo.guide.colour import (
     membrane,
     skin_map,
 )
+from fapvideo.guide.sharpness import match_sharpness
 from fapvideo.guide.warp import sample, source_map, steer_gaze, triangle_map, without_teeth
 from fapvideo.ops import mesh
 from fapvideo.ops.image import blur, signed_distance, smoothstep, soft_edge
@@ -125,6 +126,8 @@ def _fit_piece(
     if config.gaze == "target" and "eyes" in piece.parts:
         where = steer_gaze(where, piece.points, source, interocular)
     warped = sample(piece.image, where)
+    if config.sharpness:
+        warped = match_sharpness(warped, target, mask, config.sharpness, interocular)
     face = oval * (ids >= 0)
     bare = face * skin_map(warped, piece.points, SKIN_DARK_REFERENCE)
     near = (blur((mask > 0).astype(np.float32), RING * interocular / 2) > 0.04) & (core < 0.5)
