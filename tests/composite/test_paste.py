@@ -136,6 +136,16 @@ def test_no_sample_changes_outside_the_alpha(pixel_format, rotation):
         assert upright.any()
 
 
+def test_a_mask_that_reaches_the_crops_edge_ends_there():
+    frame, info = clip_of(picture(120, 120))
+    canvas = FrameCanvas(frame, info)
+    white, full = np.ones((SIZE, SIZE, 3), np.float32), np.ones((SIZE, SIZE), np.float32)
+    box, opacity = paste(canvas, white, full, crop_at(60, 60, degrees=45), info.display_size)
+    assert opacity[:8, :8].max() == opacity[-8:, -8:].max() == 0
+    assert opacity.sum() == pytest.approx(SIZE**2, rel=0.05)
+    assert np.array_equal(canvas.frame().planes[0][:, : box[0]], frame.planes[0][:, : box[0]])
+
+
 def test_inside_the_new_picture_shows_where_it_belongs():
     shown = np.full((80, 100, 3), 0.3, np.float32)
     frame, info = clip_of(shown)

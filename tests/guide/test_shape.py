@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from portrait import posed
@@ -114,3 +116,60 @@ def test_the_shape_turns_with_the_head():
     assert np.abs(front - landmarks)[4, :2].max() < 0.5
     landmarks, side = guided(mesh.canonical(), reference, weights, yaw=40)
     assert (side - landmarks)[4, 0] == pytest.approx(80 * 0.3 * np.sin(np.radians(40)), rel=0.05)
+
+
+# ---------------------------------------------------------------------------------- blinks
+
+PAIRS = {
+    "right": (list(mesh.RIGHT_EYE_LIDS[1:8]), list(mesh.RIGHT_EYE_LIDS[15:8:-1])),
+    "left": (list(mesh.LEFT_EYE_LIDS[1:8]), list(mesh.LEFT_EYE_LIDS[15:8:-1])),
+}
+
+
+def blinking(**shares):
+    """Return the mean head with each named eye's lids at a share of their distance."""
+    head = mesh.canonical().copy()
+    for side, share in shares.items():
+        upper, lower = PAIRS[side]
+        head[upper] = head[lower] + share * (head[upper] - head[lower])
+    return head
+
+
+def gap(points, side):
+    """Return how far an eye of the guide is open, in eye distances."""
+    upper, lower = PAIRS[side]
+    return float(np.linalg.norm(points[upper] - points[lower], axis=1).mean() / 80)
+
+
+def lids(head, side="right"):
+    reference = mesh.canonical().copy()
+    weights = shape_weights(GuideShape(eyes=0.2), ALL)
+    return gap(guided(head, reference, weights)[1], side)
+
+
+def test_open_eyes_are_left_as_they_are():
+    open_gap = lids(mesh.canonical())
+    assert open_gap == pytest.approx(gap(posed(), "right"), rel=0.01)
+    assert lids(blinking(right=0.9, left=0.9)) == pytest.approx(0.9 * open_gap, rel=0.02)
+
+
+def test_nearly_shut_eyes_are_shut():
+    """Measured lids never meet quite; the reference's eye must not look through the slit."""
+    assert lids(blinking(right=0.35, left=0.35)) < 1e-3
+    assert lids(blinking(right=0.1, left=0.1), "left") < 1e-3
+
+
+def test_a_blink_closes_without_a_leap():
+    gaps = [lids(blinking(right=s, left=s)) for s in np.linspace(1.0, 0.2, 33)]
+    assert all(a >= b - 1e-4 for a, b in pairwise(gaps))
+    assert max(a - b for a, b in pairwise(gaps)) < 0.09 * gaps[0]
+
+
+def test_a_wink_closes_one_eye_and_noise_none_alone():
+    wink = blinking(right=0.3, left=1.0)
+    assert lids(wink, "right") < 1e-3
+    assert lids(wink, "left") > 0.9 * lids(mesh.canonical(), "left")
+    uneven = blinking(right=0.45, left=0.75)
+    shares = [lids(uneven, side) / lids(mesh.canonical(), side) for side in ("right", "left")]
+    assert 0.2 < shares[0] < 0.45
+    assert 0 < shares[1] < 0.75

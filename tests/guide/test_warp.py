@@ -71,6 +71,16 @@ def test_what_is_near_hides_what_is_far():
     assert max(layers) > 1, "somewhere the face covers itself"
 
 
+def test_triangles_seen_from_behind_are_not_painted():
+    """Of a far turned head the far side shows nothing, whatever the measured depths say."""
+    points = aligned(posed(yaw=70))
+    ids = triangle_map(points, SIZE)
+    corners = points[mesh.triangles()[np.unique(ids[ids >= 0])], :2]
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    winding = np.sign((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
+    assert len(set(winding.tolist())) == 1
+
+
 @pytest.mark.parametrize("linear", [np.eye(2), np.array([[1.3, 0.2], [-0.1, 0.8]])])
 def test_an_affine_change_is_read_back_exactly(linear):
     points = aligned(posed())
