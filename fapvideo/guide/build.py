@@ -60,6 +60,7 @@ def build_guide(
     masks: PartMasks,
     config: GuideConfig,
     interocular: float,
+    shut: Sequence[float] = (0.0, 0.0),
 ) -> Guide:
     """Fill the hole of the target crop with the fitted references.
 
@@ -70,6 +71,8 @@ def build_guide(
         masks: of this face, same size.
         config: `[guide]`.
         interocular: in crop pixels.
+        shut: how far the target's right and left eye are closed, from `lids_shut`. A closed lid is
+            the target's own: a photo of an open eye squeezed together is a dark bar.
 
     Source: DESIGN section 4.1; facts/pilot.md.
     """
@@ -94,7 +97,18 @@ def build_guide(
     core = masks.core[..., None]
     picture = np.clip(target + core * (filled - target), 0.0, 1.0).astype(np.float32)
     whole = np.maximum(masks.hole, masks.inner_mouth)  # the lips' inner edge is no rim
-    return Guide(picture, _trust(whole, merged[..., 3], skin, interocular))
+    trust = _trust(whole, merged[..., 3], skin, interocular)
+    return Guide(picture, trust * (1.0 - _closed_eyes(landmarks, shut, size, interocular)))
+
+
+def _closed_eyes(landmarks: Floats, shut: Sequence[float], size: int, iod: float) -> Floats:
+    """Return [size, size] how much of the target's own closed lids is to be seen."""
+    out = np.zeros((size, size), np.float32)
+    for ring, amount in zip((mesh.RIGHT_EYE_RING, mesh.LEFT_EYE_RING), shut, strict=True):
+        if amount > 0.0:
+            distance = signed_distance([landmarks[list(ring), :2]], size)
+            out = np.maximum(out, amount * soft_edge(distance, 0.03 * iod, 0.1 * iod))
+    return out
 
 
 def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floats:

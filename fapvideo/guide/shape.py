@@ -79,15 +79,26 @@ def _close_lids(points: Floats, head: Floats, neutral: Floats) -> Floats:
     Measured lids keep a gap at a blink, through which the reference's eye would be seen. The gap
     shrinks to nothing between `OPEN` and `SHUT` of the eye's neutral opening.
     """
+    out = points.copy()
+    for (upper, lower), shut in zip(EYELIDS, lids_shut(head, neutral), strict=True):
+        # At share s of the neutral opening (1 - shut) * OPEN of it is wanted.
+        share = OPEN - shut * (OPEN - SHUT)
+        keep = min(1.0, (1.0 - shut) * OPEN / max(share, 1e-6))
+        out[upper] = out[lower] + keep * (out[upper] - out[lower])
+    return out
+
+
+def lids_shut(head: Floats, neutral: Floats) -> Floats:
+    """Return [2] how far the right and the left eye are shut: 0 open as usual, 1 closed.
+
+    Args:
+        head: [478, 3] the target's landmarks of this frame, head frame.
+        neutral: [478, 3] its neutral shape.
+    """
     shares = np.array([_opening(head, eye) / _opening(neutral, eye) for eye in EYELIDS])
     if np.ptp(shares) < WINK:
         shares[:] = shares.mean()
-    out = points.copy()
-    for (upper, lower), share in zip(EYELIDS, shares, strict=True):
-        if share < OPEN:
-            wanted = max(0.0, (share - SHUT) / (OPEN - SHUT)) * OPEN
-            out[upper] = out[lower] + wanted / max(share, 1e-6) * (out[upper] - out[lower])
-    return out
+    return np.clip((OPEN - shares) / (OPEN - SHUT), 0.0, 1.0)
 
 
 def _opening(shape: Floats, eye: tuple[list[int], list[int]]) -> float:
