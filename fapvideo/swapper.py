@@ -7,6 +7,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -141,9 +142,12 @@ class VideoSwapper:
                 hint="add --reference eyes=photo.png, or a [references] table",
             )
         key = json.dumps(wanted, sort_keys=True)
-        if key not in self._loaded:
-            self._loaded[key] = load_references(wanted, self._bundle, self.preset)
-        return self._loaded[key]
+        if key in self._loaded:
+            return self._loaded[key]
+        loaded, warnings = load_references(wanted, self._bundle, self.preset)
+        known = tuple(replace(x, reference=replace(x.reference, cached=True)) for x in loaded)
+        self._loaded[key] = known, warnings
+        return loaded, warnings
 
     # --------------------------------------------------------------------------------- run
 
