@@ -60,7 +60,7 @@ def build_guide(
     masks: PartMasks,
     config: GuideConfig,
     interocular: float,
-    shut: Sequence[float] = (0.0, 0.0),
+    shut: Sequence[float] | Floats = (0.0, 0.0),
 ) -> Guide:
     """Fill the hole of the target crop with the fitted references.
 
@@ -101,7 +101,9 @@ def build_guide(
     return Guide(picture, trust * (1.0 - _closed_eyes(landmarks, shut, size, interocular)))
 
 
-def _closed_eyes(landmarks: Floats, shut: Sequence[float], size: int, iod: float) -> Floats:
+def _closed_eyes(
+    landmarks: Floats, shut: Sequence[float] | Floats, size: int, iod: float
+) -> Floats:
     """Return [size, size] how much of the target's own closed lids is to be seen."""
     out = np.zeros((size, size), np.float32)
     for ring, amount in zip((mesh.RIGHT_EYE_RING, mesh.LEFT_EYE_RING), shut, strict=True):
