@@ -18,6 +18,7 @@ from fapvideo.mask.policy import TrackPlan, plan_track
 from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, expression, head_pose
 from fapvideo.progress import Ticker
+from fapvideo.published import PUBLISHED_PARTS
 from fapvideo.structs import Bytes, Floats, FrameBatch, Placement, Track
 from fapvideo.track.tracker import FaceTracker, select
 
@@ -127,12 +128,18 @@ class BoxFinder:
             WeightsError: its files are missing or do not fit, or an extra is not installed.
         """
         config = self._preset.mask
-        if config.detector is None or not needs_detector(config, by_part(references)):
+        if config.detector is None or not needs_detector(config, self._parts(references)):
             return None
         if self._detector is None:
             backend = "grounding_dino" if config.backend == "landmarks" else config.backend
             self._detector = load_detector(backend, config.detector, self._device)
         return self._detector
+
+    def _parts(self, references: Sequence[LoadedReference]) -> tuple[str, ...]:
+        """Return the parts whose boxes the run needs."""
+        if references and self._preset.denoise.mode == "published":
+            return PUBLISHED_PARTS
+        return tuple(by_part(references))
 
     def close(self) -> None:
         """Forget the detector."""
@@ -160,7 +167,7 @@ class BoxFinder:
         detector = self.load(references)
         if detector is None or not analysis.selected:
             return analysis
-        config, parts = self._preset.mask, tuple(by_part(references))
+        config, parts = self._preset.mask, self._parts(references)
         ticker.begin("detect", analysis.frames)
         searches = [
             (

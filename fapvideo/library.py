@@ -13,6 +13,7 @@ from fapvideo.mask.parts import part_boxes, part_masks
 from fapvideo.ops.image import resize
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.ops.token_grid import without_cls
+from fapvideo.published import part_alone, published_sources
 from fapvideo.reference.cache import FeatureCache
 from fapvideo.reference.images import AlignedFace, align, part_warnings
 from fapvideo.structs import Floats, Reference
@@ -43,10 +44,15 @@ def load_references(
 
     Raises:
         ReferenceImageError: an image that cannot be used.
+        PresetError: parts that `denoise.mode = "published"` does not have.
     """
     finder = FaceFinder()
     config = preset.reference
-    cache = FeatureCache(config.cache_dir, bundle.encoder.identity, enabled=config.cache)
+    identity = f"{bundle.encoder.identity} {bundle.manifest.resolution}px"
+    if preset.denoise.mode == "published":
+        wanted = published_sources(wanted)
+        identity += " published"
+    cache = FeatureCache(config.cache_dir, identity, enabled=config.cache)
     faces: dict[str, AlignedFace] = {}
     loaded: list[LoadedReference] = []
     warnings: list[str] = []
@@ -72,8 +78,12 @@ def _encode(
     """Return the tokens of the part alone on black."""
     size = bundle.manifest.resolution
     landmarks = face.landmarks * (size / face.crop.shape[0])
+    published = preset.denoise.mode == "published"
 
     def compute() -> Floats:
+        if published:
+            alone_in_box, _ = part_alone(face.crop, face.landmarks, part, size)
+            return without_cls(bundle.encoder.as_published(alone_in_box))[0].cpu().numpy()
         masks = part_masks(
             [landmarks], [part], preset.mask.as_reference(), size, CROP_INTEROCULAR * size
         )
@@ -83,6 +93,8 @@ def _encode(
 
     tokens, cached = cache.get(face.sha256, part, compute)
     box = part_boxes(landmarks, [part], size)[0]
+    if published:
+        box = part_alone(face.crop, face.landmarks, part, size)[1]
     reference = Reference(
         part, face.path, face.sha256, weight, face.crop, face.landmarks, tokens, box, cached
     )

@@ -26,10 +26,10 @@ from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.fuse.tokens import PartSource, fuse_fractional, fuse_parity
 from fapvideo.guide.build import GuidePart, build_guide, pieces_by_reference
-from fapvideo.guide.shape import guide_landmarks, shape_weights
+from fapvideo.guide.shape import guide_landmarks, lids_shut, shape_weights
 from fapvideo.library import LoadedReference, by_part
 from fapvideo.mask.boxes import PartBox
-from fapvideo.mask.open_set import open_set_masks
+from fapvideo.mask.open_set import FaceBoxes, open_set_masks
 from fapvideo.mask.parts import part_boxes, part_masks
 from fapvideo.ops.geometry import Matrix, transform
 from fapvideo.ops.image import resize
@@ -40,6 +40,15 @@ from fapvideo.ops.pose import (
     head_pose,
 )
 from fapvideo.progress import Stopwatch
+from fapvideo.published import (
+    INTEROCULAR,
+    PUBLISHED_PARTS,
+    box_rows,
+    framed_boxes,
+    framed_matrix,
+    holes_of,
+    published_boxes,
+)
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import (
     Bytes,
@@ -70,7 +79,9 @@ class FaceJob:
     guide: Floats
     """[S, S, 3]."""
     boxes: Mapping[str, PartBox]
-    """Part -> detected box, for parts whose mask is not from the mesh."""
+    """Part -> its box, for parts whose mask is not the mesh's outline; all three if published."""
+    index: int
+    """Of the frame in its track."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,7 @@ class Pipeline:
         self.groups = by_part(references)
         self.parts = tuple(self.groups)
         self.stopwatch = stopwatch or Stopwatch()
+        self._published = preset.denoise.mode == "published"
         self._weights = shape_weights(preset.guide.shape, self.parts)
         self._noise: dict[int, Tensor] = {}
 
@@ -133,15 +145,46 @@ class Pipeline:
         size = item.crop_size
         pose = head_pose(placement.landmarks)
         matrix = crop_matrix(pose, size)
+        index = frame - item.track.first_frame
+        if self._published:
+            return self._prepare_published(canvas, index, item, placement, matrix)
         crop = cut(canvas, matrix, size, self.info.display_size)
         landmarks = transform(matrix, placement.landmarks)
         iod = CROP_INTEROCULAR * size
-        pieces = self._pieces(frame, item, placement, pose, matrix)
-        source = int(item.plan.source[frame - item.track.first_frame])
+        pieces = self._pieces(index, item, placement, pose, matrix)
+        source = int(item.plan.source[index])
         masks, boxes = self._mask(item, source, landmarks, pieces, size)
-        guide = build_guide(crop, landmarks, pieces, masks, self.preset.guide, iod)
+        shut = lids_shut(pose.to_head(placement.landmarks), item.track.neutral)
+        guide = build_guide(crop, landmarks, pieces, masks, self.preset.guide, iod, shut)
         masks = replace(masks, hole=masks.hole * guide.trust)
-        return FaceJob(item, placement, matrix, landmarks, crop, masks, guide.picture, boxes)
+        return FaceJob(item, placement, matrix, landmarks, crop, masks, guide.picture, boxes, index)
+
+    def _prepare_published(
+        self,
+        canvas: FrameCanvas,
+        index: int,
+        item: TrackAnalysis,
+        placement: Placement,
+        matrix: Matrix,
+    ) -> FaceJob:
+        """Cut the crop in the published framing and find its three boxes; there is no guide."""
+        size = item.crop_size
+        matrix = framed_matrix(matrix, size)
+        crop = cut(canvas, matrix, size, self.info.display_size)
+        landmarks = transform(matrix, placement.landmarks)
+        found = FaceBoxes({}, ())
+        if item.boxes is not None:
+            found = framed_boxes(item.boxes.at(int(item.plan.source[index])))
+        boxes = published_boxes(landmarks, size, found.parts)
+        swapped = FaceBoxes({part: boxes[part] for part in self.parts}, found.keep_out)
+        # The mouth is painted as the reference's: the target's inner mouth would not fit in it.
+        config = self.preset.mask.model_copy(update={"keep_inner_mouth": False})
+        masks = open_set_masks(
+            swapped, [landmarks], self.parts, config, size, INTEROCULAR * size, inside_face=False
+        )
+        hole = holes_of(box_rows(boxes)[None], size)[0, 0].numpy()[..., None]
+        seen = (crop + hole * (self._fill().numpy() - crop)).astype(np.float32)
+        return FaceJob(item, placement, matrix, landmarks, crop, masks, seen, boxes, index)
 
     def _mask(
         self,
@@ -156,25 +199,19 @@ class Pipeline:
         shapes = [landmarks, *(piece.points for piece in pieces)]
         if item.boxes is None:
             return part_masks(shapes, self.parts, config, size, iod), {}
-        found = item.boxes.at(index)
-        # The published mode starts from noise: no guide that a box would have to fit.
-        guided = self.preset.denoise.mode != "published"
-        if guided:
-            new = {part: piece.points for piece in pieces for part in piece.parts}
-            found = found.covering(landmarks, new, size)
-        masks = open_set_masks(found, shapes, self.parts, config, size, iod, inside_face=guided)
-        return masks, found.parts
+        new = {part: piece.points for piece in pieces for part in piece.parts}
+        found = item.boxes.at(index).covering(landmarks, new, size)
+        return open_set_masks(found, shapes, self.parts, config, size, iod), found.parts
 
     def _pieces(
         self,
-        frame: int,
+        index: int,
         item: TrackAnalysis,
         placement: Placement,
         pose: HeadPose,
         matrix: Matrix,
     ) -> list[GuidePart]:
-        """Return the references to use in this frame, placed on the target."""
-        index = frame - item.track.first_frame
+        """Return the references to use in frame `index` of a track, placed on the target."""
         faces: dict[str, AlignedFace] = {}
         chosen: dict[str, str] = {}
         for part, group in self.groups.items():
@@ -196,14 +233,21 @@ class Pipeline:
         size = self.bundle.manifest.resolution
         targets = _to_tensor([resize(job.crop, size) for job in jobs])
         guides = [resize(job.guide, size) for job in jobs]
-        holes = torch.stack(
-            [torch.from_numpy((resize(job.masks.core, size) > 0.5).astype(np.float32))
-             for job in jobs]
-        )[:, None]  # fmt: skip
-        tokens = self._fuse(jobs, targets, holes)
+        if self._published:
+            holes, tokens = self._fuse_published(jobs, targets)
+        else:
+            holes = torch.stack(
+                [torch.from_numpy((resize(job.masks.core, size) > 0.5).astype(np.float32))
+                 for job in jobs]
+            )[:, None]  # fmt: skip
+            tokens = self._fuse(jobs, targets, holes)
         noise = torch.stack([self._noise_of(job.item.track.id) for job in jobs])
         painted = self.denoiser(targets * 2 - 1, _to_tensor(guides) * 2 - 1, holes, tokens, noise)
         pictures = ((painted + 1) / 2).permute(0, 2, 3, 1).numpy()
+        if self._published:
+            return [
+                resize(row, job.item.crop_size) for row, job in zip(pictures, jobs, strict=True)
+            ]
         return [
             restore_detail(picture, small, job.guide, self.preset.composite.detail)
             for picture, small, job in zip(pictures, guides, jobs, strict=True)
@@ -212,8 +256,8 @@ class Pipeline:
     def _fuse(self, jobs: Sequence[FaceJob], targets: Tensor, holes: Tensor) -> Tensor:
         """Return [N, tokens, C]: the reference parts' tokens in place of the target's."""
         size, grid = targets.shape[-1], self.bundle.encoder.grid
-        fill = (torch.tensor(self.bundle.manifest.hole_fill) + 1) / 2
-        face = self.bundle.encoder(torch.lerp(targets, fill.view(1, 3, 1, 1), holes)).cpu()
+        fill = self._fill().view(1, 3, 1, 1)
+        face = self.bundle.encoder(torch.lerp(targets, fill, holes)).cpu()
         boxes = torch.from_numpy(np.stack([self._token_boxes(job, size) for job in jobs]))
         sources = [
             [
@@ -236,6 +280,32 @@ class Pipeline:
             np.stack([[resize(job.masks.parts[p], grid) for p in self.parts] for job in jobs])
         )
         return fuse_fractional(face, sources, boxes, masks)
+
+    def _fuse_published(self, jobs: Sequence[FaceJob], targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the holes [N, 1, R, R] and the fused tokens [N, tokens, C], as published.
+
+        A part without a reference is the target's own, painted anew; it is not pasted.
+        """
+        size, encode = targets.shape[-1], self.bundle.encoder.as_published
+        boxes = torch.stack([box_rows(job.boxes) for job in jobs])
+        holes = holes_of(boxes, size)
+        face = encode(torch.lerp(targets, self._fill().view(1, 3, 1, 1), holes)).cpu()
+        parts, sources = [], []
+        for number, part in enumerate(PUBLISHED_PARTS):
+            if part not in self.groups:
+                alone = targets * holes_of(boxes[:, number : number + 1], size)
+                parts.append(encode(alone).cpu())
+                sources.append(boxes[:, number])
+                continue
+            group = self.groups[part]
+            chosen = [group[job.item.chosen[part][job.index]].reference for job in jobs]
+            parts.append(torch.from_numpy(np.stack([given.tokens for given in chosen])))
+            sources.append(torch.from_numpy(np.stack([given.box for given in chosen])))
+        return holes, fuse_parity(face, parts, torch.cat([boxes, torch.stack(sources, 1)], 1))
+
+    def _fill(self) -> Tensor:
+        """Return [3], the colour of the hole in [0, 1]."""
+        return (torch.tensor(self.bundle.manifest.hole_fill) + 1) / 2
 
     def _token_boxes(self, job: FaceJob, size: int) -> Floats:
         """Return [P, 4] where the parts' tokens go: detected boxes, else the outlines' own."""

@@ -163,7 +163,9 @@ class GuideConfig(Section):
 class FuseConfig(Section):
     """`[fuse]`: how reference tokens replace target tokens."""
 
-    mode: Literal["fractional", "parity"] = "fractional"
+    mode: Literal["fractional", "parity"] | None = None
+    """Area-weighted under soft masks, or whole tokens as published. Unset: `parity` with
+    `denoise.mode = "published"`, else `fractional`."""
     scale: float = Field(1.0, ge=0.0, le=4.0)
     """Weight of the injected map."""
 
@@ -172,8 +174,8 @@ class DenoiseConfig(Section):
     """`[denoise]`: the diffusion itself. `None` means: what the bundle recommends."""
 
     mode: Literal["guided", "published", "off"] = "guided"
-    """`guided` starts from the guide; `published` from pure noise, as FuseAnyPart; `off` skips the
-    network and shows the guide."""
+    """`guided` starts from the guide; `published` from pure noise under boxes, as FuseAnyPart
+    (docs/published-weights.md); `off` skips the network and shows the guide."""
     steps: int | None = Field(None, ge=1, le=1000)
     strength: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     guidance: float | None = Field(None, ge=0.0, le=30.0)
@@ -228,6 +230,12 @@ class RunPreset(Section):
     fuse: FuseConfig = FuseConfig()
     denoise: DenoiseConfig = DenoiseConfig()
     composite: CompositeConfig = CompositeConfig()
+
+    @model_validator(mode="after")
+    def _published_is_consistent(self) -> RunPreset:
+        if self.denoise.mode == "published" and self.fuse.mode == "fractional":
+            raise ValueError('denoise.mode "published" fuses whole tokens: leave out fuse.mode')
+        return self
 
     @field_validator("references", mode="before")
     @classmethod

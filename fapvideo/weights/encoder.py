@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from fapvideo.config.bundle import EncoderSpec
-from fapvideo.nets.clip import ClipTokens
+from fapvideo.nets.clip import ClipTokens, pil_pixels
 
 
 class ImageEncoder:
@@ -29,6 +31,21 @@ class ImageEncoder:
         """Encode pictures of any square size; float32 result."""
         parameter = next(self.module.parameters())
         tokens: Tensor = self.module(images.to(parameter.device, torch.float32))
+        return tokens.float()
+
+    def as_published(self, images: Tensor) -> Tensor:
+        """Encode as the published program does: 8-bit pictures, resized twice by Pillow.
+
+        Raises:
+            TypeError: the encoder is no CLIP tower.
+        """
+        if not isinstance(self.module, ClipTokens):
+            raise TypeError("only CLIP towers are encoded as published")
+        rows = (images.permute(0, 2, 3, 1).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+        pictures = [Image.fromarray(np.ascontiguousarray(row.numpy())) for row in rows]
+        parameter = next(self.module.parameters())
+        pixels = pil_pixels(pictures, self.image_size).to(parameter.device, parameter.dtype)
+        tokens: Tensor = self.module.tower(pixels)
         return tokens.float()
 
     def unconditional(self) -> Tensor:

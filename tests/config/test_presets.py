@@ -43,6 +43,8 @@ def test_the_promised_presets_are_shipped() -> None:
         "eyes_only",
         "mouth_only",
         "preview",
+        "published",
+        "sd15",
     }
     assert all(entry.description for entry in list_presets())
 
