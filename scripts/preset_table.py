@@ -1,4 +1,4 @@
-"""Write the table of all preset keys into docs/presets.md, from fapvideo/config/schema.py.
+"""Write the tables of all preset keys into the docs, from the models in fapvideo/config/.
 
 python scripts/preset_table.py
 """
@@ -15,16 +15,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fapvideo.config import schema
+from fapvideo.config.schema import RunPreset
+from fapvideo.config.train import TrainPreset
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "presets.md"
+TRAINING_PAGE = PAGE.with_name("training.md")
 BEGIN, END = "<!-- keys: begin -->\n", "<!-- keys: end -->\n"
 
 
-def table() -> str:
+def table(model: type[BaseModel]) -> str:
     """Return the table: one row for each key, in the order of the pipeline."""
     head = "| key | default | values | what it does |\n|---|---|---|---|\n"
-    return head + "".join(rows(schema.RunPreset, ""))
+    return head + "".join(rows(model, ""))
 
 
 def rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
@@ -78,12 +80,13 @@ def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     return found
 
 
-def updated(page: str) -> str:
+def updated(page: str, model: type[BaseModel] = RunPreset) -> str:
     """Return the page with a fresh table between its two marks."""
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return f"{before}{BEGIN}\n{table(model)}\n{END}{after}"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(updated(PAGE.read_text("utf-8")), "utf-8")
+    for path, preset in ((PAGE, RunPreset), (TRAINING_PAGE, TrainPreset)):
+        path.write_text(updated(path.read_text("utf-8"), preset), "utf-8")

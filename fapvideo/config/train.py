@@ -21,7 +21,9 @@ class DataConfig(Section):
     """Public sets by name (`fapvideo/training/sets.toml`), used where no `--data` is given; with
     none, what comes with the package."""
     min_presence: Fraction01 = 0.9
+    """Smallest probability the mesh gives that there is a face: covered ones have less."""
     max_yaw_deg: float = Field(25.0, gt=0.0, le=90.0)
+    """Faces turned further to a side are left out."""
     min_face_px: int = Field(28, ge=8)
     """Smallest inter-ocular distance in the photo, pixels."""
     min_sharpness: float = Field(20.0, ge=0.0)
@@ -42,11 +44,13 @@ class ModelConfig(Section):
     """`[model]`: size of the network."""
 
     resolution: int = Field(128, multiple_of=32)
+    """Side of the face crop, pixels."""
     factor: int = Field(4, ge=2)
     """Space-to-depth factor; the UNet works on resolution / factor."""
     channels: tuple[Annotated[int, Field(ge=32, multiple_of=32)], ...] = (64, 128, 256)
     """Of each level; the deepest has self-attention."""
     layers: int = Field(1, ge=1)
+    """ResNet blocks per level on the way down; one more on the way up."""
     guide: bool = True
     """Whether the network sees the guide as input channels."""
     encoder: Literal["imagenet", "random"] = "imagenet"
@@ -69,20 +73,32 @@ class OptimConfig(Section):
     batch_size: int = Field(16, ge=1)
     steps: int = Field(20_000, ge=1)
     learning_rate: float = Field(3e-4, gt=0.0)
+    """At the start; falls in a straight line to a tenth at the last step."""
     warmup: int = Field(200, ge=0)
+    """Steps in which the learning rate rises from zero."""
     weight_decay: float = Field(1e-2, ge=0.0)
     ema: float = Field(0.999, ge=0.0, lt=1.0)
+    """Decay of the weights' moving average, which is what gets exported."""
     grad_clip: float = Field(1.0, gt=0.0)
+    """Largest norm of the gradient."""
     noise: float = Field(0.15, ge=0.0)
     """Standard deviation of the start noise, pixel values in [-1, 1]."""
     guide_dropout: Fraction01 = 0.15
+    """Share of samples without a guide: the tokens alone say what the part looks like."""
     injection_dropout: Fraction01 = 0.1
+    """Share of samples without tokens; never without both."""
     outside_weight: float = Field(0.1, ge=0.0)
+    """What an error outside the hole counts, against 1 inside."""
     gradient_weight: float = Field(0.5, ge=0.0)
+    """Of the error in the differences of neighbouring pixels."""
     perceptual_weight: float = Field(0.5, ge=0.0)
+    """Of the perceptual distance (LPIPS); 0 does without, and downloads nothing for it."""
     save_minutes: float = Field(4.0, gt=0.0)
+    """Between checkpoints; stopping saves in any case."""
     sheet_steps: int = Field(500, ge=1)
+    """Between pictures."""
     eval_steps: int = Field(500, ge=1)
+    """Between rows of `log.csv`."""
 
 
 class TrainPreset(Section):

@@ -12,7 +12,7 @@ from fapvideo.training.faces import FaceSet
 from fapvideo.training.pretrained import PERCEPTUAL_SET, wanted_sets
 from fapvideo.training.sets import PublicSet, public_set
 
-OWN_PHOTOS = "made from photos that the trainer brought along: their licence and consent decide"
+OWN_PHOTOS = "the trainer's own; their licence and the consent of the people shown decide"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Training:
 def bundle_licences(training: Training) -> dict[str, str]:
     """Return file name -> licence of the bundle's weights."""
     photos = [public_set(name).licence for name in training.sets] or [OWN_PHOTOS]
-    trained = f"Weights trained by fapvideo on photos ({'; '.join(photos)})"
+    trained = f"weights trained by fapvideo; photos: {'; '.join(photos)}"
     imagenet = training.preset.model.encoder == "imagenet"
     encoder = public_set("mobilenet_v2").licence if imagenet else "Apache-2.0 (random weights)"
     files = ("unet.safetensors", "adapter.safetensors")
@@ -78,7 +78,7 @@ def _data(training: Training) -> str:
     held = len(faces.indices(heldout=True))
     lines = [_set_line("photos", public_set(name)) for name in training.sets]
     if not lines:
-        lines.append(f"- photos: the trainer's own, {OWN_PHOTOS}")
+        lines.append(f"- photos: {OWN_PHOTOS}")
     for name in wanted_sets(training.preset):
         what = "training loss" if name == PERCEPTUAL_SET else "image tower"
         lines.append(_set_line(what, public_set(name)))

@@ -11,6 +11,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fapvideo.config.train import DataConfig
-from fapvideo.errors import WeightsError
+from fapvideo.errors import FapVideoError, WeightsError
 from fapvideo.fuse.tokens import PartSource, fuse_fractional
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.ops.precision import resolve_dtype
@@ -34,9 +35,15 @@ from fapvideo.training.faces import OnProgress, load_faces
 from fapvideo.training.samples import PARTS, Sample, SampleMaker
 
 CHUNK = 32
-"""Samples that are made, stored and flagged together."""
+"""Samples that are flagged together."""
+PIECE = 4
+"""Samples that are made together; what is begun is finished before a run stops."""
 ENCODED_AT_ONCE = 4
 """Pictures per call of the image tower: few enough for its widest layers to stay in the cache."""
+
+
+class WorkerDied(FapVideoError):
+    """A process that made samples is gone; what was finished is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +126,11 @@ def build_pool(
         workers: processes that make samples; 1 makes them in this one. More start by importing the
             main program again, which has to allow that (`if __name__ == "__main__":`).
         progress: called with (samples done, count).
-        stop: asked after every chunk; the pool is returned as far as it is then.
+        stop: asked every few samples; the pool is returned as far as it is then.
 
     Raises:
         WeightsError: not enough space, or the folder holds another number of samples.
+        WorkerDied: a process was ended by somebody else.
     """
     encoder = recipe.encoder
     pool = _create(folder, count, recipe.size, (encoder.grid**2, encoder.width))
@@ -134,19 +142,23 @@ def build_pool(
         recipe.faces, recipe.chosen, recipe.seed, recipe.size, recipe.config, quick_copy(encoder)
     )
     missing = [
-        range(start, min(start + CHUNK, count)) for k, start in enumerate(starts) if not flags[k]
+        range(start, min(start + PIECE, count))
+        for k, chunk in enumerate(starts)
+        if not flags[k]
+        for start in range(chunk, min(chunk + CHUNK, count), PIECE)
     ]
-    with _mapped(quick.make, missing, workers) as chunks:
+    with _mapped(quick.make, missing, workers) as made:
         for numbers in missing:
             if stop():
                 break
-            for name, rows in next(chunks).items():
+            for name, rows in next(made).items():
                 getattr(pool, name)[numbers.start : numbers.stop] = rows
-            flags[numbers.start // CHUNK] = True
-            partial = folder / "done.partial.npy"
-            np.save(partial, flags)
-            partial.replace(pool.flags)
-            progress(min(int(flags.sum()) * CHUNK, count), count)
+            if numbers.stop % CHUNK == 0 or numbers.stop == count:
+                flags[numbers.start // CHUNK] = True
+                partial = folder / "done.partial.npy"
+                np.save(partial, flags)
+                partial.replace(pool.flags)
+                progress(min(int(flags.sum()) * CHUNK, count), count)
     return pool
 
 
@@ -249,6 +261,11 @@ def _mapped(
     )
     try:
         yield executor.map(make, jobs)
+    except BrokenProcessPool:
+        raise WorkerDied(
+            f"one of {workers} processes that make samples was ended from outside",
+            hint="if it was for lack of memory, use --workers 1; the same command goes on",
+        ) from None
     finally:
         executor.shutdown(cancel_futures=True)
 

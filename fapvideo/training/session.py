@@ -35,7 +35,7 @@ from fapvideo.training.export import export_bundle
 from fapvideo.training.faces import FaceSet, OnProgress, Photo, photos_in, prepare
 from fapvideo.training.loop import CHECKPOINT, LOG, Trainer
 from fapvideo.training.loop import Progress as StepProgress
-from fapvideo.training.pool import Pool, PoolRecipe, build_pool
+from fapvideo.training.pool import Pool, PoolRecipe, WorkerDied, build_pool
 from fapvideo.training.pretrained import load_encoder, load_perceptual, wanted_sets
 from fapvideo.training.sets import fetch, public_set, set_folder, sets_folder
 
@@ -198,6 +198,8 @@ def fetch_sets(names: Sequence[str], sets: Path, hooks: Hooks) -> None:
         except WeightsError:
             hooks.check(f"while fetching {name}")  # Ctrl-C reaches pip, too
             raise
+    if names:
+        hooks.progress(TrainProgress("fetch", len(names), len(names)))
 
 
 def keep_recipe(work: Path, preset: TrainPreset, photos: Sequence[Photo]) -> None:
@@ -244,7 +246,11 @@ def make_pools(
         size = preset.model.resolution
         recipe = PoolRecipe(work / "faces", chosen, seed, size, preset.data, encoder)
         folder = work / "pool" / name
-        pool = build_pool(folder, recipe, count, workers, hooks.stage(stage), over)
+        try:
+            pool = build_pool(folder, recipe, count, workers, hooks.stage(stage), over)
+        except WorkerDied:
+            hooks.check("while making samples")  # SIGTERM reaches the workers, too
+            raise
         hooks.check(f"with {len(pool.ready())} of {count} samples")
         pools.append(pool)
     return pools[0], pools[1]

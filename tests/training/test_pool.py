@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from fapvideo.training.faces import load_faces
 from fapvideo.training.pool import (
     Pool,
     PoolRecipe,
+    WorkerDied,
     build_pool,
     encode,
     fused_tokens,
@@ -29,6 +31,7 @@ ARRAYS = ("target", "guide", "core", "tokens")
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "CHUNK", 2)
+    monkeypatch.setattr(pool_module, "PIECE", 1)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def assert_equal(a: Pool, b: Pool) -> None:
 
 def test_a_stopped_pool_goes_on_and_ends_the_same(recipe: PoolRecipe, tmp_path: Path) -> None:
     straight = build_pool(tmp_path / "straight", recipe, 5)
-    asked = iter([False, True])
+    asked = iter([False, False, False, True])  # in the middle of the second chunk
     part = build_pool(tmp_path / "parts", recipe, 5, stop=lambda: next(asked))
     assert part.ready().tolist() == [0, 1]
     heard: list[tuple[int, int]] = []
@@ -60,6 +63,19 @@ def test_a_stopped_pool_goes_on_and_ends_the_same(recipe: PoolRecipe, tmp_path: 
 def test_processes_make_the_same_pool(recipe: PoolRecipe, tmp_path: Path) -> None:
     alone = build_pool(tmp_path / "alone", recipe, 4)
     assert_equal(build_pool(tmp_path / "two", recipe, 4, workers=2), alone)
+
+
+def test_a_process_that_dies_is_reported(
+    recipe: PoolRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(self: object, *arguments: object) -> object:
+        raise BrokenProcessPool("a process was terminated abruptly")
+        yield  # as `map`: it shows when results are asked for
+
+    monkeypatch.setattr(pool_module.ProcessPoolExecutor, "map", ended)
+    with pytest.raises(WorkerDied, match="one of 2 processes") as error:
+        build_pool(tmp_path, recipe, 4, workers=2)
+    assert "--workers 1" in error.value.hint
 
 
 def test_a_pool_of_another_size_is_refused(recipe: PoolRecipe, tmp_path: Path) -> None:
