@@ -174,7 +174,8 @@ def _options(
     if encoder == "prores_ks":
         return {"profile": _prores_profile(info), "vendor": "apl0"}, warnings
     if encoder == "ffv1":
-        return {"level": "3", "slicecrc": "1", "slices": "4"}, warnings
+        # The number of slices is FFmpeg's choice: a fixed one fails at many odd sizes.
+        return {"level": "3", "slicecrc": "1"}, warnings
     options = {"crf": str(config.crf), "preset": config.speed}
     if name == "hevc":
         parameters = ["log-level=none"]
