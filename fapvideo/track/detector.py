@@ -101,7 +101,7 @@ class FaceDetector:
             interpolation=cv2.INTER_AREA,
         )
         canvas = np.zeros((INPUT, INPUT, 3), np.float32)
-        px, py = round((left - x0) * scale), round((top - y0) * scale)
+        px, py = max(0, round((left - x0) * scale)), max(0, round((top - y0) * scale))
         part = part[: INPUT - py, : INPUT - px]
         canvas[py : py + part.shape[0], px : px + part.shape[1]] = part / 127.5 - 1.0
         self._net.setInput(canvas.transpose(2, 0, 1)[None])

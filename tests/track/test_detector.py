@@ -75,7 +75,7 @@ def test_there_is_no_face_in_noise_or_nothing(detector, size):
         assert points.shape == (0, 6, 2)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (8, 100), (100, 8), (37, 51)])
+@pytest.mark.parametrize("size", [(1, 1), (8, 100), (100, 8), (37, 51), (37, 200), (201, 38)])
 def test_odd_pictures_are_no_trouble(detector, size):
     width, height = size
     detector(np.zeros((height, width, 3), np.uint8))
