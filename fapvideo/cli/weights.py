@@ -74,10 +74,8 @@ def verify(name: NameOrFolder = "embedded", as_json: options.Json = False) -> No
 def fetch(name: Name, yes: Yes = False) -> None:
     """Download a bundle; what broke off goes on where it was. Shows the licences first."""
     from fapvideo.weights.fetch import fetch_bundle
-    from fapvideo.weights.known import known_bundle
 
-    licences = "".join(f"\n  {licence}" for licence in known_bundle(name).licences)
-    typer.echo(f"Licences of {name}:{licences}", err=True)
+    _show_licences(name)
     agreed = yes or _confirm("Do you accept them?")
     with output.transfer_bar() as progress:
         imported = fetch_bundle(name, accept_licences=agreed, progress=progress)
@@ -92,6 +90,7 @@ def import_(
     """Take weights from files that you have; they are recognised by their contents."""
     from fapvideo.weights.importer import import_bundle
 
+    _show_licences(name)
     with output.transfer_bar() as progress:
         imported = import_bundle(name, source, progress)
     _print_imported(name, imported)
@@ -105,6 +104,14 @@ def remove(name: Name, yes: Yes = False) -> None:
     if not (yes or _confirm(f"Delete bundle {name}?")):
         raise WeightsError(f"bundle {name} was not removed", hint="say yes, or pass --yes")
     output.print_text(f"{remove_bundle(name) / 2**20:.0f} MiB freed")
+
+
+def _show_licences(name: str) -> None:
+    """Print the licences of a bundle's published files."""
+    from fapvideo.weights.known import known_bundle
+
+    licences = "".join(f"\n  {licence}" for licence in known_bundle(name).licences)
+    typer.echo(f"Licences of {name}:{licences}", err=True)
 
 
 def _confirm(question: str) -> bool:

@@ -23,6 +23,8 @@ from fapvideo.errors import PresetError
 PACKAGE = Path(__file__).resolve().parent.parent
 ASSETS = PACKAGE / "assets"
 PACKAGED_PREFIX = "pkg:"
+MODEL_FILES = (("denoise", "codec_file"), ("denoise", "lora_file"))
+"""Keys of a preset that name one local file."""
 
 
 class PresetEntry(NamedTuple):
@@ -161,7 +163,7 @@ def _load(
 
 
 def _absolute_paths(tables: Tables, folder: Path) -> Tables:
-    """Resolve references, the bundle's, the cache's and the detector's folder against `folder`.
+    """Resolve references and every other file and folder that a preset names against `folder`.
 
     Works on what was read, before validation, so it leaves alone whatever has the wrong type.
     """
@@ -174,8 +176,8 @@ def _absolute_paths(tables: Tables, folder: Path) -> Tables:
     bundle = tables.get("bundle")
     if isinstance(bundle, str) and (bundle.startswith((".", "~")) or Path(bundle).name != bundle):
         resolved["bundle"] = str(_absolute(bundle, folder))
-    for table, key in (("reference", "cache_dir"), ("mask", "detector")):
-        section = tables.get(table)
+    for table, key in (("reference", "cache_dir"), ("mask", "detector"), *MODEL_FILES):
+        section = resolved.get(table)
         if isinstance(section, dict) and isinstance(section.get(key), str | Path):
             resolved[table] = {**section, key: str(_absolute(str(section[key]), folder))}
     return resolved
@@ -199,8 +201,13 @@ def _absolute(text: str, folder: Path) -> Path:
 
 
 def _missing_files(tables: Tables) -> list[Problem]:
-    """Name every reference that is not a file, and a detector that is not a folder."""
+    """Name every reference or model that is not a file, and a detector that is not a folder."""
     problems = []
+    for table, key in MODEL_FILES:
+        section = tables.get(table)
+        file = section.get(key) if isinstance(section, dict) else None
+        if isinstance(file, str) and not Path(file).is_file():
+            problems.append(Problem(f"{table}.{key}", f"file not found: {file}"))
     mask = tables.get("mask")
     detector = mask.get("detector") if isinstance(mask, dict) else None
     if isinstance(detector, str) and not Path(detector).is_dir():

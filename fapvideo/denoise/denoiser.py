@@ -264,9 +264,11 @@ class Denoiser:
                 guided = wanted
             step += 1
             sample = torch.cat([x, conditioning], 1).to(bundle.dtype)
+            # As a number it would be compiled in, and every batch's second step compile again.
+            when = torch.tensor(time, device=sample.device) if self._config.compile else time
             if not guided:
-                return predict(self._unet, sample, time, None).float()
-            both = predict(self._unet, sample.repeat(2, 1, 1, 1), time, None).float()
+                return predict(self._unet, sample, when, None).float()
+            both = predict(self._unet, sample.repeat(2, 1, 1, 1), when, None).float()
             without, with_tokens = both.chunk(2)
             return without + guidance * (with_tokens - without)
 

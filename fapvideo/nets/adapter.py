@@ -121,9 +121,10 @@ class Adapter(nn.Module):
         found = self._resized.get(key)
         if found is None:
             found = enlarge(value, size).to(dtype)
-            if not torch.is_grad_enabled():
+            if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
                 # With gradients on, activation checkpointing runs a block twice and must see the
-                # same operations both times, so nothing is remembered.
+                # same operations both times, so nothing is remembered. Nor when compiling: with
+                # and without a remembered map would be two programs.
                 self._resized[key] = found
         return found
 

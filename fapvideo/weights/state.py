@@ -50,13 +50,17 @@ def read_tensors(path: Path, skip: Collection[str] = ()) -> dict[str, Tensor]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file that everybody may read.
+    """Write a safetensors file with the permissions that any new file gets here.
 
     Raises:
         OSError: it cannot be written.
     """
+    path.touch()
+    mode = (
+        path.stat().st_mode & 0o777
+    )  # as the umask has it; safetensors writes for its owner alone
     save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
-    path.chmod(0o644)  # safetensors leaves it to its owner alone
+    path.chmod(mode)
 
 
 def differences(

@@ -100,6 +100,7 @@ def test_import_of_a_folder_without_weights_says_what_is_needed(
     result = fapvideo("weights", "import", "sd15", empty)
     assert result.code == 7
     assert "holds nothing for this bundle" in result.err
+    assert "creativeml-openrail-m" in result.err, "licences are shown before use"
     assert not store.exists()
 
 

@@ -205,6 +205,20 @@ def test_relative_paths_start_at_the_preset_and_for_overrides_at_the_current_fol
     assert preset.references["nose"][0].path == str(here / "a.png")
 
 
+def test_model_files_start_at_the_preset_and_must_be_there(tmp_path: Path) -> None:
+    text = '[denoise]\ncodec_file = "taesd.safetensors"\nlora_file = "lora.safetensors"\n'
+    path = write(tmp_path / "p.toml", text)
+    with pytest.raises(PresetError) as caught:
+        load_preset(path)
+    for key in ("codec_file: file not found", "lora_file: file not found"):
+        assert f"denoise.{key}: {tmp_path}" in str(caught.value)
+    (tmp_path / "taesd.safetensors").touch()
+    (tmp_path / "lora.safetensors").touch()
+    denoise = load_preset(path).denoise
+    assert denoise.codec_file == tmp_path / "taesd.safetensors"
+    assert denoise.lora_file == tmp_path / "lora.safetensors"
+
+
 def test_packaged_references_and_presets_made_in_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,12 +15,13 @@ from clips import Clip, write_clip
 from PIL import Image
 from portrait import astronaut
 from torch import Tensor
+from toy_files import shrink, write_published_files
 
 from fapvideo import analysis, pipeline, swapper
 from fapvideo.config.presets import ASSETS, load_preset
 from fapvideo.config.schema import RunPreset
 from fapvideo.denoise.denoiser import Denoiser
-from fapvideo.errors import PresetError
+from fapvideo.errors import PresetError, WeightsError
 from fapvideo.fuse.tokens import fuse_parity
 from fapvideo.mask.boxes import Detection, chain_boxes
 from fapvideo.nets.clip import pil_pixels
@@ -28,6 +29,7 @@ from fapvideo.pipeline import FaceJob, Pipeline, SwappedBatch
 from fapvideo.structs import Bytes, FrameBatch
 from fapvideo.swapper import VideoSwapper
 from fapvideo.weights.bundle import load_bundle
+from fapvideo.weights.importer import import_bundle
 
 torch.set_num_threads(1)
 
@@ -383,3 +385,28 @@ def test_fractional_fusion_and_bundles_that_need_a_guide_are_refused() -> None:
         load_preset("published", {"fuse.mode": "fractional"})
     with pytest.raises(PresetError, match="does not fit bundle tiny"):
         VideoSwapper(load_preset("published", {"bundle": "tiny"}), "cpu")
+
+
+# ------------------------------------------------------------- from the published files
+
+
+def test_imported_files_run_and_the_report_holds_their_licences(
+    talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fap.bin, VAE and tower in toy size, as their publishers would name them."""
+    shrink(monkeypatch, tmp_path / "store")
+    wanted = load_preset("published", {"denoise.steps": 1, "reference.cache": False})
+    with pytest.raises(WeightsError, match="not on this machine") as caught:
+        VideoSwapper(wanted, "cpu")
+    assert "fapvideo weights fetch sd15" in caught.value.hint
+    assert "fapvideo weights import sd15 PATH" in caught.value.hint
+    write_published_files(tmp_path / "source")
+    import_bundle("sd15", tmp_path / "source")
+    with VideoSwapper(wanted, "cpu") as swap:
+        report = swap.run(talk, tmp_path / "out.mkv")
+    assert report.frames["swapped"] == FRAMES
+    assert report.outside_changed_samples == 0
+    files = {file["name"]: file for file in report.bundle["files"]}
+    assert "openrail" in files["codec.safetensors"]["licence"]
+    assert "none stated" in files["unet.safetensors"]["licence"]
+    assert all(len(file["sha256"]) == 64 for file in files.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,6 @@ def test_what_is_saved_is_loaded(folder: Path) -> None:
         assert torch.equal(value, states["unet.safetensors"][key])
     assert {entry.licence for entry in bundle.files} == {"random numbers"}
     assert bundle.folder == folder
-    assert all((folder / e.path).stat().st_mode & 0o044 == 0o044 for e in bundle.files)
     assert bundle.manifest.sampler == toy_manifest().sampler
     images = torch.rand(2, 3, 50, 50)
     tokens = bundle.encoder(images)
@@ -66,6 +66,17 @@ def test_what_is_saved_is_loaded(folder: Path) -> None:
     maps = bundle.project(tokens)
     assert len(maps) == 16
     assert maps["mid_block.attentions.0.transformer_blocks.0.attn2"].shape == (2, 48, 16, 16)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_files_get_the_permissions_that_the_umask_leaves(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        save_bundle(tmp_path / "mine", toy_manifest(), toy_states(), licences="x")
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "mine").iterdir()}
+    assert modes == {0o666 & ~umask}
 
 
 def test_number_formats(folder: Path) -> None:

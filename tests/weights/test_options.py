@@ -145,3 +145,25 @@ def test_compiling_pads_the_last_batch_and_changes_nothing(monkeypatch: pytest.M
     plain = run(load_bundle("tiny"))
     assert torch.allclose(run(bundle, compile=True, batch_size=3), plain, atol=1e-4)
     assert sizes == [3, 3]
+
+
+@pytest.mark.slow
+def test_the_real_compiler_agrees_and_compiles_once() -> None:
+    """Minutes of C++; later batches and other tokens must not compile again."""
+    torch._dynamo.reset()
+    plain, bundle = run(load_bundle("tiny_sd15")), load_bundle("tiny_sd15")
+    denoiser = Denoiser(bundle, DenoiseConfig(compile=True, batch_size=2), FuseConfig())
+    graphs = torch._dynamo.utils.counters["stats"]
+    graphs.clear()
+    side = bundle.manifest.resolution
+    image = torch.linspace(-1, 1, side).expand(1, 3, side, side)
+    hole = torch.zeros(1, 1, side, side)
+    hole[..., side // 4 : side // 2, side // 4 : side // 2] = 1
+    noise = track_noise(0, 0, denoiser.noise_shape)[None]
+    tokens = bundle.encoder(image / 2 + 0.5)
+    assert torch.allclose(denoiser(image, image, hole, tokens, noise), plain, rtol=0, atol=1e-4)
+    other = denoiser(image, image, hole, tokens.flip(1), noise)
+    assert not torch.allclose(other, plain, atol=1e-4)
+    denoiser(*(x.expand(2, *x.shape[1:]) for x in (image, image, hole, tokens, noise)))
+    denoiser.close()
+    assert graphs["unique_graphs"] == 1
