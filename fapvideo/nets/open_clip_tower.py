@@ -116,11 +116,18 @@ class OpenClipTower(nn.Module):
     def load_clip_state(self, state: StateDict) -> None:
         """Take the weights from `state`, in open_clip's or transformers' layout.
 
+        What `forward` does not read (the last block, the final norm, the projection) may be absent,
+        as it is in imported bundles.
+
         Raises:
             WeightsError: a tensor is missing, left over or of another shape.
         """
         state = to_open_clip(state)
         own = self.visual.state_dict()
+        last = len(self.visual.transformer.resblocks) - 1
+        unread = (f"transformer.resblocks.{last}.", "ln_post.", "proj")
+        absent = [key for key in own.keys() - state.keys() if key.startswith(unread)]
+        state |= {key: torch.zeros(own[key].shape) for key in absent}
         wrong = [
             f"{key}: {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
             for key in sorted(own.keys() & state.keys())
