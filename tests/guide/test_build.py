@@ -209,3 +209,19 @@ def test_trust_is_high_on_skin_and_low_where_the_rim_is_hair(target):
 def test_a_photo_used_for_several_parts_is_one_piece():
     grouped = pieces_by_reference({"eyes": "a", "brows": "a", "mouth": "b"})
     assert grouped == {"a": ("eyes", "brows"), "b": ("mouth",)}
+
+
+def test_a_closed_lid_is_the_targets_own(target):
+    """The right eye shut: it is not trusted there at all, the left one is as before."""
+    crop, landmarks = target
+    piece = the_same(target, ("eyes",))
+    masks = part_masks([landmarks], ("eyes",), MaskConfig(), SIZE, IOD)
+
+    def trust(shut):
+        made = build_guide(crop, landmarks, [piece], masks, GuideConfig(), IOD, shut)
+        return [made.trust[int(y), int(x)] for x, y in landmarks[[468, 473], :2]]
+
+    right, left = trust((0.0, 0.0))
+    assert min(right, left) > 0.9
+    assert trust((1.0, 0.0)) == pytest.approx([0.0, left], abs=1e-6)
+    assert trust((0.0, 0.4)) == pytest.approx([right, 0.6 * left], abs=1e-6)
