@@ -326,6 +326,22 @@ def test_the_swapped_parts_speak_and_blink_with_the_speaker(clip, tmp_path):
         assert np.ptp(shown[key]) > 0.6 * np.ptp(spoken[key])
 
 
+def test_at_a_blink_the_speakers_own_lids_are_seen(clip, tmp_path):
+    """A photo of an open eye cannot be closed: there is nothing to paint on a closed lid."""
+    _, before, after = run(
+        clip("one_face", frames=12), tmp_path / "o.mkv",
+        references={"eyes": str(face_clips.BRAND)}, composite={"max_size": 192},
+    )  # fmt: skip
+    opened = measured(before.rgb)["eye_open"]
+    closed, awake = int(opened.argmin()), int(opened.argmax())
+    assert opened[closed] < 0.5 * opened[awake]
+    for index, painted in ((closed, False), (awake, True)):
+        for eye in mesh.eye_centres(face_clips.one_face(index)[1]):
+            x, y = eye[:2].astype(int)
+            patch = (slice(y - 1, y + 2), slice(x - 2, x + 3))
+            assert changed(before, after, index)[patch].any() == painted
+
+
 def test_what_is_shown_is_the_reference(clip, tmp_path):
     """Lips painted blue in the reference are blue in the video, everything else is as before."""
     photo = face_clips.read_rgb(face_clips.BRAND)
