@@ -38,6 +38,20 @@ def test_a_soft_frame_gets_a_part_as_soft(face, weights, sigma):
     assert np.abs(matched - target)[inside].mean() < 0.45 * np.abs(face - target)[inside].mean()
 
 
+def test_a_larger_crop_is_blurred_by_more_pixels(face, weights):
+    """Everything is measured in eye distances."""
+
+    def larger(picture):
+        return cv2.resize(picture, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+
+    target = larger(blur(face, 2.0))
+    matched = match_sharpness(larger(face), target, larger(weights), 1.0, 3 * IOD)
+    inside = larger(weights) > 0.5
+    assert (
+        np.abs(matched - target)[inside].mean() < 0.5 * np.abs(larger(face) - target)[inside].mean()
+    )
+
+
 def test_a_sharp_frame_leaves_the_reference_alone(face, weights):
     soft = blur(face, 1.5)
     assert match_sharpness(soft, face, weights, 1.0, IOD) is soft
