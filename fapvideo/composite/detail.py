@@ -5,15 +5,20 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fapvideo.ops.image import resize
+from fapvideo.ops.image import blur, luma, resize
 from fapvideo.structs import Floats
+
+SMOOTH_LUMA, SMOOTH_TINT = 1 / 160, 1 / 50
+"""Blur of the model's changes in brightness and in colour, as shares of its picture's side."""
 
 
 def restore_detail(result: Floats, small_guide: Floats, guide: Floats, amount: float) -> Floats:
     """Return [S, S, 3]: the full-resolution guide, corrected as the model corrected the small one.
 
     What the model changed is smooth compared with skin texture, so the difference between its
-    result and the guide it was given is enlarged and added to the guide at full resolution.
+    result and the guide it was given is enlarged and added to the guide at full resolution. Colour
+    is changed more smoothly than brightness: fine colour differences are the model's noise, and
+    show as fringes on lashes and irises.
 
     Args:
         result: [R, R, 3] the model's picture in [0, 1].
@@ -21,12 +26,14 @@ def restore_detail(result: Floats, small_guide: Floats, guide: Floats, amount: f
         guide: [S, S, 3] the guide at full resolution, S >= R.
         amount: 1 keeps all of the guide's texture, 0 shows the enlarged result.
     """
-    size = guide.shape[0]
-    if size == result.shape[0]:
-        return result
-    correction = cv2.resize(result - small_guide, (size, size), interpolation=cv2.INTER_CUBIC)
-    detailed = guide + correction
-    if amount < 1.0:
-        soft = resize(result, size)
-        detailed = soft + amount * (detailed - soft)
+    size, small = guide.shape[0], result.shape[0]
+    change = result - small_guide
+    grey = luma(change)[..., None]
+    tint = blur(change - grey, SMOOTH_TINT * small)
+    if size == small:
+        return np.clip(small_guide + grey + tint, 0.0, 1.0).astype(np.float32)
+    change = blur(grey + np.zeros_like(tint), SMOOTH_LUMA * small) + tint
+    change = cv2.resize(change, (size, size), interpolation=cv2.INTER_CUBIC)
+    soft = resize(small_guide, size) + change
+    detailed = soft + amount * (guide + change - soft)
     return np.clip(detailed, 0.0, 1.0).astype(np.float32)

@@ -11,6 +11,8 @@ from fapvideo.ops.image import signed_distance, soft_edge
 from fapvideo.structs import Floats
 
 SUBPIXEL_BITS = 4
+STRAY = 3.0
+"""How far, in pixels of the photo, a pixel may be read beyond its triangle."""
 SLIVER = 0.25
 """Twice the area, in pixels, under which a triangle is not painted."""
 LIP_MARGIN = 0.2
@@ -68,7 +70,11 @@ def source_map(points: Floats, source: Floats, ids: NDArray[np.int32]) -> Floats
     out = np.empty((size, size, 2), np.float32)
     out[..., 0] = per_pixel[..., 0] * x + per_pixel[..., 1] * y + per_pixel[..., 4]
     out[..., 1] = per_pixel[..., 2] * x + per_pixel[..., 3] * y + per_pixel[..., 5]
-    return out
+    # A pixel on the rim of a thin triangle is extrapolated; it must not leave the triangle's photo.
+    corners = np.stack([u, v, w]).astype(np.float32)
+    lowest, highest = corners.min(axis=0) - STRAY, corners.max(axis=0) + STRAY
+    inside = np.maximum(ids, 0)
+    return np.clip(out, lowest[inside], highest[inside])
 
 
 def without_teeth(source: Floats) -> Floats:

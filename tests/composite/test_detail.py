@@ -51,9 +51,20 @@ def test_amount_zero_is_the_enlarged_result_and_between_is_between(guide):
     assert fine(none).std() < 0.5 * fine(full).std()
 
 
-def test_at_the_models_own_size_its_result_is_shown_as_it_is(guide):
-    result = RNG.uniform(size=(LARGE, LARGE, 3)).astype(np.float32)
-    assert restore_detail(result, guide, guide, 1.0) is result
+def test_at_the_models_own_size_brightness_is_as_the_model_painted_it(guide):
+    grey = np.clip(guide + RNG.uniform(-0.1, 0.1, (LARGE, LARGE, 1)), 0, 1).astype(np.float32)
+    assert np.abs(restore_detail(grey, guide, guide, 1.0) - grey).max() < 0.02
+
+
+def test_fine_colour_noise_of_the_model_is_not_shown(guide):
+    """Fringes on lashes and irises: the model's change of colour is taken smoothly only."""
+    noise = RNG.normal(0, 0.1, guide.shape)
+    noise -= (noise @ np.array([0.2126, 0.7152, 0.0722]))[..., None]
+    out = restore_detail((guide + noise).astype(np.float32), guide, guide, 1.0)
+    assert (out - guide).std() < 0.25 * noise.std()
+    tint = np.array([0.05, 0.0, -0.05], np.float32)
+    shifted = restore_detail(guide * 0.8 + 0.1 + tint, guide * 0.8 + 0.1, guide * 0.8 + 0.1, 1.0)
+    assert np.abs(shifted - (guide * 0.8 + 0.1 + tint)).max() < 0.01, "a broad tint is kept"
 
 
 def test_values_stay_legal(guide):
