@@ -34,7 +34,7 @@ def run(bundle: Bundle, **config: Any) -> Tensor:
     return result
 
 
-@pytest.mark.parametrize("side", [64, 192, 256])
+@pytest.mark.parametrize("side", [64, 192, 256, 384, 512])
 def test_resolution_of_a_bundle_with_a_vae(side: int) -> None:
     bundle = load_bundle("tiny_sd15", options=DenoiseConfig(resolution=side))
     assert run(bundle).shape == (1, 3, side, side)
