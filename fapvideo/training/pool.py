@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fapvideo.config.train import DataConfig
-from fapvideo.errors import FapVideoError, WeightsError
+from fapvideo.errors import DeviceError, WeightsError
 from fapvideo.fuse.tokens import PartSource, fuse_fractional
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.ops.precision import resolve_dtype
@@ -40,10 +40,6 @@ PIECE = 4
 """Samples that are made together; what is begun is finished before a run stops."""
 ENCODED_AT_ONCE = 4
 """Pictures per call of the image tower: few enough for its widest layers to stay in the cache."""
-
-
-class WorkerDied(FapVideoError):
-    """A process that made samples is gone; what was finished is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +126,7 @@ def build_pool(
 
     Raises:
         WeightsError: not enough space, or the folder holds another number of samples.
-        WorkerDied: a process was ended by somebody else.
+        DeviceError: a process was ended by somebody else; what was finished is kept.
     """
     encoder = recipe.encoder
     pool = _create(folder, count, recipe.size, (encoder.grid**2, encoder.width))
@@ -262,7 +258,7 @@ def _mapped(
     try:
         yield executor.map(make, jobs)
     except BrokenProcessPool:
-        raise WorkerDied(
+        raise DeviceError(
             f"one of {workers} processes that make samples was ended from outside",
             hint="if it was for lack of memory, use --workers 1; the same command goes on",
         ) from None

@@ -28,14 +28,14 @@ import torch
 
 from fapvideo.config.bundle import MANIFEST_NAME
 from fapvideo.config.train import TrainPreset
-from fapvideo.errors import Cancelled, PresetError, WeightsError
+from fapvideo.errors import Cancelled, DeviceError, PresetError, WeightsError
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.training.card import Training, bundle_licences, model_card
 from fapvideo.training.export import export_bundle
 from fapvideo.training.faces import FaceSet, OnProgress, Photo, photos_in, prepare
 from fapvideo.training.loop import CHECKPOINT, LOG, Trainer
 from fapvideo.training.loop import Progress as StepProgress
-from fapvideo.training.pool import Pool, PoolRecipe, WorkerDied, build_pool
+from fapvideo.training.pool import Pool, PoolRecipe, build_pool
 from fapvideo.training.pretrained import load_encoder, load_perceptual, wanted_sets
 from fapvideo.training.sets import fetch, public_set, set_folder, sets_folder
 
@@ -248,7 +248,7 @@ def make_pools(
         folder = work / "pool" / name
         try:
             pool = build_pool(folder, recipe, count, workers, hooks.stage(stage), over)
-        except WorkerDied:
+        except DeviceError:
             hooks.check("while making samples")  # SIGTERM reaches the workers, too
             raise
         hooks.check(f"with {len(pool.ready())} of {count} samples")

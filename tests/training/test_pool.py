@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from fapvideo.errors import WeightsError
+from fapvideo.errors import DeviceError, WeightsError
 from fapvideo.fuse.tokens import PartSource, fuse_fractional
 from fapvideo.training import pool as pool_module
 from fapvideo.training.faces import load_faces
 from fapvideo.training.pool import (
     Pool,
     PoolRecipe,
-    WorkerDied,
     build_pool,
     encode,
     fused_tokens,
@@ -73,7 +72,7 @@ def test_a_process_that_dies_is_reported(
         yield  # as `map`: it shows when results are asked for
 
     monkeypatch.setattr(pool_module.ProcessPoolExecutor, "map", ended)
-    with pytest.raises(WorkerDied, match="one of 2 processes") as error:
+    with pytest.raises(DeviceError, match="one of 2 processes") as error:
         build_pool(tmp_path, recipe, 4, workers=2)
     assert "--workers 1" in error.value.hint
 
