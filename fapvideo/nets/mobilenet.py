@@ -75,4 +75,5 @@ class MobileNetV2Tokens(nn.Module):
             images = functional.interpolate(images, size, mode="bilinear", antialias=True)
         x = (images - self.mean) / self.std
         dtype = next(self.features.parameters()).dtype
-        return self.features(x.to(dtype)).flatten(2).transpose(1, 2)
+        x = x.to(dtype, memory_format=torch.channels_last)
+        return self.features(x).flatten(2).transpose(1, 2)
