@@ -108,6 +108,8 @@ class TrainPreset(Section):
     name: str = "unnamed"
     description: str = ""
     seed: int = Field(0, ge=0)
+    start: str = ""
+    """Bundle (name or folder) whose weights and image tower training starts from; empty: random."""
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()

@@ -11,6 +11,7 @@ from fapvideo.config.train import TrainPreset
 from fapvideo.training.faces import FaceSet
 from fapvideo.training.pretrained import PERCEPTUAL_SET, wanted_sets
 from fapvideo.training.sets import PublicSet, public_set
+from fapvideo.weights.bundle import Bundle
 
 OWN_PHOTOS = "the trainer's own; their licence and the consent of the people shown decide"
 
@@ -29,15 +30,22 @@ class Training:
     """Last row of `log.csv`."""
     samples: int
     heldout_samples: int
+    start: Bundle | None = None
+    """Whose weights it started from."""
 
 
 def bundle_licences(training: Training) -> dict[str, str]:
     """Return file name -> licence of the bundle's weights."""
     photos = [public_set(name).licence for name in training.sets] or [OWN_PHOTOS]
     trained = f"weights trained by fapvideo; photos: {'; '.join(photos)}"
+    files = ("unet.safetensors", "adapter.safetensors")
+    if training.start is not None:  # what the first weights were under, these are under, too
+        before = {file.path: file.licence for file in training.start.files}
+        name = training.start.manifest.name
+        started = {file: f"{trained}; started from {name} ({before[file]})" for file in files}
+        return {**started, "encoder.safetensors": before["encoder.safetensors"]}
     imagenet = training.preset.model.encoder == "imagenet"
     encoder = public_set("mobilenet_v2").licence if imagenet else "Apache-2.0 (random weights)"
-    files = ("unet.safetensors", "adapter.safetensors")
     return {**dict.fromkeys(files, trained), "encoder.safetensors": encoder}
 
 
@@ -91,7 +99,11 @@ def _data(training: Training) -> str:
         f"- held out: every {training.preset.data.holdout}th photo by sorted name, {held} of those"
         " used; never trained on"
     )
-    if any("non-commercial" in public_set(name).licence for name in training.sets):
+    if training.start is not None:
+        licences = {file.licence for file in training.start.files}
+        name = training.start.manifest.name
+        lines.append(f"- weights it started from: bundle {name}; {'; '.join(sorted(licences))}")
+    if any("non-commercial" in licence for licence in bundle_licences(training).values()):
         lines.append(
             "\n**Research, non-commercial use only**, because of the photos. No photo is in this"
             " folder."

@@ -30,6 +30,7 @@ from fapvideo.training.losses import hole_psnr, restoration_loss
 from fapvideo.training.network import Ema, TrainingNetwork, averaged_copy, embedded_manifest
 from fapvideo.training.pool import Pool
 from fapvideo.training.records import append_log, cut_log, read_log
+from fapvideo.weights.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,11 @@ class Trainer:
         heldout: Pool,
         perceptual: PerceptualDistance | None,
         device: torch.device,
+        start: Bundle | None = None,
     ) -> None:
         """Build the network, or go on from `folder/checkpoint.pt` where there is one.
+
+        A new one has random weights, or those of `start`, a bundle of the same architecture.
 
         Raises:
             WeightsError: the checkpoint is damaged, or of another network.
@@ -73,6 +77,9 @@ class Trainer:
             torch.manual_seed(preset.seed)
             self.network = TrainingNetwork(self.manifest)
             self.generator.set_state(torch.get_rng_state())
+        if start is not None:
+            self.network.unet.load_state_dict(start.unet.state_dict())
+            self.network.adapter.load_state_dict(start.adapter.state_dict())
         self.network.to(device)
         memory: Any = {"memory_format": torch.channels_last}
         self.network.unet.to(**memory)

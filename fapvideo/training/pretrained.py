@@ -9,23 +9,50 @@ import torch
 from torch import Tensor
 
 from fapvideo.config.train import TrainPreset
-from fapvideo.errors import WeightsError
+from fapvideo.errors import PresetError, WeightsError
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.perceptual import PerceptualDistance
+from fapvideo.training.network import embedded_manifest
 from fapvideo.training.sets import fetch
+from fapvideo.weights.bundle import Bundle, load_bundle
 
 ENCODER_SET, PERCEPTUAL_SET = "mobilenet_v2", "perceptual"
 
 
 def wanted_sets(preset: TrainPreset) -> tuple[str, ...]:
     """Return the public sets with the networks that `preset` needs."""
-    encoder = (ENCODER_SET,) if preset.model.encoder == "imagenet" else ()
+    imagenet = preset.model.encoder == "imagenet" and not preset.start
+    encoder = (ENCODER_SET,) if imagenet else ()
     perceptual = (PERCEPTUAL_SET,) if preset.optim.perceptual_weight > 0 else ()
     return encoder + perceptual
 
 
-def load_encoder(preset: TrainPreset, sets: Path) -> MobileNetV2Tokens:
-    """Return the frozen image tower, float32, on the CPU."""
+def load_start(preset: TrainPreset) -> Bundle | None:
+    """Return the bundle that training starts from, float32, on the CPU; `None` for random weights.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+        PresetError: `[model]` describes another network than the bundle's.
+    """
+    if not preset.start:
+        return None
+    bundle = load_bundle(preset.start)
+    given, wanted = bundle.manifest, embedded_manifest(preset)
+    for name in ("resolution", "guide_channels", "codec", "encoder", "unet", "adapter"):
+        if getattr(given, name) != getattr(wanted, name):
+            raise PresetError(
+                f"training cannot start from bundle {preset.start}: its {name} is not [model]'s",
+                hint="give [model] the values in the bundle's MODEL_CARD.md, or leave out start",
+            )
+    return bundle
+
+
+def load_encoder(preset: TrainPreset, sets: Path, start: Bundle | None) -> MobileNetV2Tokens:
+    """Return the frozen image tower, float32, on the CPU: `start`'s own, where there is one."""
+    if start is not None:
+        tower = MobileNetV2Tokens()
+        tower.load_state_dict(start.encoder.module.state_dict())
+        return tower
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(preset.seed)
         encoder = MobileNetV2Tokens()

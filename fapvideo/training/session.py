@@ -36,7 +36,7 @@ from fapvideo.training.faces import FaceSet, OnProgress, Photo, photos_in, prepa
 from fapvideo.training.loop import CHECKPOINT, LOG, Trainer
 from fapvideo.training.loop import Progress as StepProgress
 from fapvideo.training.pool import Pool, PoolRecipe, build_pool
-from fapvideo.training.pretrained import load_encoder, load_perceptual, wanted_sets
+from fapvideo.training.pretrained import load_encoder, load_perceptual, load_start, wanted_sets
 from fapvideo.training.sets import fetch, public_set, set_folder, sets_folder
 
 HELDOUT_SEED = 77
@@ -123,27 +123,30 @@ def train(
         hooks: progress and stop.
 
     Raises:
-        PresetError: the work folder was made with other settings or photos.
+        PresetError: the work folder was made with other settings or photos, or the bundle to start
+            from is another network.
         ReferenceImageError: no photos, or fewer than two usable ones.
-        WeightsError: a public set cannot be had, a file cannot be written, or `output` is a
-            folder that is no bundle.
+        WeightsError: a public set or the bundle to start from cannot be had, a file cannot be
+            written, or `output` is a folder that is no bundle.
         Cancelled: `hooks.stop` said so; what was done is kept.
     """
     over = _time_limit(max_minutes, hooks)
     sets = sets or sets_folder()
     work = open_work(output, fresh=fresh)
     public = () if data else preset.data.sets
+    start = load_start(preset)
     fetch_sets((*public, *wanted_sets(preset)), sets, hooks)
     photos = photos_in(data or [set_folder(name, sets) for name in public])
     keep_recipe(work, preset, photos)
 
     size = preset.model.resolution
     faces = prepare(photos, work / "faces", size, preset.data, hooks.stage("faces"), hooks.stop)
-    encoder = load_encoder(preset, sets)
+    encoder = load_encoder(preset, sets, start)
     heldout, pool = make_pools(preset, work, faces, encoder, workers, hooks, over)
 
     perceptual = load_perceptual(preset, sets)
-    trainer = Trainer(preset, work, pool, heldout, perceptual, torch.device(device))
+    device = torch.device(device)
+    trainer = Trainer(preset, work, pool, heldout, perceptual, device, start)
     trainer.run(progress=_step_teller(hooks), stop=over)
     hooks.check(f"at step {trainer.step} of {preset.optim.steps}")
     if trainer.step == 0:
@@ -152,7 +155,15 @@ def train(
     hooks.progress(TrainProgress("export", 0, 0))
     metrics = {name: float(value) for name, value in trainer.conclude().items() if value}
     training = Training(
-        preset, faces, public, trainer.step, trainer.seconds, metrics, len(pool), len(heldout)
+        preset,
+        faces,
+        public,
+        trainer.step,
+        trainer.seconds,
+        metrics,
+        len(pool),
+        len(heldout),
+        start,
     )
     export(output, trainer, encoder, training)
     return _report(trainer, work, faces, output, metrics)

@@ -63,7 +63,7 @@ def faces(faces_folder: Path, photos: Path) -> FaceSet:
 def recipe(faces_folder: Path, faces: FaceSet) -> PoolRecipe:
     """Return how samples of the faces that are trained on are made."""
     preset = tiny_preset()
-    encoder = load_encoder(preset, Path("no sets are needed"))
+    encoder = load_encoder(preset, Path("no sets are needed"), None)
     chosen = tuple(faces.indices(heldout=False))
     return PoolRecipe(faces_folder, chosen, 1, SIZE, preset.data, encoder)
 

@@ -69,6 +69,36 @@ def test_a_command_makes_a_bundle_that_swaps_parts(
     assert report["outside_changed_samples"] == 0
 
 
+def test_training_starts_from_a_bundle(trained: Path, photos: Path, tmp_path: Path) -> None:
+    """Nothing was learnt at a rate of next to 0: the weights are those it started from."""
+    start = few(steps=1, learning_rate=1e-12).model_copy(update={"start": str(trained)})
+    train(start, [photos], tmp_path / "finer")
+    before, after = load_bundle(trained), load_bundle(tmp_path / "finer")
+    for name, value in before.unet.state_dict().items():
+        assert torch.equal(after.unet.state_dict()[name], value), name
+    assert (trained / "encoder.safetensors").read_bytes() == (
+        tmp_path / "finer" / "encoder.safetensors"
+    ).read_bytes()
+    card = (tmp_path / "finer" / "MODEL_CARD.md").read_text("utf-8")
+    assert "weights it started from: bundle debug" in card
+
+
+def test_what_a_bundle_may_be_used_for_is_handed_on(photos: Path, tmp_path: Path) -> None:
+    """The packaged bundle is for research only, and so is what starts from it."""
+    shipped = load_train_preset("embedded", {"start": "embedded", "optim.perceptual_weight": 0})
+    data = few().data
+    optim = few(steps=1).optim
+    preset = shipped.model_copy(update={"data": data, "optim": optim})
+    train(preset, [photos], tmp_path / "mine")
+    assert "non-commercial use only" in (tmp_path / "mine" / "MODEL_CARD.md").read_text("utf-8")
+
+
+def test_another_network_is_no_start(photos: Path, tmp_path: Path) -> None:
+    preset = few().model_copy(update={"start": "embedded"})
+    with pytest.raises(PresetError, match=r"cannot start from bundle embedded: its resolution"):
+        train(preset, [photos], tmp_path / "mine")
+
+
 def test_the_same_command_again_has_nothing_left_to_do(trained: Path, photos: Path) -> None:
     before = (trained / "unet.safetensors").read_bytes()
     heard: list[TrainProgress] = []
