@@ -17,7 +17,12 @@ OnFrame = Callable[[int, int], None]
 
 
 class Metric(Protocol):
-    """One group of metrics over one clip, made anew for each measurement."""
+    """One group of metrics over one clip, made anew for each measurement.
+
+    A metric may have two more methods: `curves() -> Mapping[key, Mapping[frame, value]]` for points
+    that are known only after later frames, and `notes() -> Sequence[str]` on what could not be
+    measured. Both are asked once, after the last frame.
+    """
 
     definitions: ClassVar[tuple[Definition, ...]]
 
@@ -110,9 +115,13 @@ def measure(
         if cancel():
             raise Cancelled("stopped while measuring; nothing was written")
     values: dict[str, float] = {}
+    notes: list[str] = []
     for metric in metrics:
         values |= {k: float(v) for k, v in metric.summary().items() if math.isfinite(v)}
-    notes = []
+        notes += getattr(metric, "notes", list)()
+        for key, points in getattr(metric, "curves", dict)().items():
+            for frame, value in points.items():
+                rows[frame][key] = value
     if late:
         notes.append(f"{late} of {len(rows)} frames have no frame of the same time in the result")
     return Measurement(
