@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -30,6 +30,7 @@ from fapvideo.errors import DeviceError, WeightsError
 from fapvideo.fuse.tokens import PartSource, fuse_fractional
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.ops.precision import resolve_dtype
+from fapvideo.ops.token_grid import without_cls
 from fapvideo.structs import Array
 from fapvideo.training.faces import OnProgress, load_faces
 from fapvideo.training.samples import PARTS, Sample, SampleMaker
@@ -40,6 +41,19 @@ PIECE = 4
 """Samples that are made together; what is begun is finished before a run stops."""
 ENCODED_AT_ONCE = 4
 """Pictures per call of the image tower: few enough for its widest layers to stay in the cache."""
+
+T = TypeVar("T")
+
+
+class TokenEncoder(Protocol):
+    """An image tower: `MobileNetV2Tokens`, or a bundle's `ImageEncoder`."""
+
+    grid: int
+    width: int
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """Return tokens [N, (1 +) grid*grid, width] of pictures [N, 3, S, S] in [0, 1]."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +104,30 @@ class PoolRecipe:
     size: int
     """The model's resolution."""
     config: DataConfig
-    encoder: MobileNetV2Tokens
+    encoder: TokenEncoder | None
+    """Without one there are samples, but no tokens."""
+    fill: tuple[float, float, float] = (-1.0, -1.0, -1.0)
+    """Colour of the hole that the encoder sees, as in the bundle's manifest."""
 
-    def make(self, numbers: range) -> dict[str, Array]:
-        """Return the samples of these numbers, as `Pool` stores them."""
+    def draw(self, numbers: range) -> list[Sample]:
+        """Return the samples of these numbers."""
         faces = load_faces(self.faces)
         maker = SampleMaker(faces, list(self.chosen), self.config, self.size)
-        samples = [maker.make(self.seed, number) for number in numbers]
+        return [maker.make(self.seed, number) for number in numbers]
+
+    def stored(self, samples: list[Sample]) -> dict[str, Array]:
+        """Return samples as `Pool` stores them, with their tokens."""
+        assert self.encoder is not None
         return {
             "target": _bytes([sample.target for sample in samples]),
             "guide": _bytes([sample.guide for sample in samples]),
             "core": np.stack([sample.core for sample in samples]).astype(np.uint8),
-            "tokens": fused_tokens(self.encoder, samples).half().numpy(),
+            "tokens": fused_tokens(self.encoder, samples, self.fill).half().numpy(),
         }
+
+    def make(self, numbers: range) -> dict[str, Array]:
+        """Return the samples of these numbers, as `Pool` stores them."""
+        return self.stored(self.draw(numbers))
 
 
 def build_pool(
@@ -129,21 +154,19 @@ def build_pool(
         DeviceError: a process was ended by somebody else; what was finished is kept.
     """
     encoder = recipe.encoder
+    assert encoder is not None
     pool = _create(folder, count, recipe.size, (encoder.grid**2, encoder.width))
     starts = range(0, count, CHUNK)
     flags = np.load(pool.flags) if pool.flags.is_file() else np.zeros(len(starts), bool)
     if not pool.flags.is_file():
         np.save(pool.flags, flags)
-    quick = PoolRecipe(
-        recipe.faces, recipe.chosen, recipe.seed, recipe.size, recipe.config, quick_copy(encoder)
-    )
     missing = [
         range(start, min(start + PIECE, count))
         for k, chunk in enumerate(starts)
         if not flags[k]
         for start in range(chunk, min(chunk + CHUNK, count), PIECE)
     ]
-    with _mapped(quick.make, missing, workers) as made:
+    with _made(recipe, missing, workers) as made:
         for numbers in missing:
             if stop():
                 break
@@ -165,10 +188,19 @@ def open_pool(folder: Path) -> Pool:
     return Pool(arrays[0], arrays[1], arrays[2], arrays[3], folder / "done.npy")
 
 
-def fused_tokens(encoder: nn.Module, samples: list[Sample]) -> Tensor:
+def fused_tokens(
+    encoder: TokenEncoder,
+    samples: list[Sample],
+    fill: tuple[float, float, float] = (-1.0, -1.0, -1.0),
+) -> Tensor:
     """Return [B, G*G, C] fused tokens of samples, as inference fuses them."""
     masks = np.stack([sample.parts for sample in samples])
-    pictures = [sample.target * (1 - sample.core[..., None]) for sample in samples]
+    colour = (np.array(fill, np.float32) + 1) / 2
+    holes = [sample.core[..., None] for sample in samples]
+    pictures = [
+        sample.target * (1 - hole) + colour * hole
+        for sample, hole in zip(samples, holes, strict=True)
+    ]
     swapped = np.argwhere(masks.any(axis=(2, 3)))
     pictures += [samples[i].reference * samples[i].parts[k][..., None] for i, k in swapped]
     tokens = encode(encoder, pictures)
@@ -183,10 +215,11 @@ def fused_tokens(encoder: nn.Module, samples: list[Sample]) -> Tensor:
 
 
 @torch.no_grad()
-def encode(encoder: nn.Module, pictures: list[Array]) -> Tensor:
-    """Return tokens [N, G*G, C], float32, of pictures [S, S, 3] in [0, 1]."""
+def encode(encoder: TokenEncoder, pictures: list[Array]) -> Tensor:
+    """Return tokens [N, G*G, C], float32, on the CPU, of pictures [S, S, 3] in [0, 1]."""
     stacked = torch.from_numpy(np.stack(pictures).astype(np.float32)).permute(0, 3, 1, 2)
-    return torch.cat([encoder(few).float() for few in stacked.split(ENCODED_AT_ONCE)])
+    tokens = [encoder(few).float().cpu() for few in stacked.split(ENCODED_AT_ONCE)]
+    return without_cls(torch.cat(tokens))
 
 
 def quick_copy(encoder: MobileNetV2Tokens) -> MobileNetV2Tokens:
@@ -245,9 +278,25 @@ def _bytes(pictures: list[Array]) -> Array:
 
 
 @contextmanager
-def _mapped(
-    make: Callable[[range], dict[str, Array]], jobs: list[range], workers: int
+def _made(
+    recipe: PoolRecipe, jobs: list[range], workers: int
 ) -> Iterator[Iterator[dict[str, Array]]]:
+    """Yield the stored samples of `jobs`, one dictionary each.
+
+    A small image tower goes to every process. A large one, which may be on a GPU, stays here, and
+    the processes draw the samples for it.
+    """
+    if isinstance(recipe.encoder, MobileNetV2Tokens):
+        quick = replace(recipe, encoder=quick_copy(recipe.encoder))
+        with _mapped(quick.make, jobs, workers) as made:
+            yield made
+    else:
+        with _mapped(replace(recipe, encoder=None).draw, jobs, workers) as drawn:
+            yield map(recipe.stored, drawn)
+
+
+@contextmanager
+def _mapped(make: Callable[[range], T], jobs: list[range], workers: int) -> Iterator[Iterator[T]]:
     """Yield the results of `make` in the order of `jobs`; what is not taken is not made."""
     if workers <= 1 or len(jobs) <= 1:
         yield map(make, jobs)
