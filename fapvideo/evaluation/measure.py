@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 from fapvideo.errors import Cancelled
 from fapvideo.evaluation.definitions import Definition
-from fapvideo.evaluation.views import Clip, FramePair
+from fapvideo.evaluation.views import FramePair, Material
 
 OnFrame = Callable[[int, int], None]
 """(frames done, frames in all)."""
@@ -75,7 +75,7 @@ class Measurement:
 
 
 def measure(
-    clip: Clip,
+    clip: Material,
     result: Path,
     metrics: Sequence[Metric],
     *,
@@ -88,7 +88,7 @@ def measure(
 
     Args:
         clip: the source, followed.
-        result: the video to judge.
+        result: the video to judge (or the folder of pictures).
         metrics: fresh ones.
         system: who made the result.
         name: of the clip; by default its file's stem.
@@ -102,7 +102,7 @@ def measure(
     times: list[float] = []
     rows: list[dict[str, float]] = []
     face_frames, late = 0, 0
-    half_frame_s = 0.5 / float(clip.info.frame_rate)
+    half_frame_s = 0.5 / clip.frame_rate
     for pair in clip.pairs(result):
         row: dict[str, float] = {}
         for metric in metrics:
@@ -111,7 +111,7 @@ def measure(
         rows.append(row)
         face_frames += bool(pair.faces)
         late += pair.time_error_s > half_frame_s
-        on_frame(len(rows), clip.analysis.frames)
+        on_frame(len(rows), clip.frames)
         if cancel():
             raise Cancelled("stopped while measuring; nothing was written")
     values: dict[str, float] = {}
@@ -126,8 +126,8 @@ def measure(
         notes.append(f"{late} of {len(rows)} frames have no frame of the same time in the result")
     return Measurement(
         system=system,
-        clip=name or clip.info.path.stem,
-        source=str(clip.info.path),
+        clip=name or clip.path.stem,
+        source=str(clip.path),
         result=str(result),
         parts=clip.parts,
         frames=len(rows),

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fapvideo.analysis import Analysis, TrackAnalysis, analyse
-from fapvideo.config.schema import RunPreset
+from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.errors import NoFaceFound, VideoReadError
 from fapvideo.mask.parts import part_masks
 from fapvideo.ops.geometry import Matrix, transform, warp
@@ -113,6 +113,29 @@ class FramePair:
     """How far the result's frame is from the source's time: 0 where timestamps are kept."""
 
 
+class Material(Protocol):
+    """What results are compared with: a `Clip`, or a set of photos (`photos.PhotoPairs`)."""
+
+    @property
+    def path(self) -> Path:
+        """File or folder of the source."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What was swapped."""
+
+    @property
+    def frames(self) -> int:
+        """How many pairs there are."""
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+
+    def pairs(self, result: Path) -> Iterator[FramePair]:
+        """Yield every source frame with the result's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Clip:
     """A source clip, followed once and compared with any number of results."""
@@ -157,6 +180,21 @@ class Clip:
             )
         return cls(reader.info, preset, tuple(parts), references or {}, analysis)
 
+    @property
+    def path(self) -> Path:
+        """The source video."""
+        return self.info.path
+
+    @property
+    def frames(self) -> int:
+        """Frames of the source."""
+        return self.analysis.frames
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second of the source."""
+        return float(self.info.frame_rate)
+
     def pairs(self, result: Path) -> Iterator[FramePair]:
         """Yield every source frame with the result's frame nearest in time.
 
@@ -190,28 +228,66 @@ class Clip:
         frame: int,
         mesh: FaceMesh,
     ) -> FaceView:
-        """Cut one face out of both pictures and measure it in each."""
-        pose = head_pose(placement.landmarks)
-        matrix = crop_matrix(pose, SIDE)
-        landmarks = transform(matrix, placement.landmarks)
-        cut = [warp(picture, matrix, (SIDE, SIDE)) for picture in (source, result)]
-        whole = self.preset.mask.model_copy(update={"keep_inner_mouth": False})
-        masks = part_masks([landmarks], self.parts, whole, SIDE, CROP_INTEROCULAR * SIDE)
-        return FaceView(
+        """Cut one face of one frame out of both pictures."""
+        return face_view(
+            source,
+            result,
+            placement.landmarks,
+            self.parts,
+            self.preset.mask,
+            mesh,
             track=item.track.id,
-            matrix=matrix,
-            frame_size=(source.shape[1], source.shape[0]),
-            source=cut[0],
-            result=cut[1],
-            landmarks=landmarks,
-            measured_source=mesh.from_landmarks(cut[0], landmarks).landmarks,
-            measured_result=mesh.from_landmarks(cut[1], landmarks).landmarks,
             presence=float(item.track.presence[frame - item.track.first_frame]),
-            yaw_deg=pose.yaw_deg,
             weight=placement.weight,
-            parts=masks.parts,
-            hole=masks.hole,
         )
+
+
+def face_view(
+    source: Bytes,
+    result: Bytes,
+    landmarks: Floats,
+    parts: Sequence[str],
+    config: MaskConfig,
+    mesh: FaceMesh,
+    *,
+    track: int = 0,
+    presence: float = 1.0,
+    weight: float = 1.0,
+) -> FaceView:
+    """Cut one face out of both pictures and measure it in each.
+
+    Args:
+        source: [H, W, 3].
+        result: [H, W, 3].
+        landmarks: [478, 3] where the face is in the source.
+        parts: what was swapped.
+        config: `[mask]`; an inner mouth that is kept still belongs to the mouth.
+        mesh: measures landmarks.
+        track: whose face it is.
+        presence: mesh presence in the source.
+        weight: how strongly a swap is expected.
+    """
+    pose = head_pose(landmarks)
+    matrix = crop_matrix(pose, SIDE)
+    inside = transform(matrix, landmarks)
+    cut = [warp(picture, matrix, (SIDE, SIDE)) for picture in (source, result)]
+    whole = config.model_copy(update={"keep_inner_mouth": False})
+    masks = part_masks([inside], parts, whole, SIDE, CROP_INTEROCULAR * SIDE)
+    return FaceView(
+        track=track,
+        matrix=matrix,
+        frame_size=(source.shape[1], source.shape[0]),
+        source=cut[0],
+        result=cut[1],
+        landmarks=inside,
+        measured_source=mesh.from_landmarks(cut[0], inside).landmarks,
+        measured_result=mesh.from_landmarks(cut[1], inside).landmarks,
+        presence=presence,
+        yaw_deg=pose.yaw_deg,
+        weight=weight,
+        parts=masks.parts,
+        hole=masks.hole,
+    )
 
 
 class _Follower:
