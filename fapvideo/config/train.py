@@ -15,7 +15,7 @@ from fapvideo.config.schema import Fraction01, Section
 
 
 class DataConfig(Section):
-    """`[data]`: photos and how samples are made from them."""
+    """`[data]`: photos and videos, and how samples are made from them."""
 
     sets: tuple[str, ...] = ("celeba_sample",)
     """Public sets by name (`fapvideo/training/sets.toml`), used where no `--data` is given; with
@@ -28,14 +28,20 @@ class DataConfig(Section):
     """Smallest inter-ocular distance in the photo, pixels."""
     min_sharpness: float = Field(20.0, ge=0.0)
     """Smallest variance of the aligned crop's Laplacian (0..255 scale)."""
+    video_frames: int = Field(24, ge=1)
+    """Frames of a video at most: sharp ones, spread over it, unlike each other."""
+    one_person: bool = False
+    """Files that lie directly in a `--data` folder all show the same person."""
     holdout: int = Field(10, ge=2)
-    """Every n-th photo by sorted name is never trained on."""
+    """Every n-th file by sorted name, photo or whole video, is never trained on."""
     pool: int = Field(8000, ge=16)
     """Samples made in advance; each draws new partners, parts and errors."""
     heldout_pool: int = Field(256, ge=1)
     """Samples of held-out faces, for the metrics."""
     cycle: Fraction01 = 0.65
     """Share of samples whose reference went through another person's face first (swap cycle)."""
+    same_person: Fraction01 = 0.3
+    """Share of samples whose reference is another photo or moment of the person, if there is one."""
     all_parts: Fraction01 = 0.6
     """Share of samples in which every part is swapped."""
 

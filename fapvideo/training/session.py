@@ -1,13 +1,13 @@
-"""One training run, from photos to a bundle: `train`.
+"""One training run, from photos and videos to a bundle: `train`.
 
-    photos -> faces -> samples -> trained network -> bundle
+    files -> faces -> samples -> trained network -> bundle
 
 Every stage keeps its results in the work folder, so that a stopped run goes on where it was:
 
     OUTPUT/                the bundle, with MODEL_CARD.md; replaced as a whole
     OUTPUT.work/
       recipe.json          what the files below were made from
-      faces/               crops, landmarks, faces.json (with the photos left out, and why)
+      faces/               crops, landmarks, report.html, faces.json (and files left out, and why)
       pool/train, heldout  ready-made samples
       checkpoint.pt        everything that training goes on from
       log.csv, sheet_*.png losses and held-out metrics, pictures
@@ -32,12 +32,13 @@ from fapvideo.errors import Cancelled, DeviceError, PresetError, WeightsError
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.training.card import Training, bundle_licences, model_card
 from fapvideo.training.export import export_bundle
-from fapvideo.training.faces import FaceSet, OnProgress, Photo, photos_in, prepare
+from fapvideo.training.faces import FaceSet, OnProgress, prepare
 from fapvideo.training.loop import CHECKPOINT, LOG, Trainer
 from fapvideo.training.loop import Progress as StepProgress
 from fapvideo.training.pool import Pool, PoolRecipe, build_pool
 from fapvideo.training.pretrained import load_encoder, load_perceptual, load_start, wanted_sets
 from fapvideo.training.sets import fetch, public_set, set_folder, sets_folder
+from fapvideo.training.sources import Source, sources_in
 
 HELDOUT_SEED = 77
 """Held-out samples are the same whatever the preset's seed, so that runs can be compared."""
@@ -73,7 +74,7 @@ class TrainReport:
     heldout: int
     identities: int
     dropped: Mapping[str, int]
-    """Reason -> photos left out."""
+    """Reason -> files left out."""
     metrics: Mapping[str, float]
     """Last row of `log.csv`."""
 
@@ -113,7 +114,8 @@ def train(
 
     Args:
         preset: of `load_train_preset`.
-        data: folders of photos, subfolders are people; none takes the preset's public sets.
+        data: folders of photos and videos, subfolders are people; none takes the preset's public
+            sets.
         output: the bundle's folder; its work folder is `OUTPUT.work` beside it.
         max_minutes: making samples and training end then; what is trained becomes the bundle.
         fresh: throw away what the work folder holds instead of going on.
@@ -123,9 +125,9 @@ def train(
         hooks: progress and stop.
 
     Raises:
-        PresetError: the work folder was made with other settings or photos, or the bundle to start
+        PresetError: the work folder was made with other settings or files, or the bundle to start
             from is another network.
-        ReferenceImageError: no photos, or fewer than two usable ones.
+        ReferenceImageError: no photos or videos, or too few usable ones; see `prepare`.
         WeightsError: a public set or the bundle to start from cannot be had, a file cannot be
             written, or `output` is a folder that is no bundle.
         Cancelled: `hooks.stop` said so; what was done is kept.
@@ -136,11 +138,11 @@ def train(
     public = () if data else preset.data.sets
     start = load_start(preset)
     fetch_sets((*public, *wanted_sets(preset)), sets, hooks)
-    photos = photos_in(data or [set_folder(name, sets) for name in public])
-    keep_recipe(work, preset, photos)
+    sources = sources_in(data or [set_folder(name, sets) for name in public])
+    keep_recipe(work, preset, sources)
 
     size = preset.model.resolution
-    faces = prepare(photos, work / "faces", size, preset.data, hooks.stage("faces"), hooks.stop)
+    faces = prepare(sources, work / "faces", size, preset.data, hooks.stage("faces"), hooks.stop)
     encoder = load_encoder(preset, sets, start)
     heldout, pool = make_pools(preset, work, faces, encoder, workers, hooks, over)
 
@@ -213,7 +215,7 @@ def fetch_sets(names: Sequence[str], sets: Path, hooks: Hooks) -> None:
         hooks.progress(TrainProgress("fetch", len(names), len(names)))
 
 
-def keep_recipe(work: Path, preset: TrainPreset, photos: Sequence[Photo]) -> None:
+def keep_recipe(work: Path, preset: TrainPreset, sources: Sequence[Source]) -> None:
     """Write down what the work folder is made from, or check that it is the same as before.
 
     `[optim]` may change from call to call: a run can be made longer.
@@ -222,7 +224,7 @@ def keep_recipe(work: Path, preset: TrainPreset, photos: Sequence[Photo]) -> Non
         PresetError: it is not the same.
     """
     fixed = preset.model_dump(mode="json", include={"seed", "data", "model"})
-    fixed["photos"] = [[photo.name, photo.path.stat().st_size] for photo in photos]
+    fixed["files"] = [source.fingerprint() for source in sources]
     recipe: dict[str, Any] = json.loads(json.dumps(fixed))
     path = work / RECIPE
     before = json.loads(path.read_text("utf-8")) if path.is_file() else recipe

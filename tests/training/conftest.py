@@ -13,9 +13,10 @@ from training_setup import tiny_preset
 from fapvideo.evaluation.animate import AnimatedPortrait
 from fapvideo.evaluation.motion import Motion
 from fapvideo.structs import Bytes
-from fapvideo.training.faces import FaceSet, photos_in, prepare
+from fapvideo.training.faces import FaceSet, prepare
 from fapvideo.training.pool import Pool, PoolRecipe, build_pool
 from fapvideo.training.pretrained import load_encoder
+from fapvideo.training.sources import sources_in
 
 MOTIONS = (
     Motion(),
@@ -50,13 +51,13 @@ def photos(pictures: list[Bytes], tmp_path_factory: pytest.TempPathFactory) -> P
 def faces_folder(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the cache of the prepared photos: faces 0 and 5 are held out."""
     folder = tmp_path_factory.mktemp("faces")
-    prepare(photos_in([photos]), folder, SIZE, tiny_preset().data)
+    prepare(sources_in([photos]), folder, SIZE, tiny_preset().data)
     return folder
 
 
 @pytest.fixture(scope="session")
 def faces(faces_folder: Path, photos: Path) -> FaceSet:
-    return prepare(photos_in([photos]), faces_folder, SIZE, tiny_preset().data)
+    return prepare(sources_in([photos]), faces_folder, SIZE, tiny_preset().data)
 
 
 @pytest.fixture(scope="session")

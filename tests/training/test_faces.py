@@ -16,7 +16,8 @@ from fapvideo.errors import Cancelled, ReferenceImageError
 from fapvideo.ops import mesh
 from fapvideo.structs import Bytes
 from fapvideo.track.landmarks import FaceMesh
-from fapvideo.training.faces import FaceSet, load_faces, photos_in, prepare
+from fapvideo.training.faces import FaceSet, load_faces, prepare
+from fapvideo.training.sources import sources_in
 
 DATA = tiny_preset().data
 
@@ -42,7 +43,7 @@ def fill(folder: Path, pictures: list[Bytes]) -> None:
 def test_bad_photos_are_left_out_with_the_reason(pictures: list[Bytes], tmp_path: Path) -> None:
     fill(tmp_path / "mine", pictures)
     config = DataConfig(min_presence=0, max_yaw_deg=4.0, min_sharpness=60, holdout=2)
-    faces = prepare(photos_in([tmp_path / "mine"]), tmp_path / "cache", 96, config)
+    faces = prepare(sources_in([tmp_path / "mine"]), tmp_path / "cache", 96, config)
     assert faces.names == ("mine/a_good.png", "mine/h_good.png")
     kinds = {name.partition("_")[2]: why.partition(":")[0] for name, why in faces.dropped.items()}
     assert kinds == {
@@ -64,7 +65,7 @@ def test_a_face_behind_something_is_left_out(pictures: list[Bytes], tmp_path: Pa
             picture[95:160] = 90
         write(tmp_path / "mine" / f"{name}.png", picture)
     faces = prepare(
-        photos_in([tmp_path / "mine"]), tmp_path / "cache", 64, DataConfig(min_face_px=8)
+        sources_in([tmp_path / "mine"]), tmp_path / "cache", 64, DataConfig(min_face_px=8)
     )
     (reason,) = faces.dropped.values()
     assert reason.startswith(("face covered or unclear", "no face found"))
@@ -79,7 +80,7 @@ def test_every_nth_photo_by_name_is_held_out_whatever_is_dropped(
     (folder / "1.png").write_text("damaged")
     (folder / "4.png").write_text("damaged")
     config = DATA.model_copy(update={"holdout": 3})
-    faces = prepare(photos_in([folder]), tmp_path / "cache", 64, config)
+    faces = prepare(sources_in([folder]), tmp_path / "cache", 64, config)
     held = {name for name, out in zip(faces.names, faces.heldout, strict=True) if out}
     # 0, 3 and 6 of the sorted names, though 1 and 4 are gone.
     assert held == {"mine/0.png", "mine/3.png", "mine/6.png"}
@@ -94,7 +95,7 @@ def test_both_sides_get_a_face_even_if_the_rule_leaves_one_out(
     (folder / "0.png").write_text("damaged")
     write(folder / "1.png", pictures[1])
     write(folder / "2.png", pictures[2])
-    faces = prepare(photos_in([folder]), tmp_path / "cache", 64, DATA)
+    faces = prepare(sources_in([folder]), tmp_path / "cache", 64, DATA)
     assert faces.heldout == (True, False)
 
 
@@ -103,16 +104,16 @@ def test_subfolders_are_people_and_names_tell_them_apart(
 ) -> None:
     for person in ("anna", "ben"):
         write(tmp_path / "all" / person / "1.png", pictures[0])
-    photos = photos_in([tmp_path / "all"])
+    photos = sources_in([tmp_path / "all"])
     assert [photo.name for photo in photos] == ["all/anna/1.png", "all/ben/1.png"]
-    assert [photo.identity for photo in photos] == ["all/anna", "all/ben"]
+    assert [photo.person() for photo in photos] == ["all/anna", "all/ben"]
     assert prepare(photos, tmp_path / "cache", 64, DATA).identities == 2
 
 
 def test_photos_that_are_given_twice_count_once(tmp_path: Path) -> None:
     (tmp_path / "anna").mkdir()
     (tmp_path / "anna" / "1.png").touch()
-    assert len(photos_in([tmp_path, tmp_path, tmp_path / "anna"])) == 1
+    assert len(sources_in([tmp_path, tmp_path, tmp_path / "anna"])) == 1
 
 
 def test_a_prepared_cache_is_used_again(faces_folder: Path, faces: FaceSet) -> None:
@@ -125,24 +126,24 @@ def test_a_prepared_cache_is_used_again(faces_folder: Path, faces: FaceSet) -> N
 
 def test_a_stopped_preparation_leaves_no_cache(photos: Path, tmp_path: Path) -> None:
     asked = iter([False, False, True])
-    with pytest.raises(Cancelled, match="after 2 of 8 photos"):
-        prepare(photos_in([photos]), tmp_path, 64, DATA, stop=lambda: next(asked))
+    with pytest.raises(Cancelled, match="after 2 of 8 files"):
+        prepare(sources_in([photos]), tmp_path, 64, DATA, stop=lambda: next(asked))
     assert not (tmp_path / "faces.json").exists()
 
 
 def test_one_face_is_not_enough(pictures: list[Bytes], tmp_path: Path) -> None:
     write(tmp_path / "mine" / "a.png", pictures[0])
     (tmp_path / "mine" / "b.png").write_text("damaged")
-    with pytest.raises(ReferenceImageError, match=r"1 of 2 photos .*b.png: not a readable") as e:
-        prepare(photos_in([tmp_path / "mine"]), tmp_path / "cache", 64, DATA)
+    with pytest.raises(ReferenceImageError, match=r"1 of 2 files .*b.png: not a readable") as e:
+        prepare(sources_in([tmp_path / "mine"]), tmp_path / "cache", 64, DATA)
     assert "at least two" in e.value.hint
 
 
 def test_folders_without_photos(tmp_path: Path) -> None:
-    with pytest.raises(ReferenceImageError, match="no photos in"):
-        photos_in([tmp_path])
+    with pytest.raises(ReferenceImageError, match="no photos or videos in"):
+        sources_in([tmp_path])
     with pytest.raises(ReferenceImageError, match="is not a folder"):
-        photos_in([tmp_path / "nowhere"])
+        sources_in([tmp_path / "nowhere"])
 
 
 def test_landmarks_lie_on_the_crop(faces: FaceSet) -> None:

@@ -113,7 +113,7 @@ def test_stopped_in_every_stage_it_ends_with_the_same_weights(
 ) -> None:
     output, generator = tmp_path / "mine", torch.get_rng_state()
     for stage, done, where in (
-        ("faces", 4, "after 4 of 8 photos"),
+        ("faces", 4, "after 4 of 8 files"),
         ("held-out", 2, "with 2 of 2 samples"),
         ("samples", 16, "with 16 of 16 samples"),
         ("train", 4, "at step 4 of 6"),
@@ -165,7 +165,7 @@ def test_other_settings_need_a_fresh_start(trained: Path, photos: Path, tmp_path
     with pytest.raises(PresetError, match=r"made with other settings: data.cycle, seed$") as error:
         train(other, [photos], output)
     assert "--fresh" in error.value.hint
-    with pytest.raises(PresetError, match="other settings: photos"):
+    with pytest.raises(PresetError, match="other settings: files"):
         train(preset, [copied(photos, tmp_path / "less", 7)], output)
     open_work(output, fresh=True)
     assert list(work_folder(output).iterdir()) == []
@@ -208,7 +208,7 @@ def test_the_command_reports_bad_input(
         (["--set", "optim.step=3"], 2, "optim.step: unknown key, did you mean optim.steps?"),
         (["--set", "model.channels=[30]"], 2, "model.channels.0: "),
         (["--set", "model.resolution=96", "--set", "model.factor=5"], 2, "not a multiple"),
-        (["-p", "debug", "--data", str(empty)], 6, "no photos in"),
+        (["-p", "debug", "--data", str(empty)], 6, "no photos or videos in"),
         (["-p", "debug", "--data", str(tmp_path / "no")], 6, "is not a folder"),
         (["-p", "debug", "--data", str(empty), "--device", "cuda:99"], 8, "cuda:99"),
     ):
