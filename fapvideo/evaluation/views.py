@@ -6,7 +6,7 @@ not where a detector finds it afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -195,10 +195,15 @@ class Clip:
         """Frames per second of the source."""
         return float(self.info.frame_rate)
 
-    def pairs(self, result: Path) -> Iterator[FramePair]:
+    def pairs(self, result: Path, faces_of: Container[int] | None = None) -> Iterator[FramePair]:
         """Yield every source frame with the result's frame nearest in time.
 
         The result begins where `preset.video.start_s` does.
+
+        Args:
+            result: the video to compare with.
+            faces_of: positions in the stretch whose faces are wanted, to save the time of
+                measuring the others; by default all.
 
         Raises:
             VideoReadError: one of the two cannot be read.
@@ -208,10 +213,11 @@ class Clip:
         reader = VideoReader(self.info, self.preset.video)
         follower = _Follower(result, self.info.display_size)
         start_s: float | None = None
-        for frame, rgb in reader.pictures():
+        for position, (frame, rgb) in enumerate(reader.pictures()):
             start_s = frame.time_s if start_s is None else start_s
             other, other_rgb = follower.nearest(frame.time_s - start_s)
-            places = self.analysis.placements(frame.index)
+            wanted = faces_of is None or position in faces_of
+            places = self.analysis.placements(frame.index) if wanted else []
             faces = tuple(self._view(rgb, other_rgb, *place, frame.index, mesh) for place in places)
             error = abs(other.time_s - (frame.time_s - start_s))
             yield FramePair(
