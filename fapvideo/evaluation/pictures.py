@@ -1,0 +1,332 @@
+"""Pictures of a report: before, after and difference of chosen frames, film strips, one video.
+
+One pass over the source and all results together; only the chosen frames are kept, encoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from fapvideo.evaluation.views import SIDE, Clip, FaceView, FramePair
+from fapvideo.ops.geometry import scale_of
+from fapvideo.reference.images import AlignedFace
+from fapvideo.structs import Bytes
+from fapvideo.video.embed import EmbeddedVideo
+
+FULL_SCALE = 64
+"""Difference at the bright end of the heat map, levels of 255."""
+TICKS = (0, 1, 4, 16, 36, 64)
+"""Differences that the scale names; the colour follows the square root."""
+THUMBNAIL = 128
+"""Side of a film strip's picture, pixels."""
+QUALITY, THUMBNAIL_QUALITY = 82, 72
+"""WebP quality."""
+VIDEO_SECONDS = 20.0
+"""Longer videos are cut off here."""
+TILE = {2: 480, 3: 400}
+"""Longer side of a tile by the number of tiles, pixels; `SMALL_TILE` for more."""
+SMALL_TILE = 320
+COLUMNS = {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3}
+"""Columns of the video by the number of tiles; 4 for more."""
+MARGIN = 0.45
+"""What the video shows around the faces, of their common box's size, on each side."""
+
+OnFrame = Callable[[int], None]
+
+
+class Source(Protocol):
+    """Whatever can be compared frame by frame: a `Clip`, or pairs of photos."""
+
+    def pairs(self, result: Path) -> Iterator[FramePair]:
+        """Yield every frame of the source with the result's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What one system made of one frame: data URIs."""
+
+    after: str
+    difference: str
+    peak: int
+    """Largest difference in the crop, levels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """One frame, by the position it has in the curves."""
+
+    position: int
+    before: str
+    shots: Mapping[str, Shot]
+    faces: int
+    """How many faces the frame has; the largest is shown, or the frame if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPlan:
+    """How source and results lie side by side in the video."""
+
+    region: tuple[int, int, int, int]
+    """x, y, width, height that is shown, pixels of the frame."""
+    tile: tuple[int, int]
+    """(width, height) of a tile, both even."""
+    columns: int
+    rate: Fraction
+    bits_per_s: int
+    cut: bool
+    """Whether the clip is longer than what is shown."""
+
+
+@dataclass(slots=True)
+class ClipPictures:
+    """All pictures of one clip."""
+
+    strips: dict[int, Strip] = field(default_factory=dict)
+    film: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Position -> thumbnails: the source, then each system."""
+    reference: str = ""
+    """Data URI; empty if the photos are not known."""
+    reference_labels: tuple[str, ...] = ()
+    """What each photo of `reference` is, in reading order."""
+    video: str = ""
+    plan: VideoPlan | None = None
+
+
+def collect(
+    source: Source,
+    results: Mapping[str, Path],
+    frames: Collection[int],
+    film: Collection[int],
+    plan: VideoPlan | None,
+    on_frame: OnFrame = lambda done: None,
+) -> ClipPictures:
+    """Make the pictures of one clip.
+
+    Args:
+        source: the clip.
+        results: system -> its video.
+        frames: positions to make strips of.
+        film: positions to make thumbnails of.
+        plan: of the video; None for no video.
+        on_frame: told the number of frames done.
+
+    Raises:
+        VideoReadError: the source or a result cannot be read.
+    """
+    made = ClipPictures(plan=plan)
+    video = None if plan is None else _open_video(plan, 1 + len(results))
+    with video or nullcontext():
+        rows = zip(*(source.pairs(path) for path in results.values()), strict=True)
+        for position, row in enumerate(rows):
+            first: FramePair = row[0]
+            if position == 0:
+                made.reference, made.reference_labels = reference_sheet(first.references)
+                began_s = first.time_s
+            if position in frames:
+                made.strips[position] = _strip(position, row, tuple(results))
+            if position in film:
+                made.film[position] = _thumbnails(row)
+            if video and plan and first.time_s - began_s <= VIDEO_SECONDS:
+                pictures = [first.source_rgb, *(pair.result_rgb for pair in row)]
+                video.add(tiled(pictures, plan), first.time_s - began_s)
+            on_frame(position + 1)
+    if video is not None and video.data:
+        made.video = _uri("video/mp4", video.data)
+    return made
+
+
+# ---------------------------------------------------------------------------------- stills
+
+
+def heat_map(source: Bytes, result: Bytes, view: FaceView | None = None) -> Bytes:
+    """Show where two pictures differ: the largest difference of R, G, B under `FULL_SCALE`.
+
+    Args:
+        source: uint8 [H, W, 3].
+        result: uint8 [H, W, 3].
+        view: the outline of its mask is drawn.
+
+    Returns:
+        uint8 [H, W, 3], black where nothing changed; the colour map (inferno) rises evenly in
+        lightness, with the square root of the difference, so that single levels show.
+    """
+    coloured = _ramp(cv2.absdiff(source, result).max(axis=2))
+    if view is not None:
+        outlines, _ = cv2.findContours(
+            view.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+        )
+        cv2.drawContours(coloured, outlines, -1, (120, 190, 200), 1)
+    return coloured
+
+
+def heat_scale() -> str:
+    """Return the heat map's scale, left to right 0 to `FULL_SCALE`, as a data URI."""
+    levels = np.linspace(0, 1, 256) ** 2 * FULL_SCALE
+    return still(_ramp(np.tile(levels, (8, 1))), 95)
+
+
+def still(rgb: Bytes, quality: int = QUALITY) -> str:
+    """Return a picture uint8 [H, W, 3] as a WebP data URI."""
+    options = (cv2.IMWRITE_WEBP_QUALITY, quality)
+    done, data = cv2.imencode(".webp", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError(f"a picture of shape {rgb.shape} cannot be encoded")
+    return _uri("image/webp", data.tobytes())
+
+
+def reference_sheet(
+    references: Mapping[str, Sequence[AlignedFace]],
+) -> tuple[str, tuple[str, ...]]:
+    """Return up to four different reference photos in one square picture, and what they are."""
+    parts: dict[str, list[str]] = {}
+    faces: dict[str, AlignedFace] = {}
+    for part, photos in references.items():
+        for photo in photos[:1]:
+            faces.setdefault(photo.sha256, photo)
+            parts.setdefault(photo.sha256, []).append(part)
+    shown = list(faces.items())[:4]
+    if not shown:
+        return "", ()
+    count = 1 if len(shown) == 1 else 2
+    side = SIDE // count
+    sheet = np.zeros((SIDE, SIDE, 3), np.uint8)
+    for place, (_, face) in enumerate(shown):
+        crop = (np.clip(face.crop, 0, 1) * 255 + 0.5).astype(np.uint8)
+        y, x = side * (place // count), side * (place % count)
+        sheet[y : y + side, x : x + side] = cv2.resize(
+            crop, (side, side), interpolation=cv2.INTER_AREA
+        )
+    labels = tuple(f"{', '.join(parts[key])}: {Path(face.path).name}" for key, face in shown)
+    return still(sheet), labels
+
+
+def _strip(position: int, row: Sequence[FramePair], systems: Sequence[str]) -> Strip:
+    """Encode one frame of all systems."""
+    shots: dict[str, Shot] = {}
+    before = row[0].source_rgb
+    for system, pair in zip(systems, row, strict=True):
+        view = _largest(pair.faces)
+        if view is None:
+            before, after = _fitted(pair.source_rgb), _fitted(pair.result_rgb)
+        else:
+            before, after = view.source, view.result
+        shots[system] = Shot(
+            after=still(after),
+            difference=still(heat_map(before, after, view)),
+            peak=int(cv2.absdiff(before, after).max()),
+        )
+    return Strip(position, still(before), shots, len(row[0].faces))
+
+
+def _thumbnails(row: Sequence[FramePair]) -> tuple[str, ...]:
+    """Encode the film strip's column of one frame."""
+    view = _largest(row[0].faces)
+    crops = [_fitted(row[0].source_rgb) if view is None else view.source]
+    for pair in row:
+        view = _largest(pair.faces)
+        crops.append(_fitted(pair.result_rgb) if view is None else view.result)
+    size = (THUMBNAIL, THUMBNAIL)
+    small = [cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]
+    return tuple(still(np.asarray(crop, np.uint8), THUMBNAIL_QUALITY) for crop in small)
+
+
+def _largest(faces: Sequence[FaceView]) -> FaceView | None:
+    """Return the face that fills most of the frame."""
+    return min(faces, key=lambda face: scale_of(face.matrix), default=None)
+
+
+def _fitted(rgb: Bytes) -> Bytes:
+    """Fit a whole frame into the square of a crop."""
+    height, width = rgb.shape[:2]
+    scale = SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    out = np.zeros((SIDE, SIDE, 3), np.uint8)
+    y, x = (SIDE - size[1]) // 2, (SIDE - size[0]) // 2
+    out[y : y + size[1], x : x + size[0]] = small
+    return out
+
+
+def _ramp(levels: np.ndarray) -> Bytes:
+    """Colour differences, levels."""
+    share = np.sqrt(np.clip(levels.astype(np.float32) / FULL_SCALE, 0, 1))
+    bgr = cv2.applyColorMap((share * 255 + 0.5).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+# ----------------------------------------------------------------------------------- video
+
+
+def plan_video(clip: Clip, systems: int, duration_s: float, budget: int) -> VideoPlan:
+    """Decide what the side-by-side video shows.
+
+    Args:
+        clip: its faces decide what is shown of a large frame.
+        systems: number of results.
+        duration_s: length of the clip.
+        budget: about as many bytes may the file have.
+    """
+    width, height = clip.info.display_size
+    boxes = [
+        (track.landmarks[..., :2].min(axis=(0, 1)), track.landmarks[..., :2].max(axis=(0, 1)))
+        for track in (item.track for item in clip.analysis.selected)
+    ]
+    low = np.min([box[0] for box in boxes], axis=0)
+    high = np.max([box[1] for box in boxes], axis=0)
+    margin = MARGIN * float((high - low).max())
+    x0, y0 = (max(0, math.floor(value - margin)) for value in low)
+    x1 = min(width, math.ceil(high[0] + margin))
+    y1 = min(height, math.ceil(high[1] + margin))
+    if (x1 - x0) * (y1 - y0) > 0.6 * width * height or x1 - x0 < 16 or y1 - y0 < 16:
+        x0, y0, x1, y1 = 0, 0, width, height
+    count = 1 + systems
+    scale = min(1.0, TILE.get(count, SMALL_TILE) / max(x1 - x0, y1 - y0))
+    tile = (_even((x1 - x0) * scale), _even((y1 - y0) * scale))
+    shown_s = min(duration_s, VIDEO_SECONDS)
+    return VideoPlan(
+        region=(x0, y0, x1 - x0, y1 - y0),
+        tile=tile,
+        columns=COLUMNS.get(count, 4),
+        rate=clip.info.frame_rate,
+        bits_per_s=min(3_000_000, int(8 * budget / max(shown_s, 0.5))),
+        cut=duration_s > VIDEO_SECONDS,
+    )
+
+
+def tiled(pictures: Sequence[Bytes], plan: VideoPlan) -> Bytes:
+    """Put the planned region of frames [H, W, 3] side by side, row by row."""
+    x, y, width, height = plan.region
+    across, down = plan.tile
+    rows = -(-len(pictures) // plan.columns)
+    sheet = np.zeros((rows * down, plan.columns * across, 3), np.uint8)
+    for place, picture in enumerate(pictures):
+        top, left = down * (place // plan.columns), across * (place % plan.columns)
+        sheet[top : top + down, left : left + across] = cv2.resize(
+            picture[y : y + height, x : x + width], plan.tile, interpolation=cv2.INTER_AREA
+        )
+    return sheet
+
+
+def _open_video(plan: VideoPlan, tiles: int) -> EmbeddedVideo:
+    rows = -(-tiles // plan.columns)
+    size = (plan.columns * plan.tile[0], rows * plan.tile[1])
+    return EmbeddedVideo(size, plan.rate, bits_per_s=plan.bits_per_s)
+
+
+def _even(value: float) -> int:
+    """Return the nearest even size."""
+    return max(2, 2 * round(value / 2))
