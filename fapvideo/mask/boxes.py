@@ -254,30 +254,3 @@ def smooth_boxes(boxes: NDArray[np.floating], half_window: int) -> Floats:
     before = correlate1d(valid, (offset < 0).astype(np.float64), axis=0, mode="constant") > 0.5
     after = correlate1d(valid, (offset > 0).astype(np.float64), axis=0, mode="constant") > 0.5
     return np.where((valid > 0) | (before & after), fitted, np.nan).astype(np.float32)
-
-
-def smooth_part_boxes(
-    frames: Sequence[Mapping[str, PartBox]], half_window: int
-) -> list[dict[str, PartBox]]:
-    """Steady every box of one track over time; see `smooth_boxes`.
-
-    Boxes are fractions of a crop that itself follows the smoothed face, so what is steadied here is
-    only the detector's own jitter. Chain them afterwards: the common edges are then steady too.
-
-    Args:
-        frames: boxes of consecutive frames of one shot; a part that was not found is absent.
-        half_window: frames on each side.
-
-    Returns:
-        As many frames; short gaps are filled, a part stays absent in long ones.
-    """
-    parts = list(dict.fromkeys(part for boxes in frames for part in boxes))
-    absent = (np.nan,) * 4
-    steadied: list[dict[str, PartBox]] = [{} for _ in frames]
-    for part in parts:
-        series = np.array([boxes.get(part, absent) for boxes in frames], np.float64)
-        for boxes, row in zip(steadied, smooth_boxes(series, half_window), strict=True):
-            if not np.isnan(row).any():
-                y0, x0, y1, x1 = (float(edge) for edge in row)
-                boxes[part] = _clip((y0, x0, y1, x1))
-    return steadied

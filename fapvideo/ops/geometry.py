@@ -72,11 +72,6 @@ def scale_of(matrix: Matrix) -> float:
     return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
 
 
-def resized(matrix: Matrix, factor: float) -> Matrix:
-    """Return the transform into a destination that is `factor` times as large."""
-    return matrix * factor
-
-
 def warp(
     image: NDArray[Any],
     matrix: Matrix,

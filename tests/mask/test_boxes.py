@@ -19,7 +19,6 @@ from fapvideo.mask.boxes import (
     label_boxes,
     part_boxes,
     smooth_boxes,
-    smooth_part_boxes,
     suppress_overlaps,
 )
 
@@ -253,22 +252,6 @@ def test_zero_window_copies() -> None:
     copy = smooth_boxes(boxes, 0)
     assert np.isnan(copy[2]).all()
     np.testing.assert_array_equal(np.delete(copy, 2, 0), np.delete(boxes, 2, 0))
-
-
-def test_parts_are_steadied_one_by_one() -> None:
-    """The nose lacks one frame and is filled; the mouth is there for two frames only."""
-    track = moving(12)
-    frames = [{"nose": tuple(map(float, row))} for row in track]
-    del frames[5]["nose"]
-    for index in (2, 3):
-        frames[index]["mouth"] = MOUTH
-    steady = smooth_part_boxes(frames, 2)
-    noses = np.array([boxes["nose"] for boxes in steady])
-    np.testing.assert_allclose(noses, track, atol=1e-6)
-    assert [i for i, boxes in enumerate(steady) if "mouth" in boxes] == [2, 3]
-    assert steady[2]["mouth"] == pytest.approx(MOUTH)
-    assert smooth_part_boxes([], 2) == []
-    assert smooth_part_boxes([{}, {}], 2) == [{}, {}]
 
 
 def test_same_masks_shape_as_the_landmark_backend() -> None:
