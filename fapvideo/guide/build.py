@@ -108,7 +108,7 @@ def _closed_eyes(
     out = np.zeros((size, size), np.float32)
     for ring, amount in zip((mesh.RIGHT_EYE_RING, mesh.LEFT_EYE_RING), shut, strict=True):
         if amount > 0.0:
-            distance = signed_distance([landmarks[list(ring), :2]], size)
+            distance = signed_distance([landmarks[list(ring), :2]], size, 0.13 * iod)
             out = np.maximum(out, amount * soft_edge(distance, 0.03 * iod, 0.1 * iod))
     return out
 
@@ -155,7 +155,7 @@ def _fit_piece(
 
 def _oval(landmarks: Floats, size: int, interocular: float) -> Floats:
     """Return [size, size] 1 well inside the face: skin that may be compared."""
-    distance = signed_distance([landmarks[list(mesh.FACE_OVAL), :2]], size)
+    distance = signed_distance([landmarks[list(mesh.FACE_OVAL), :2]], size, 0.0)
     return soft_edge(distance, -0.12 * interocular, 0.06 * interocular)
 
 

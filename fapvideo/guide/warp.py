@@ -112,9 +112,10 @@ def steer_gaze(
     offset = np.clip(np.mean(offsets, axis=0), -FARTHEST_GAZE, FARTHEST_GAZE) * unit * strength
     out = where.copy()
     for lids, _ in eyes:
-        distance = signed_distance([points[list(lids), :2]], size)
-        weight = soft_edge(distance, -0.06 * interocular, 0.06 * interocular)
-        out += weight[..., None] * offset.astype(np.float32)
+        distance = signed_distance([points[list(lids), :2]], size, 0.0)
+        rows, columns = np.nonzero(distance < 0)
+        weight = soft_edge(distance[rows, columns], -0.06 * interocular, 0.06 * interocular)
+        out[rows, columns] += weight[:, None] * offset.astype(np.float32)
     return out
 
 

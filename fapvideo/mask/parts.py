@@ -28,7 +28,6 @@ def part_masks(
     config: MaskConfig,
     size: int,
     interocular: float,
-    sides: str | None = None,
 ) -> PartMasks:
     """Return the masks of one face in its crop.
 
@@ -39,7 +38,6 @@ def part_masks(
         config: growth, feather, eye side, inner mouth.
         size: side of the crop, pixels.
         interocular: inter-ocular distance in the crop, pixels.
-        sides: overrides `config.eye_side`.
 
     Source: facts/pilot.md ("tight holes", "inner mouth").
     """
@@ -47,28 +45,30 @@ def part_masks(
     nearest = np.full((size, size), 1e6, np.float32)
     soft: dict[str, Floats] = {}
     for part in parts:
-        rings = mesh.outlines(part, sides or config.eye_side)
+        rings = mesh.outlines(part, config.eye_side)
         polygons = [shape[list(ring), :2] for shape in shapes for ring in rings]
         grow = (FACE_SHRINK if part == "face" else config.dilate) * interocular
-        distance = signed_distance(polygons, size) - grow
+        distance = signed_distance(polygons, size, max(0.0, grow + feather)) - np.float32(grow)
         soft[part] = soft_edge(distance, 0.0, feather)
-        nearest = np.minimum(nearest, distance)
-    oval = signed_distance([shapes[0][list(mesh.FACE_OVAL), :2]], size)
-    nearest = np.maximum(nearest, oval + (OVAL_MARGIN + config.feather) * interocular)
+        np.minimum(nearest, distance, out=nearest)
+    oval = signed_distance([shapes[0][list(mesh.FACE_OVAL), :2]], size, 0.0)
+    oval += (OVAL_MARGIN + config.feather) * interocular
+    np.maximum(nearest, oval, out=nearest)
     inner = inner_mouth(shapes[0], size, interocular)
     hole = soft_edge(nearest, 0.0, feather)
     soft = {part: np.minimum(mask, hole) for part, mask in soft.items()}
     core = (nearest < feather).astype(np.float32)
     if config.keep_inner_mouth:
-        hole = hole * (1.0 - inner)
-        core = core * (inner < 1.0)
-        soft = {part: mask * (1.0 - inner) for part, mask in soft.items()}
-    return PartMasks(soft, hole.astype(np.float32), core.astype(np.float32), inner)
+        outside = 1.0 - inner
+        hole *= outside
+        core *= outside > 0.0
+        soft = {part: mask * outside for part, mask in soft.items()}
+    return PartMasks(soft, hole.astype(np.float32), core, inner)
 
 
 def inner_mouth(shape: Floats, size: int, interocular: float) -> Floats:
     """Return [size, size] softness-edged area between the lips of `shape`; zero when closed."""
-    distance = signed_distance([shape[list(mesh.LIPS_INNER), :2]], size)
+    distance = signed_distance([shape[list(mesh.LIPS_INNER), :2]], size, 0.0)
     softness = INNER_LIP_SOFTNESS * interocular
     return soft_edge(distance, -softness, softness).astype(np.float32)
 

@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+"""BT.709."""
 DISTANCE_GRID = 64
+FAR_CELLS = 3
+"""Cells of that grid beyond which an exact distance does not matter to its neighbours."""
 SHARPEST_REDUCED = 2.0
 """Smallest sigma, in reduced pixels, at which a reduced picture still shows the blur smoothly."""
 
 
-def signed_distance(polygons: Sequence[Floats], size: int) -> Floats:
+def signed_distance(
+    polygons: Sequence[Floats], size: int, reach: float | None = None
+) -> NDArray[np.float32]:
     """Return [size, size] distances in pixels to the union of closed polygons, negative inside.
 
     Exact to a fraction of a pixel and continuous in the polygons' points, so masks made from it do
@@ -25,51 +31,77 @@ def signed_distance(polygons: Sequence[Floats], size: int) -> Floats:
     Args:
         polygons: each [N, 2], (x, y) in pixels of the picture.
         size: side of the square picture.
+        reach: what is farther outside needs no exact distance, only one above `reach`; only the
+            polygons' surroundings are computed then.
 
     Source: the crossing-number form by Quilez, "2D distance functions".
     """
     grid = min(size, DISTANCE_GRID)
     step = size / grid
-    axis = (np.arange(grid, dtype=np.float32) + 0.5) * step
-    x, y = np.meshgrid(axis, axis)
-    best: Floats | None = None
+    # Cubic enlargement looks two cells around; beyond `far` no cell touches what must be exact.
+    far = 1e6 if reach is None else reach + FAR_CELLS * step
+    best = np.full((grid, grid), np.inf, np.float32)
     for polygon in polygons:
-        distance = _polygon_distance(x, y, np.asarray(polygon, np.float32))
-        best = distance if best is None else np.minimum(best, distance)
-    if best is None:
-        return np.full((size, size), 1e6, np.float32)
+        points = np.asarray(polygon, np.float32)
+        columns, rows = (_cells_near(points[:, axis], far, step, grid) for axis in (0, 1))
+        x, y = (
+            (np.arange(s.start, s.stop) + 0.5).astype(np.float32) * step for s in (columns, rows)
+        )
+        part = best[rows, columns]
+        np.minimum(part, _polygon_distance(x, y, points), out=part)
+    best[np.isinf(best)] = far
     if grid == size:
         return best
     return cv2.resize(best, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
+def _cells_near(values: Floats, far: float, step: float, grid: int) -> slice:
+    """Return the grid's cells that are not farther than `far` from `values`; perhaps none."""
+    first = int((float(values.min()) - far) // step)
+    last = int((float(values.max()) + far) // step) + 1
+    return slice(min(max(0, first), grid), min(max(0, last), grid))
+
+
 def _polygon_distance(x: Floats, y: Floats, polygon: Floats) -> Floats:
-    """Return the signed distance of every (x, y) to one polygon [N, 2]."""
+    """Return [len(y), len(x)] signed distances to one polygon [N, 2]."""
     start, stop = polygon, np.roll(polygon, 1, axis=0)
-    px = x.ravel()[None] - start[:, :1]
-    py = y.ravel()[None] - start[:, 1:]
+    px, py = x - start[:, :1], y - start[:, 1:]
     ex, ey = (stop - start)[:, :1], (stop - start)[:, 1:]
-    along = np.clip((px * ex + py * ey) / np.maximum(ex**2 + ey**2, 1e-12), 0, 1)
-    squared = ((px - ex * along) ** 2 + (py - ey * along) ** 2).min(axis=0)
-    above = py >= 0
-    below_stop = y.ravel()[None] < stop[:, 1:]
-    left = ex * py > ey * px
-    crossing = (above & below_stop & left) | (~above & ~below_stop & ~left)
-    inside = crossing.sum(axis=0) % 2 == 1
-    return np.where(inside, -1, 1).astype(np.float32).reshape(x.shape) * np.sqrt(squared).reshape(
-        x.shape
-    )
+    # What depends on x or y alone stays a row or a column; only sums of both are whole planes.
+    length = np.maximum(ex**2 + ey**2, 1e-12)[..., None]
+    along = (px * ex)[:, None, :] + (py * ey)[:, :, None]
+    along /= length
+    np.maximum(along, 0, out=along)
+    np.minimum(along, 1, out=along)
+    across = px[:, None, :] - ex[..., None] * along
+    np.multiply(across, across, out=across)
+    along *= ey[..., None]
+    np.subtract(py[:, :, None], along, out=along)
+    np.multiply(along, along, out=along)
+    along += across
+    distance = np.sqrt(along.min(axis=0))
+    above, below_stop = py >= 0, y < stop[:, 1:]
+    left = (ex * py)[:, :, None] > (ey * px)[:, None, :]
+    rising, falling = (above & below_stop)[..., None], (~above & ~below_stop)[..., None]
+    inside = np.logical_xor.reduce(np.where(left, rising, falling), axis=0)
+    np.negative(distance, out=distance, where=inside)
+    return distance
 
 
 def smoothstep(values: Floats) -> Floats:
     """Return 0 below 0, 1 above 1, and a smooth S in between."""
     t = np.clip(values, 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    rest = 3.0 - 2.0 * t
+    t *= t
+    t *= rest
+    return t
 
 
 def soft_edge(distance: Floats, start: float, width: float) -> Floats:
     """Return 1 up to `start`, 0 from `start + width`, smooth in between (same unit as distance)."""
-    return smoothstep(1.0 - (distance - start) / max(width, 1e-6))
+    share = distance - start
+    share /= max(width, 1e-6)
+    return smoothstep(np.subtract(1.0, share, out=share))
 
 
 def blur(image: Floats, sigma: float) -> Floats:
@@ -94,7 +126,15 @@ def blur(image: Floats, sigma: float) -> Floats:
 
 def luma(rgb: Floats) -> Floats:
     """Return BT.709 luma of [..., 3] RGB."""
-    return rgb @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    return rgb @ LUMA
+
+
+def as_rgb(plane: Floats) -> Floats:
+    """Return [H, W, 3]: one plane three times, to reckon with a picture.
+
+    Arithmetic with `plane[..., None]` gives the same and takes several times as long.
+    """
+    return cv2.merge([plane, plane, plane])
 
 
 def resize(image: Floats, size: int) -> Floats:

@@ -25,11 +25,9 @@ def face(size=SIZE, mouth=0.0, **pose):
     return transform(crop_matrix(head_pose(landmarks), size), landmarks)
 
 
-def masks(parts=ALL, landmarks=None, size=SIZE, others=(), sides=None, **config):
+def masks(parts=ALL, landmarks=None, size=SIZE, others=(), **config):
     shape = face(size) if landmarks is None else landmarks
-    return part_masks(
-        [shape, *others], parts, MaskConfig(**config), size, CROP_INTEROCULAR * size, sides
-    )
+    return part_masks([shape, *others], parts, MaskConfig(**config), size, CROP_INTEROCULAR * size)
 
 
 def at(mask, point):
@@ -116,8 +114,6 @@ def test_left_and_right_are_the_persons_own():
     np.testing.assert_array_equal(np.maximum(left, right), both)
     brow = masks(["brows"], eye_side="left").parts["brows"]
     assert brow[:, : SIZE // 2 - 4].max() == 0
-    overridden = masks(["eyes"], eye_side="left", sides="both").parts["eyes"]
-    np.testing.assert_array_equal(overridden, both)
 
 
 def test_the_open_mouth_is_left_out_and_softly():

@@ -82,6 +82,19 @@ def test_union_takes_the_nearer_outline_and_nothing_is_far():
     assert signed_distance([], 8).min() > 1e5
 
 
+@pytest.mark.parametrize("size", [48, 256, 300])
+@pytest.mark.parametrize("reach", [0.0, 17.0])
+def test_within_reach_nothing_changes_and_beyond_it_is_far(size, reach):
+    """Small polygons, one of them half outside the picture, one wholly."""
+    small = [star(size, seed=5) * 0.2 + np.array(at) * size for at in ((0.3, 0.2), (0.9, 0.5))]
+    polygons = [*small, star(size, seed=6) + 3 * size]
+    whole, near = signed_distance(polygons, size), signed_distance(polygons, size, reach)
+    within = whole <= reach
+    assert 0.01 < within.mean() < 0.7
+    np.testing.assert_array_equal(near[within], whole[within])
+    assert near[~within].min() > reach
+
+
 def test_a_polygon_that_is_a_line_or_a_point_has_no_inside():
     line = np.array([[5.0, 5.0], [15.0, 10.0], [5.0, 5.0]])
     assert signed_distance([line], 20).min() >= 0
