@@ -174,6 +174,16 @@ def _progress_bar() -> Iterator[Callable[[TrainProgress], None]]:
         yield show
 
 
+def _gain(report: TrainReport, key: str, form: str) -> str:
+    """Return a metric before and after, and of the guide alone and of no injection."""
+    after = format(report.metrics[key], form)
+    if key in report.before:
+        after = f"{report.before[key]:{form}} -> {after}"
+    others = (("guide", f"guide_{key}"), ("without injection", f"{key}_no_injection"))
+    shown = [f"{name} {report.metrics[k]:{form}}" for name, k in others if k in report.metrics]
+    return f"{after} ({', '.join(shown)})" if shown else after
+
+
 def _print_summary(report: TrainReport) -> None:
     """Write what a run did as a table, and how to go on."""
     dropped = ", ".join(f"{count} {reason}" for reason, count in report.dropped.items())
@@ -185,14 +195,9 @@ def _print_summary(report: TrainReport) -> None:
         ("photos left out", dropped or "none"),
         ("steps", f"{report.step} of {report.steps}, {report.minutes:.1f} minutes"),
     ]
-    shown = (
-        ("guide", "guide_psnr"),
-        ("result", "psnr"),
-        ("without injection", "psnr_no_injection"),
-    )
-    if report.metrics:
-        values = (f"{name} {report.metrics[key]:.2f}" for name, key in shown)
-        rows.append(("held-out PSNR, dB", ", ".join(values)))
+    for name, key, form in (("PSNR, dB", "psnr", ".2f"), ("LPIPS", "lpips", ".4f")):
+        if key in report.metrics:
+            rows.append((f"held-out {name}", _gain(report, key, form)))
     output.print_table("", ("", ""), rows)
     if not report.finished:
         output.print_text("\nNot finished: the same command goes on.")

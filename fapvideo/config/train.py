@@ -99,6 +99,11 @@ class OptimConfig(Section):
     """Of the error in the differences of neighbouring pixels."""
     perceptual_weight: float = Field(0.5, ge=0.0)
     """Of the perceptual distance (LPIPS); 0 does without, and downloads nothing for it."""
+    adversarial_weight: float = Field(0.0, ge=0.0)
+    """Of the patch discriminator's gradient at the picture, in proportion to the other losses'; 0
+    does without."""
+    adversarial_start: Fraction01 = 0.8
+    """Share of the steps after which it acts: sharpness is for the last part."""
     save_minutes: float = Field(4.0, gt=0.0)
     """Between checkpoints; stopping saves in any case."""
     sheet_steps: int = Field(500, ge=1)

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fapvideo.config.bundle import BundleManifest
-from fapvideo.training.network import TrainingNetwork
+from fapvideo.training.network import stored
+from fapvideo.training.task import TrainedNetwork
 from fapvideo.weights.bundle import save_bundle
 
 
 def export_bundle(
     folder: Path,
     manifest: BundleManifest,
-    network: TrainingNetwork,
+    network: TrainedNetwork,
     encoder: nn.Module,
     licences: Mapping[str, str],
     model_card: str,
@@ -35,17 +36,9 @@ def export_bundle(
         model_card: Markdown, stored as `MODEL_CARD.md`.
     """
     states = {
-        "unet.safetensors": _cast(network.unet.state_dict(), torch.bfloat16),
-        "adapter.safetensors": _cast(network.adapter.state_dict(), torch.bfloat16),
-        "encoder.safetensors": _cast(encoder.state_dict(), torch.float16),
+        **network.files(),
+        "encoder.safetensors": stored(encoder.state_dict(), torch.float16),
     }
     return save_bundle(
         folder, manifest, states, licences=licences, extra={"MODEL_CARD.md": model_card}
     )
-
-
-def _cast(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    return {
-        name: value.to(dtype) if value.is_floating_point() else value
-        for name, value in state.items()
-    }

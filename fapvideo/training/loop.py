@@ -1,47 +1,55 @@
 """The training loop: one readable program, resumable, bounded by steps and minutes.
 
-    for every step: draw a batch -> noise it along the flow -> predict -> loss -> AdamW -> average
+    for every step: draw a batch -> predict -> loss -> AdamW -> (adversary) -> average
 
 Everything a resumed run needs is in one checkpoint file, written to a temporary name and renamed.
-On one machine a resumed run equals a straight one to the bit: all that is drawn comes from one
-generator, whose state is saved, and nothing depends on the clock but when to save and to stop.
+On one machine a resumed run equals a straight one to the bit: all that is drawn comes from
+generators whose state is saved, and nothing depends on the clock but when to save and to stop.
 """
 
 from __future__ import annotations
 
 import logging
-import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
-from fapvideo.config.train import OptimConfig, TrainPreset
-from fapvideo.errors import WeightsError
+from fapvideo.config.bundle import BundleManifest
+from fapvideo.config.train import TrainPreset
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.structs import Array
-from fapvideo.training.losses import hole_psnr, restoration_loss
-from fapvideo.training.network import Ema, TrainingNetwork, averaged_copy, embedded_manifest
-from fapvideo.training.pool import Pool
+from fapvideo.training.board import Board
+from fapvideo.training.checkpoint import (
+    CHECKPOINT,
+    UNFIT,
+    read_checkpoint,
+    unfit,
+    write_checkpoint,
+)
+from fapvideo.training.draws import Draws
+from fapvideo.training.flow import FlowTask
+from fapvideo.training.network import Ema
+from fapvideo.training.processes import ALONE, Processes
 from fapvideo.training.records import append_log, cut_log, read_log
+from fapvideo.training.task import Samples, Task, TrainedNetwork
 from fapvideo.weights.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
-FULL_TIME = 0.6
-"""Share of the batch that starts at t = 1, where one-step sampling starts."""
+LOG = "log.csv"
+TELL = 10
+"""Steps between two reports on an accelerator: to read a loss is to wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the callback hears after every step."""
+    """What the callback hears after every step, on an accelerator every few steps."""
 
     step: int
     steps: int
@@ -50,17 +58,18 @@ class Progress:
 
 
 class Trainer:
-    """Trains the embedded network on a pool of samples."""
+    """Trains a network on a pool of samples."""
 
     def __init__(
         self,
         preset: TrainPreset,
         folder: Path,
-        pool: Pool,
-        heldout: Pool,
+        pool: Samples,
+        heldout: Samples,
         perceptual: PerceptualDistance | None,
         device: torch.device,
         start: Bundle | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Build the network, or go on from `folder/checkpoint.pt` where there is one.
 
@@ -70,31 +79,36 @@ class Trainer:
             WeightsError: the checkpoint is damaged, or of another network.
         """
         self.preset, self.folder, self.pool, self.heldout = preset, folder, pool, heldout
-        self.device = device
-        self.manifest = embedded_manifest(preset)
-        self.generator = torch.Generator()
+        self.device, self.processes = device, processes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(preset.seed)
-            self.network = TrainingNetwork(self.manifest)
-            self.generator.set_state(torch.get_rng_state())
-        if start is not None:
-            self.network.unet.load_state_dict(start.unet.state_dict())
-            self.network.adapter.load_state_dict(start.adapter.state_dict())
-        self.network.to(device)
-        memory: Any = {"memory_format": torch.channels_last}
-        self.network.unet.to(**memory)
-        self.perceptual = None if perceptual is None else perceptual.to(device)
+            self.task: Task = FlowTask(preset, perceptual, device, start, processes)
+            state = torch.get_rng_state()
+        self.draws = Draws(state, device, processes.rank, processes.count)
         optim = preset.optim
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), optim.learning_rate, weight_decay=optim.weight_decay
+            [value for value in self.network.parameters() if value.requires_grad],
+            optim.learning_rate,
+            weight_decay=optim.weight_decay,
         )
         self.ema = Ema(self.network, optim.ema)
         self.step = 0
         self.seconds = 0.0
-        self.losses: dict[str, float] = {}
+        self.losses: dict[str, Tensor] = {}
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).is_file():
             self._resume()
+        self.board = Board(folder if processes.writes else None, self.step)
+
+    @property
+    def manifest(self) -> BundleManifest:
+        """Of the bundle that comes of it."""
+        return self.task.manifest
+
+    @property
+    def network(self) -> TrainedNetwork:
+        """The network in training."""
+        return self.task.network
 
     def run(
         self,
@@ -104,30 +118,37 @@ class Trainer:
     ) -> None:
         """Train until `optim.steps`, for `max_minutes` of this call, or until `stop()` is true.
 
-        Always ends saved.
+        Always ends saved. Metrics of the start are the first row of the log.
         """
         optim = self.preset.optim
         started = saved = time.monotonic()
-        before = self.seconds
+        before, told = self.seconds, (self.step, started)
         while self.step < optim.steps:
             now = time.monotonic()
             self.seconds = before + now - started
-            if stop() or (max_minutes is not None and now - started > 60 * max_minutes):
+            late = max_minutes is not None and now - started > 60 * max_minutes
+            if self.processes.any(stop() or late, self.device):
                 break
+            if self.step == 0:
+                self._record_start()
             if now - saved > 60 * optim.save_minutes:
                 self.save()
                 saved = now
-            self.losses = self._train_step(optim)
+            self.losses = self._train_step()
             self.step += 1
-            if progress is not None:
-                rate = optim.batch_size / max(time.monotonic() - now, 1e-6)
-                progress(Progress(self.step, optim.steps, self.losses, rate))
+            self.board.losses(self.step, self.losses)
+            if progress is not None and (self.device.type == "cpu" or self.step % TELL == 0):
+                losses = {name: float(value) for name, value in self.losses.items()}
+                past, told = told, (self.step, time.monotonic())
+                rate = optim.batch_size * (told[0] - past[0]) / max(told[1] - past[1], 1e-6)
+                progress(Progress(self.step, optim.steps, losses, rate))
             if self.step % optim.eval_steps == 0:
                 self._record()
             if self.step % optim.sheet_steps == 0:
                 self._sheet()
         self.seconds = before + time.monotonic() - started
         self.save()
+        self.board.close()
 
     def conclude(self) -> dict[str, str]:
         """Measure and draw the last step, unless that was done; return its row of the log."""
@@ -136,11 +157,53 @@ class Trainer:
             self._record()
         if not self._sheet_path().is_file():
             self._sheet()
+        self.board.close()
         return read_log(self.folder / LOG)[-1]
 
-    def averaged(self) -> TrainingNetwork:
+    def metrics_at_start(self) -> dict[str, float]:
+        """Return the row of step 0; empty where the log has none."""
+        rows = read_log(self.folder / LOG)
+        return metrics_of(rows[0]) if rows and rows[0]["step"] == "0" else {}
+
+    def averaged(self) -> TrainedNetwork:
         """Return an evaluation copy with the averaged parameters."""
-        return averaged_copy(self.network, self.ema.state)
+        return self.network.averaged(self.ema.state)
+
+    def evaluate(self, network: TrainedNetwork) -> dict[str, float]:
+        """Return held-out metrics; evaluating does not change the course of training."""
+        return self.task.measure(network, self.heldout)
+
+    # ----------------------------------------------------------------------------- one step
+
+    def _train_step(self) -> dict[str, Tensor]:
+        """Move the network once; return the losses."""
+        optim = self.preset.optim
+        rate = optim.learning_rate * min(1.0, (self.step + 1) / max(1, optim.warmup))
+        rate *= 1.0 - 0.9 * self.step / optim.steps
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch = self.pool.batch(self._rows(), self.device)
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            loss, parts = self.task.loss(batch, self.draws, self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.processes.average_gradients(self.network)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), optim.grad_clip)
+        self.optimizer.step()
+        if self.task.adversary is not None:
+            parts |= self.task.adversary.learn()
+        self.ema.update(self.network, self.step)
+        return parts
+
+    def _rows(self) -> Array:
+        """Draw rows among the samples that are ready."""
+        ready = self.pool.ready()
+        count = self.preset.optim.batch_size // self.processes.count
+        drawn: Array = ready[self.draws.integers(len(ready), count).numpy()]
+        return drawn
+
+    # -------------------------------------------------------------------------- checkpoints
 
     def save(self) -> None:
         """Write the checkpoint atomically.
@@ -148,169 +211,70 @@ class Trainer:
         Raises:
             WeightsError: it cannot be written; the last one stays.
         """
+        if not self.processes.writes:
+            return
+        adversary = self.task.adversary
         state = {
-            "network": self.network.state_dict(),
+            "network": self.network.trained_state(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state,
+            "adversary": None if adversary is None else adversary.state(),
             "step": self.step,
             "seconds": self.seconds,
-            "rng": self.generator.get_state(),
+            **self.draws.state(),
             "preset": self.preset.model_dump(mode="json"),
         }
-        path = self.folder / CHECKPOINT
-        partial = self.folder / f"{CHECKPOINT}.partial"
-        try:
-            torch.save(state, partial)
-            partial.replace(path)
-        except (OSError, RuntimeError) as error:  # torch's writer raises either
-            partial.unlink(missing_ok=True)
-            raise WeightsError(
-                f"{path} cannot be written: {error}", hint="make space; the same command goes on"
-            ) from None
+        write_checkpoint(self.folder / CHECKPOINT, state)
 
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.network.load_state_dict(state["network"])
+            state = read_checkpoint(path)
+            self.network.load_trained_state(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as e:
-            raise WeightsError(
-                f"{path} is damaged or of another network ({str(e).splitlines()[0]})",
-                hint="--fresh begins anew",
-            ) from None
+            if self.task.adversary is not None and state.get("adversary") is not None:
+                self.task.adversary.load_state(state["adversary"])
+        except UNFIT as error:
+            raise unfit(path, error) from None
         for group in self.optimizer.param_groups:
             group["weight_decay"] = self.preset.optim.weight_decay
         self.ema.state = {name: value.to(self.device) for name, value in state["ema"].items()}
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        self.generator.set_state(state["rng"])
-        cut_log(self.folder / LOG, self.step)
+        self.draws.load_state(state)
+        if self.processes.writes:
+            cut_log(self.folder / LOG, self.step)
         log.info("resumed at step %d", self.step)
 
-    def _rows(self, count: int) -> Array:
-        """Draw rows among the samples that are ready."""
-        ready = self.pool.ready()
-        drawn: Array = ready[torch.randint(len(ready), (count,), generator=self.generator).numpy()]
-        return drawn
+    # ------------------------------------------------------------------------------ records
 
-    def _train_step(self, optim: OptimConfig) -> dict[str, float]:
-        rate = optim.learning_rate * min(1.0, (self.step + 1) / max(1, optim.warmup))
-        rate *= 1.0 - 0.9 * self.step / optim.steps
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        target, guide, core, tokens = self.pool.batch(self._rows(optim.batch_size), self.device)
-        count = len(target)
-
-        def uniform() -> Tensor:
-            return torch.rand(count, generator=self.generator)
-
-        dropped = uniform() < optim.guide_dropout
-        where = dropped.to(self.device)
-        guide[where] = blank(target[where], core[where])
-        injected = (uniform() >= optim.injection_dropout) | dropped
-        flow_time = torch.where(uniform() < FULL_TIME, torch.ones(count), uniform())
-        self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
-            predicted = self._predict(
-                self.network, target, guide, core, tokens, flow_time, injected, self.generator
-            )
-            loss, parts = restoration_loss(predicted, target, core, optim, self.perceptual)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), optim.grad_clip)
-        self.optimizer.step()
-        self.ema.update(self.network, self.step)
-        return {"loss": float(loss.detach()), **{name: float(v) for name, v in parts.items()}}
-
-    def _predict(
-        self,
-        network: TrainingNetwork,
-        target: Tensor,
-        guide: Tensor,
-        core: Tensor,
-        tokens: Tensor,
-        flow_time: Tensor,
-        injected: Tensor,
-        generator: torch.Generator,
-    ) -> Tensor:
-        side = self.preset.model.resolution // self.preset.model.factor
-        shape = (len(target), network.codec.channels, side, side)
-        noise = torch.randn(shape, generator=generator)
-        return network(
-            target,
-            guide,
-            core,
-            tokens,
-            flow_time.clamp_min(0.02).to(self.device),
-            noise.to(self.device),
-            injected.float().to(self.device),
-        )
-
-    @torch.no_grad()
-    def evaluate(self, network: TrainingNetwork) -> dict[str, float]:
-        """Return held-out hole PSNR (dB) and LPIPS of the guide and of the one-step result.
-
-        The latter with and without injection. The generator is its own, so evaluating does not
-        change the course of training.
-        """
-        sums: dict[str, list[Tensor]] = {}
-        rows = self.heldout.ready()
-        generator = torch.Generator().manual_seed(0)
-        for start in range(0, len(rows), 32):
-            target, guide, core, tokens = self.heldout.batch(rows[start : start + 32], self.device)
-            given, ones = (target, guide, core, tokens), torch.ones(len(target))
-            with torch.autocast(self.device.type, torch.bfloat16):
-                full = self._predict(network, *given, ones, ones, generator)
-                bare = self._predict(network, *given, ones, 0 * ones, generator)
-            for form, picture in (("guide_{}", guide), ("{}", full), ("{}_no_injection", bare)):
-                pasted = torch.lerp(target, picture.float(), core)
-                psnr = hole_psnr(pasted, target, core)
-                sums.setdefault(form.format("psnr"), []).append(psnr)
-                if self.perceptual is not None:
-                    distance = self.perceptual(pasted, target, core)
-                    sums.setdefault(form.format("lpips"), []).append(distance)
-        return {name: float(torch.cat(values).mean()) for name, values in sums.items()}
+    def _record_start(self) -> None:
+        """Measure what training starts from, once."""
+        if not read_log(self.folder / LOG):
+            self._record()
 
     def _record(self) -> None:
         """Append one line to `log.csv`."""
+        if not self.processes.writes:
+            return
+        metrics = self.evaluate(self.averaged())
+        losses = {name: float(value) for name, value in self.losses.items()}
         row: dict[str, Any] = {"step": self.step, "minutes": round(self.seconds / 60, 1)}
-        row |= self.losses | self.evaluate(self.averaged())
-        append_log(self.folder / LOG, row)
-        log.info("%s", row)
+        append_log(self.folder / LOG, row | metrics | losses)
+        self.board.metrics(self.step, metrics)
+        log.info("%s", row | metrics | losses)
 
     def _sheet_path(self) -> Path:
         return self.folder / f"sheet_{self.step:06d}.png"
 
-    @torch.no_grad()
     def _sheet(self) -> None:
-        """Write a picture: source with hole, guide, result, result without injection, truth."""
-        network = self.averaged()
-        target, guide, core, tokens = self.heldout.batch(self.heldout.ready()[:12], self.device)
-        ones = torch.ones(len(target))
-        generator = torch.Generator().manual_seed(0)
-        given = (target, guide, core, tokens)
-        full = self._predict(network, *given, ones, ones, generator)
-        bare = self._predict(network, *given, ones, 0 * ones, generator)
-        unguided = (target, blank(target, core), core, tokens)
-        blind = self._predict(network, *unguided, ones, ones, generator)
-        paste = [torch.lerp(target, image, core) for image in (full, bare, blind)]
-        rows = [target * (1 - core) - core, guide, *paste, target]
-        picture = torch.cat([torch.cat(list(row), -1) for row in rows], -2)
-        pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-        cv2.imwrite(str(self._sheet_path()), np.ascontiguousarray(pixels[..., ::-1]))
+        """Write a picture of held-out samples."""
+        if not self.processes.writes:
+            return
+        picture = self.task.sheet(self.averaged(), self.heldout)
+        cv2.imwrite(str(self._sheet_path()), picture[..., ::-1])
+        self.board.sheet(self.step, picture)
 
 
-def blank(target: Tensor, core: Tensor) -> Tensor:
-    """Return a guide that says nothing about the part: its surroundings spread into the hole."""
-    known = 1.0 - core
-    filled, weight = target * known, known
-    kernel = 2 * (target.shape[-1] // 8) + 1
-    for _ in range(2):
-        filled, weight = _box_blur(filled, kernel), _box_blur(weight, kernel)
-    return torch.lerp(target, filled / weight.clamp_min(1e-4), core)
-
-
-def _box_blur(image: Tensor, kernel: int) -> Tensor:
-    """Average over a square, one axis after the other: a whole square at once is far slower."""
-    rows = torch.nn.functional.avg_pool2d(image, (kernel, 1), 1, (kernel // 2, 0))
-    return torch.nn.functional.avg_pool2d(rows, (1, kernel), 1, (0, kernel // 2))
+def metrics_of(row: Mapping[str, str]) -> dict[str, float]:
+    """Return the numbers in a row of the log."""
+    return {name: float(value) for name, value in row.items() if value}

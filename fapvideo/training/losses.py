@@ -60,6 +60,29 @@ def restoration_loss(
     return total, parts
 
 
+def held_out_metrics(
+    pasted: Tensor, target: Tensor, core: Tensor, perceptual: PerceptualDistance | None
+) -> dict[str, Tensor]:
+    """Return name -> [B] of pictures that are the truth outside the hole.
+
+    `psnr`: dB. `sharpness`: mean edge in the hole in proportion to the truth's, 1 is as sharp.
+    `lpips`: where there is a perceptual distance.
+    """
+    found = {"psnr": hole_psnr(pasted, target, core), "sharpness": sharpness(pasted, target, core)}
+    if perceptual is not None:
+        found["lpips"] = perceptual(pasted, target, core)
+    return found
+
+
+def sharpness(picture: Tensor, target: Tensor, core: Tensor) -> Tensor:
+    """Return [B] the mean edge of `picture` in the hole in proportion to that of `target`."""
+    given, wanted = (
+        sum((edges.abs() * core).sum((1, 2, 3)) for edges in gradients(image))
+        for image in (picture, target)
+    )
+    return torch.as_tensor(given) / torch.as_tensor(wanted).clamp_min(1e-6)
+
+
 def hole_psnr(predicted: Tensor, target: Tensor, core: Tensor) -> Tensor:
     """Return [B] peak signal-to-noise ratio in dB over the hole; pictures in [-1, 1]."""
     error = ((predicted.clamp(-1, 1) - target).square() * core).sum((1, 2, 3))

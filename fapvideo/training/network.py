@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,9 @@ from fapvideo.config.bundle import (
 )
 from fapvideo.config.train import TrainPreset
 from fapvideo.denoise.sampler import FLOW_TIME_SCALE
+from fapvideo.nets.adapter import Adapter
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
+from fapvideo.training.task import TrainedNetwork
 from fapvideo.weights.bundle import Networks, build_networks
 
 
@@ -68,7 +71,7 @@ def embedded_manifest(preset: TrainPreset) -> BundleManifest:
     )
 
 
-class TrainingNetwork(nn.Module):
+class FlowNetwork(TrainedNetwork):
     """UNet and adapter A as one trainable module that predicts the end point of the flow.
 
     The same arithmetic as `Denoiser` with a `flow` sampler, in a form that takes gradients and
@@ -86,6 +89,8 @@ class TrainingNetwork(nn.Module):
         self.noise = manifest.sampler.noise
         self.fill = manifest.hole_fill
         self.guided = manifest.guide_channels
+        side = manifest.resolution // self.codec.factor
+        self.latent_shape = (self.codec.channels, side, side)
         self.adapter.inject()
 
     def forward(
@@ -123,32 +128,50 @@ class TrainingNetwork(nn.Module):
             change = self.unet(torch.cat(channels, 1), time * FLOW_TIME_SCALE).sample
         return self.codec.decode(start + change.float())
 
+    def averaged(self, state: Mapping[str, Tensor]) -> FlowNetwork:
+        """See `TrainedNetwork`."""
+        return evaluation_copy(self, self.adapter, state)
+
+    def files(self) -> dict[str, dict[str, Tensor]]:
+        """See `TrainedNetwork`: in bfloat16, which is what they are trained and run in."""
+        return {
+            "unet.safetensors": stored(self.unet.state_dict(), torch.bfloat16),
+            "adapter.safetensors": stored(self.adapter.state_dict(), torch.bfloat16),
+        }
+
 
 class Ema:
-    """Exponential moving average of a module's parameters."""
+    """Exponential moving average of what is trained in a network."""
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        """Start from a copy of `module`."""
+    def __init__(self, network: TrainedNetwork, decay: float) -> None:
+        """Start from a copy."""
         self.decay = decay
-        self.state = {k: v.detach().clone().float() for k, v in module.state_dict().items()}
+        self.state = {k: v.detach().clone().float() for k, v in network.trained_state().items()}
 
     @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
-        """Move towards `module`; early steps move faster, so that the start is forgotten."""
+    def update(self, network: TrainedNetwork, step: int) -> None:
+        """Move towards the network; early steps move faster, so that the start is forgotten."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in module.state_dict().items():
+        for name, value in network.trained_state().items():
             self.state[name].lerp_(value.float(), 1.0 - decay)
 
-    def load_into(self, module: nn.Module) -> None:
-        """Copy the average into `module`."""
-        module.load_state_dict(self.state)
+
+N = TypeVar("N", bound=TrainedNetwork)
 
 
-def averaged_copy(network: TrainingNetwork, state: Mapping[str, Tensor]) -> TrainingNetwork:
-    """Return an evaluation copy of `network` with the averaged parameters."""
-    network.adapter.eject()
+def evaluation_copy(network: N, adapter: Adapter, state: Mapping[str, Tensor]) -> N:
+    """Return a frozen copy of an injected network with the trained parameters `state`."""
+    adapter.eject()
     other = copy.deepcopy(network)
-    network.adapter.inject()
-    other.load_state_dict(dict(state))
-    other.adapter.inject()
+    adapter.inject()
+    other.load_trained_state(state)
+    cast(Adapter, other.get_submodule("adapter")).inject()
     return other.eval().requires_grad_(False)
+
+
+def stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return `state` in the number format it is stored in."""
+    return {
+        name: value.to(dtype) if value.is_floating_point() else value
+        for name, value in state.items()
+    }

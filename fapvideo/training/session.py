@@ -11,6 +11,7 @@ Every stage keeps its results in the work folder, so that a stopped run goes on 
       pool/train, heldout  ready-made samples
       checkpoint.pt        everything that training goes on from
       log.csv, sheet_*.png losses and held-out metrics, pictures
+      tensorboard/         the same for TensorBoard, where that is installed
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from fapvideo.config.bundle import MANIFEST_NAME
 from fapvideo.config.train import TrainPreset
 from fapvideo.errors import Cancelled, DeviceError, PresetError, WeightsError
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
+from fapvideo.training.board import FOLDER as BOARD
 from fapvideo.training.card import Training, bundle_licences, model_card
+from fapvideo.training.checkpoint import CHECKPOINT
 from fapvideo.training.export import export_bundle
 from fapvideo.training.faces import FaceSet, OnProgress, prepare
-from fapvideo.training.loop import CHECKPOINT, LOG, Trainer
+from fapvideo.training.loop import LOG, Trainer, metrics_of
 from fapvideo.training.loop import Progress as StepProgress
 from fapvideo.training.pool import Pool, PoolRecipe, build_pool
 from fapvideo.training.pretrained import load_encoder, load_perceptual, load_start, wanted_sets
@@ -77,6 +80,8 @@ class TrainReport:
     """Reason -> files left out."""
     metrics: Mapping[str, float]
     """Last row of `log.csv`."""
+    before: Mapping[str, float]
+    """Its first row, of step 0: what training started from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,7 @@ def train(
         return _report(trainer, work, faces, None, {})
 
     hooks.progress(TrainProgress("export", 0, 0))
-    metrics = {name: float(value) for name, value in trainer.conclude().items() if value}
+    metrics = metrics_of(trainer.conclude())
     training = Training(
         preset,
         faces,
@@ -195,7 +200,7 @@ def open_work(output: Path, *, fresh: bool = False) -> Path:
         if fresh:
             for path in (*work.glob("sheet_*.png"), work / RECIPE, work / CHECKPOINT, work / LOG):
                 path.unlink(missing_ok=True)
-            for folder in (work / "faces", work / "pool"):
+            for folder in (work / "faces", work / "pool", work / BOARD):
                 shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise WeightsError(f"{work} cannot be written: {error.strerror or error}") from None
@@ -335,4 +340,5 @@ def _report(
         identities=faces.identities,
         dropped=faces.reasons(),
         metrics=metrics,
+        before=trainer.metrics_at_start(),
     )

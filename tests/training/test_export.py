@@ -17,18 +17,18 @@ from fapvideo.training.card import Training, bundle_licences, model_card
 from fapvideo.training.export import export_bundle
 from fapvideo.training.faces import FaceSet
 from fapvideo.training.loop import Trainer
-from fapvideo.training.network import TrainingNetwork, embedded_manifest
+from fapvideo.training.network import FlowNetwork, embedded_manifest
 from fapvideo.training.pool import Pool, PoolRecipe
 from fapvideo.weights.bundle import load_bundle
 
 CPU = torch.device("cpu")
 
 
-def lively(preset: TrainPreset) -> TrainingNetwork:
+def lively(preset: TrainPreset) -> FlowNetwork:
     """Return a network whose correction and injection do something, in numbers bfloat16 holds."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        network = TrainingNetwork(embedded_manifest(preset)).eval().requires_grad_(False)
+        network = FlowNetwork(embedded_manifest(preset)).eval().requires_grad_(False)
         for parameter in network.parameters():
             if not parameter.any():
                 parameter.normal_(0, 0.05)

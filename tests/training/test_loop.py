@@ -10,8 +10,11 @@ import torch
 from training_setup import tiny_preset
 
 from fapvideo.errors import WeightsError
-from fapvideo.training.loop import CHECKPOINT, Trainer
+from fapvideo.training.adversary import Adversary
+from fapvideo.training.checkpoint import CHECKPOINT
+from fapvideo.training.loop import Trainer
 from fapvideo.training.pool import Pool
+from fapvideo.training.processes import ALONE
 from fapvideo.training.records import append_log, read_log
 
 CPU = torch.device("cpu")
@@ -48,7 +51,12 @@ def test_a_resumed_run_equals_a_straight_one_to_the_bit(pool: Pool, tmp_path: Pa
         torch.rand(7)  # what else the program draws must not matter
     assert checkpoint(tmp_path / "parts")["step"] == 4
     trainer(tmp_path / "parts", pool, **noisy).run()
-    straight, resumed = (flat(checkpoint(tmp_path / name)) for name in ("straight", "parts"))
+    assert_same_state(tmp_path / "straight", tmp_path / "parts")
+
+
+def assert_same_state(first: Path, second: Path) -> None:
+    """Assert that two checkpoints hold the same to the bit, but for the time they took."""
+    straight, resumed = flat(checkpoint(first)), flat(checkpoint(second))
     assert straight.keys() == resumed.keys()
     for name, value in straight.items():
         if isinstance(value, torch.Tensor):
@@ -56,6 +64,25 @@ def test_a_resumed_run_equals_a_straight_one_to_the_bit(pool: Pool, tmp_path: Pa
             assert value.stride() == resumed[name].stride()
         elif not name.startswith((".seconds", ".preset")):
             assert value == resumed[name], name
+
+
+def test_a_run_resumed_amid_the_adversary_equals_a_straight_one(pool: Pool, tmp_path: Path) -> None:
+    """Stopped before it acts, and while it does."""
+    optim = {"steps": 6, "adversarial_weight": 0.5, "adversarial_start": 0.4}
+    trainer(tmp_path / "straight", pool, **optim).run()
+    trainer(tmp_path / "parts", pool, **optim).run(stop=stop_after(2))
+    trainer(tmp_path / "parts", pool, **optim).run(stop=stop_after(2))
+    trainer(tmp_path / "parts", pool, **optim).run()
+    assert_same_state(tmp_path / "straight", tmp_path / "parts")
+    started = Adversary(tiny_preset(**optim).optim, 1, CPU, ALONE).state()["network"]
+    learnt = checkpoint(tmp_path / "parts")["adversary"]["network"]
+    weights = {name: value for name, value in started.items() if name.endswith("original")}
+    assert len(weights) == 5
+    assert all(not torch.equal(learnt[name], value) for name, value in weights.items())
+    # It has its say: without it the weights are others.
+    trainer(tmp_path / "without", pool, steps=6).run()
+    with_it, without = (checkpoint(tmp_path / name)["ema"] for name in ("straight", "without"))
+    assert any(not torch.equal(with_it[name], value) for name, value in without.items())
 
 
 def test_the_loss_falls(pool: Pool, tmp_path: Path) -> None:
@@ -70,7 +97,7 @@ def test_the_loss_falls(pool: Pool, tmp_path: Path) -> None:
 def test_the_network_starts_as_the_guide(pool: Pool, tmp_path: Path) -> None:
     """The correction and the injection are zero at first, so the output is the guide, exactly."""
     run = trainer(tmp_path, pool)
-    for parameter in run.network.unet.get_submodule("conv_out").parameters():
+    for parameter in run.network.get_submodule("unet.conv_out").parameters():
         assert not parameter.detach().any()
     metrics = run.evaluate(run.averaged())
     assert metrics["psnr"] == metrics["psnr_no_injection"]
@@ -93,18 +120,23 @@ def test_the_global_generator_is_left_alone(pool: Pool, tmp_path: Path) -> None:
 
 def test_the_log_has_no_rows_from_after_the_checkpoint(pool: Pool, tmp_path: Path) -> None:
     trainer(tmp_path, pool, steps=4, eval_steps=2).run()
-    assert [row["step"] for row in read_log(tmp_path / "log.csv")] == ["2", "4"]
+    assert [row["step"] for row in read_log(tmp_path / "log.csv")] == ["0", "2", "4"]
     # As after a crash: logged, but the checkpoint is older.
     append_log(tmp_path / "log.csv", {"step": 6, "extra": 0.5})
     run = trainer(tmp_path, pool, steps=8, eval_steps=2)
-    assert [row["step"] for row in read_log(tmp_path / "log.csv")] == ["2", "4"]
+    assert [row["step"] for row in read_log(tmp_path / "log.csv")] == ["0", "2", "4"]
     run.run(stop=stop_after(1))
     row = run.conclude()
     assert row["step"] == "5"
+    start = run.metrics_at_start()
+    assert start["step"] == 0
+    assert start["guide_psnr"] == float(row["guide_psnr"])
+    assert start["psnr"] != float(row["psnr"])
+    assert "loss" not in start
     assert float(row["guide_psnr"]) > 5
     assert (tmp_path / "sheet_000005.png").is_file()
     assert run.conclude() == row
-    assert len(read_log(tmp_path / "log.csv")) == 3
+    assert len(read_log(tmp_path / "log.csv")) == 4
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "other network"])
