@@ -17,10 +17,8 @@ import math
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from fapvideo.nets.clip import VIT_H_14
 from fapvideo.weights.published import SD15_VAE, Shapes, fap_layout
@@ -43,11 +41,21 @@ def _random(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Te
     return (torch.randn(shape, generator=generator) * scale).half()
 
 
+def layouts() -> tuple[Shapes, Shapes]:
+    """Return name -> shape of the published VAE's and image tower's tensors."""
+    # After fapvideo, which lets both be imported beside a torchvision that does not load.
+    from diffusers import AutoencoderKL
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    with torch.device("meta"):
+        vae = AutoencoderKL(**SD15_VAE)
+        tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**VIT_H_14))
+    return shapes_of(vae.state_dict()), shapes_of(tower.state_dict())
+
+
 def write(folder: Path, seed: int = 0) -> None:
     """Write the three files as their publishers name them."""
-    with torch.device("meta"):
-        vae = shapes_of(AutoencoderKL(**SD15_VAE).state_dict())
-        tower = shapes_of(CLIPVisionModelWithProjection(CLIPVisionConfig(**VIT_H_14)).state_dict())
+    vae, tower = layouts()
     paths = [
         folder / "fap.bin",
         folder / "vae" / "diffusion_pytorch_model.safetensors",
