@@ -16,6 +16,7 @@ from fapvideo.errors import WeightsError
 from fapvideo.weights.state import read_shapes, read_tensors, shapes_of
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+"""Usual endings of pickles; what a file is, its first bytes say."""
 
 
 def read_layout(path: Path) -> dict[str, tuple[int, ...]]:
@@ -24,33 +25,59 @@ def read_layout(path: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         WeightsError: as `read_checkpoint`.
     """
-    if path.suffix == ".safetensors":
-        return read_shapes(path)
-    return shapes_of(_flat(_unpickle(path)))
+    if _is_pickle(path):
+        return shapes_of(_flat(_unpickle(path)))
+    return read_shapes(path)
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Return dotted tensor name -> tensor; nested groups are joined by dots.
 
-    A pickle is read with `weights_only=True`, which runs no code from it, and mapped into memory
-    rather than copied.
+    The format is told by the file's first bytes, not by its name. A pickle is read with
+    `weights_only=True`, which runs no code from it, and mapped into memory rather than copied.
 
     Raises:
         WeightsError: missing, damaged, of an unknown format, or holding more than tensors.
     """
-    if path.suffix == ".safetensors":
-        return read_tensors(path)
-    return _flat(_unpickle(path))
+    if _is_pickle(path):
+        return _flat(_unpickle(path))
+    return read_tensors(path)
+
+
+def _is_pickle(path: Path) -> bool:
+    """Return whether to read `path` as a pickle (of torch.save, in a zip or not).
+
+    Raises:
+        WeightsError: it is missing, empty, or neither by its first bytes nor by its ending one of
+            the two formats.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing")
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
+    if not start:
+        raise WeightsError(f"{path} is empty", hint="download it again")
+    if start[8:] == b"{":  # safetensors: 8 bytes of length, then JSON
+        return False
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        if path.suffix == ".safetensors":  # torch.load goes by the name
+            raise WeightsError(
+                f"{path} is a pickle", hint="rename it: .bin in place of .safetensors"
+            )
+        return True
+    if path.suffix not in (*PICKLES, ".safetensors"):
+        raise WeightsError(
+            f"{path} is no file of weights",
+            hint=f"weights are read from safetensors, or from {', '.join(PICKLES)} files that hold"
+            " tensors only",
+        )
+    return path.suffix in PICKLES
 
 
 def _unpickle(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise WeightsError(f"{path} is missing")
-    if path.suffix not in PICKLES:
-        raise WeightsError(
-            f"{path} has no known ending",
-            hint=f"weights are read from .safetensors, or {', '.join(PICKLES)} with tensors only",
-        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice on pickle protocols is for programmers
@@ -58,7 +85,8 @@ def _unpickle(path: Path) -> Mapping[str, Any]:
     except pickle.UnpicklingError as error:
         raise _refused(path, str(error)) from None
     except (RuntimeError, LookupError, EOFError, OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # torch's first sentence names the damage; its advice goes on for three lines
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
         raise WeightsError(
             f"{path} cannot be read: {reason}",
             hint="the file is damaged or cut off; download it again",

@@ -48,7 +48,7 @@ def convert_file(path: Path, manifest: BundleManifest) -> tuple[Detected, States
         states = {"encoder.safetensors": _tower(tensors, manifest)}
     else:
         raise WeightsError(
-            f"{path} is of no use for bundle {manifest.name}: it is a {found}",
+            f"{path} is of no use for bundle {manifest.name}; it is: {found}",
             hint="it needs fap.bin, an SD-1.5 VAE and the image tower OpenCLIP ViT-H/14",
         )
     networks = build_networks(manifest, empty=True)

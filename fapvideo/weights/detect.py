@@ -67,7 +67,7 @@ def expect(path: Path, *kinds: Kind) -> Detected:
     found = detect_file(path)
     if found.kind not in kinds:
         wanted = " or ".join(NAMES[kind] for kind in kinds)
-        raise WeightsError(f"{path} is not a {wanted} but: {found}")
+        raise WeightsError(f"{path} is no {wanted}; it is: {found}")
     return found
 
 

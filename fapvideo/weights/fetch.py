@@ -9,7 +9,12 @@ from typing import Any
 
 from fapvideo.errors import WeightsError
 from fapvideo.weights.detect import expect
-from fapvideo.weights.importer import Imported, check_first_sight, import_bundle
+from fapvideo.weights.importer import (
+    Imported,
+    check_first_sight,
+    import_files,
+    recorded_sources,
+)
 from fapvideo.weights.known import KnownFile, known_bundle
 from fapvideo.weights.state import sha256_of
 from fapvideo.weights.store import Progress, downloads_folder, is_installed
@@ -25,6 +30,8 @@ def fetch_bundle(
     endpoint: str | None = None,
 ) -> Imported:
     """Download, check and convert a bundle's files; interrupted downloads go on where they were.
+
+    Kinds that were imported from files of the user's own are not downloaded.
 
     Args:
         name: a bundle of `manifest.toml`.
@@ -52,11 +59,13 @@ def fetch_bundle(
             f"the licences of bundle {name} were not accepted: {'; '.join(known.licences)}",
             hint="read them, then say yes (--yes)",
         )
-    folder = downloads_folder(name)
+    folder, own = downloads_folder(name), recorded_sources(name)
+    paths = []
     for file in known.files:
-        path = _download(file, folder, progress, endpoint)
-        _check(file, path)
-    imported = import_bundle(name, folder, progress)
+        if file.kind not in own:
+            paths.append(_download(file, folder, progress, endpoint))
+            _check(file, paths[-1])
+    imported = import_files(name, paths, progress)
     shutil.rmtree(folder, ignore_errors=True)
     return imported
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tomlkit
 from torch import Tensor
@@ -23,7 +24,7 @@ from fapvideo.weights.state import sha256_of, write_tensors
 from fapvideo.weights.store import Progress, is_installed, partial_folder, store_folder
 
 SOURCES = "sources.toml"
-"""Beside the converted files: what each came from."""
+"""Beside the converted files: kind -> file, size, SHA-256 and licence of what each came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +48,60 @@ def import_bundle(name: str, path: Path, progress: Progress | None = None) -> Im
         WeightsError: unknown bundle, already installed, nothing useful found, or a file that is
             damaged, unsafe or does not fit.
     """
-    known = known_bundle(name)
+    known_bundle(name)
+    return import_files(name, _candidates(path), progress)
+
+
+def import_files(name: str, sources: Sequence[Path], progress: Progress | None = None) -> Imported:
+    """Take weights from these files, one of each kind; see `import_bundle`.
+
+    The SHA-256 of a file is recorded when it is imported. Until `remove_bundle`, another file of
+    its kind is refused: a bundle is never mixed from two downloads without anybody noticing.
+
+    Raises:
+        WeightsError: as `import_bundle`.
+    """
+    known, manifest, partial = known_bundle(name), sd15_manifest(), partial_folder(name)
+    report, recorded = progress or _silent, recorded_sources(name)
+    checked = [_compare(name, source, recorded, report) for source in sources]
     if is_installed(name):
         raise WeightsError(
             f"bundle {name} is already installed",
             hint=f"`fapvideo weights verify {name}` checks it, `remove` deletes it",
         )
-    manifest = sd15_manifest()
-    partial = partial_folder(name)
-    found = []
-    for source in _candidates(path):
-        report = progress or _silent
-        report(f"reading {source.name}", 0, source.stat().st_size)
-        found.append(_take(source, manifest, partial, known, report))
-    return _finish(name, manifest, known, tuple(found))
+    for source, (found, digest) in zip(sources, checked, strict=True):
+        if found.kind not in recorded:
+            report(f"reading {source.name}", 0, source.stat().st_size)
+            _take(source, digest, manifest, partial, known, report)
+    return _finish(name, manifest, known, tuple(found for found, _ in checked))
+
+
+def recorded_sources(name: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return what bundle `name` was made from so far: kind -> its line of `sources.toml`."""
+    folder = store_folder() / name if is_installed(name) else partial_folder(name)
+    return _read_toml(folder / SOURCES)
+
+
+def _compare(
+    name: str, source: Path, recorded: Mapping[str, Mapping[str, Any]], report: Progress
+) -> tuple[Detected, str]:
+    """Return what `source` is, and its SHA-256, if the bundle was given no other of its kind.
+
+    Raises:
+        WeightsError: it was; or the file is unreadable.
+    """
+    found = detect_file(source)
+    report(f"checking {source.name}", 0, source.stat().st_size)
+    digest = sha256_of(source)
+    before = recorded.get(found.kind)
+    if before is not None and before["sha256"] != digest:
+        raise WeightsError(
+            f"{source} is not the {NAMES[found.kind]} that bundle {name} was given before,"
+            f" {before['file']} (SHA-256 {digest[:12]}…, then {before['sha256'][:12]}…)",
+            hint=f"to take this one instead, run `fapvideo weights remove {name}` first, and import"
+            " all files again",
+        )
+    return found, digest
 
 
 def _candidates(path: Path) -> list[Path]:
@@ -71,6 +112,8 @@ def _candidates(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
+    if not path.is_dir():
+        raise WeightsError(f"{path}: there is no such file or folder")
     endings = {*PICKLES, ".safetensors"}
     files = sorted(p for p in path.rglob("*") if p.suffix in endings and p.is_file())
     useful = {p: detect_file(p).kind for p in files}
@@ -93,8 +136,13 @@ def _candidates(path: Path) -> list[Path]:
 
 
 def _take(
-    source: Path, manifest: BundleManifest, partial: Path, known: KnownBundle, report: Progress
-) -> Detected:
+    source: Path,
+    digest: str,
+    manifest: BundleManifest,
+    partial: Path,
+    known: KnownBundle,
+    report: Progress,
+) -> None:
     """Convert one file into the partial bundle and record where it came from."""
     found, states = convert_file(source, manifest)
     partial.mkdir(parents=True, exist_ok=True)
@@ -104,12 +152,12 @@ def _take(
     record = {
         "file": source.name,
         "size": source.stat().st_size,
-        "sha256": sha256_of(source),
+        "sha256": digest,
         "licence": next((f.licence for f in known.files if f.kind == found.kind), "unknown"),
     }
-    sources = _read_toml(partial / SOURCES) | {found.kind: record}
-    _write_text(partial / SOURCES, tomlkit.dumps(sources))
-    return found
+    _write_text(
+        partial / SOURCES, tomlkit.dumps({**_read_toml(partial / SOURCES), found.kind: record})
+    )
 
 
 def _finish(
@@ -117,11 +165,8 @@ def _finish(
 ) -> Imported:
     """Publish the partial bundle if nothing is missing."""
     partial = partial_folder(name)
-    missing = tuple(
-        NAMES[kind]
-        for kind, names in ROLES.items()
-        if not all((partial / file).is_file() for file in names)
-    )
+    taken = _read_toml(partial / SOURCES)
+    missing = tuple(NAMES[kind] for kind in ROLES if kind not in taken)
     if missing:
         return Imported(partial, found, missing)
     licences = {file.kind: file.licence for file in known.files}
@@ -177,7 +222,7 @@ def _write_text(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def _read_toml(path: Path) -> dict[str, object]:
+def _read_toml(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 

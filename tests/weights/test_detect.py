@@ -62,16 +62,23 @@ def test_old_vae_lora_and_strangers() -> None:
     assert detect_keys({}).detail == "no tensors"
 
 
-@pytest.mark.parametrize("ending", [".bin", ".safetensors", ".pt"])
-def test_files_are_read_whatever_their_name(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("ending", [".bin", ".safetensors", ".pt", "", ".zip"])
+@pytest.mark.parametrize("content", ["zip", "pickle", "safetensors"])
+def test_files_are_read_whatever_their_name(tmp_path: Path, ending: str, content: str) -> None:
+    """A browser, or a person, renames files; the first bytes say what they are."""
     path = tmp_path / f"something{ending}"
-    if ending == ".safetensors":
+    if content == "safetensors":
         groups = fap_groups()
         save_file({f"{g}.{k}": v for g, keys in groups.items() for k, v in keys.items()}, path)
     else:
-        torch.save(fap_groups(), path)
+        torch.save(fap_groups(), path, _use_new_zipfile_serialization=content == "zip")
+        if ending == ".safetensors":
+            with pytest.raises(WeightsError, match="is a pickle") as caught:
+                detect_file(path)
+            assert "rename it" in caught.value.hint
+            return
     assert detect_file(path).kind == "fap"
-    with pytest.raises(WeightsError, match="is not a CLIP image tower but: FuseAnyPart"):
+    with pytest.raises(WeightsError, match="is no CLIP image tower; it is: FuseAnyPart"):
         expect(path, "clip_vision")
 
 
@@ -117,13 +124,14 @@ def test_damaged_files_are_said_to_be_so(tmp_path: Path, ending: str, damage: st
     with pytest.raises(WeightsError, match="weights") as caught:
         detect_file(path)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 130, "one line, not a paragraph"
     assert damage == "missing" or caught.value.hint
 
 
 def test_other_endings_and_contents_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.onnx"
     path.write_bytes(b"x")
-    with pytest.raises(WeightsError, match="no known ending"):
+    with pytest.raises(WeightsError, match="is no file of weights"):
         detect_file(path)
     path = tmp_path / "list.pt"
     torch.save([torch.zeros(1)], path)

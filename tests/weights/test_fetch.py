@@ -11,10 +11,12 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
-from toy_files import shrink, write_published_files
+from safetensors.torch import save_file
+from toy_files import old_vae_state, shrink, write_published_files
 
 from fapvideo.errors import WeightsError
 from fapvideo.weights import fetch
+from fapvideo.weights.importer import import_bundle, recorded_sources
 from fapvideo.weights.known import known_bundle
 from fapvideo.weights.store import downloads_folder, is_installed, remove_bundle, store_folder
 
@@ -183,6 +185,23 @@ def test_a_file_replaced_by_its_publisher_is_noticed(hub: Hub) -> None:
     with pytest.raises(WeightsError, match="not the file it was"):
         run(hub)
     assert not is_installed("sd15")
+
+
+def test_what_the_user_has_imported_is_not_fetched(hub: Hub, tmp_path: Path) -> None:
+    """Another VAE of the user's own: the fetch brings the rest and leaves it."""
+    hub.break_after = 100_000  # of a fetch that broke off, the publisher's VAE is there already
+    name = "vae/diffusion_pytorch_model.safetensors"
+    theirs = downloads_folder("sd15") / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(hub.files[name])
+    state = {key: value + 0.25 for key, value in old_vae_state().items()}
+    own = tmp_path / "own.safetensors"
+    save_file(state, own)
+    import_bundle("sd15", own)
+    run(hub)
+    assert is_installed("sd15")
+    assert not [path for _, path, _ in hub.requests if path.endswith(name)]
+    assert recorded_sources("sd15")["vae"]["file"] == "own.safetensors"
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from golden_vectors import GOLDENS, golden, golden_manifest
 from safetensors.torch import load_file, save_file
-from toy_files import clip_state, fap_groups, shrink, write_published_files
+from toy_files import clip_state, fap_groups, old_vae_state, shrink, write_published_files
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from fapvideo.errors import WeightsError
 from fapvideo.nets.clip import VIT_H_14
 from fapvideo.nets.open_clip_tower import to_open_clip
 from fapvideo.weights.bundle import build_networks, load_bundle
+from fapvideo.weights.convert import convert_file
 from fapvideo.weights.importer import import_bundle
 from fapvideo.weights.known import known_bundle
 from fapvideo.weights.published import fap_layout, sd15_manifest
@@ -162,7 +164,7 @@ def test_useless_and_doubled_files_are_refused(source: Path, tmp_path: Path) -> 
     with pytest.raises(WeightsError, match="holds nothing") as caught:
         import_bundle("sd15", empty)
     assert "fap.bin" in caught.value.hint
-    with pytest.raises(WeightsError, match="holds nothing"):
+    with pytest.raises(WeightsError, match="no such file or folder"):
         import_bundle("sd15", tmp_path / "not there")
     save_file(clip_state(), source / "another.safetensors")
     with pytest.raises(WeightsError, match="two files"):
@@ -188,6 +190,76 @@ def test_an_installed_bundle_is_listed_not_replaced_and_removed(source: Path) ->
     assert not is_installed("sd15")
     with pytest.raises(WeightsError, match="nothing of bundle"):
         remove_bundle("sd15")
+
+
+def other_vae() -> dict[str, torch.Tensor]:
+    """Return a VAE that fits as well, with one value changed."""
+    state = {key: value.clone() for key, value in old_vae_state().items()}
+    state["decoder.conv_out.bias"] += 1
+    return state
+
+
+def test_another_file_of_a_kind_is_refused_until_the_bundle_is_removed(
+    source: Path, tmp_path: Path
+) -> None:
+    """The SHA-256 of every file is recorded when it comes, whatever the file is called."""
+    import_bundle("sd15", source / "vae")
+    same = tmp_path / "vae-again.bin"  # by its contents the same file
+    same.write_bytes((source / "vae" / "diffusion_pytorch_model.safetensors").read_bytes())
+    assert import_bundle("sd15", same).found[0].kind == "vae"
+    other = source / "vae" / "diffusion_pytorch_model.safetensors"  # the same name, other values
+    save_file(other_vae(), other)
+    for path in (other, source):  # alone, and in a folder: then nothing is taken of that
+        with pytest.raises(WeightsError, match="not the AutoencoderKL that bundle sd15") as caught:
+            import_bundle("sd15", path)
+        assert "\n" not in str(caught.value)
+        assert "fapvideo weights remove sd15" in caught.value.hint
+    assert not (store_folder() / "sd15.partial" / "unet.safetensors").exists()
+    assert len(import_bundle("sd15", source / "fap.bin").missing) == 1
+    assert import_bundle("sd15", source / "models").missing == ()
+    with pytest.raises(WeightsError, match="not the AutoencoderKL"):  # and when it is whole
+        import_bundle("sd15", other)
+    with pytest.raises(WeightsError, match="already installed"):
+        import_bundle("sd15", same)
+    remove_bundle("sd15")
+    assert import_bundle("sd15", source).missing == ()
+    bias = load_file(store_folder() / "sd15" / "codec.safetensors")["decoder.conv_out.bias"]
+    assert torch.equal(bias, other_vae()["decoder.conv_out.bias"])
+
+
+def test_what_was_imported_is_not_converted_again(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_bundle("sd15", source / "fap.bin")
+    converted = []
+
+    def convert(path: Path, manifest: Any) -> Any:
+        converted.append(path.name)
+        return convert_file(path, manifest)
+
+    monkeypatch.setattr("fapvideo.weights.importer.convert_file", convert)
+    assert import_bundle("sd15", source).missing == ()
+    assert sorted(converted) == ["diffusion_pytorch_model.safetensors", "model.safetensors"]
+    assert predicts_the_published_noise("sd15")
+
+
+def test_an_import_that_was_killed_half_way_is_done_again(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kind counts as there once its record is written, after its last file."""
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fapvideo.weights.importer._write_text", killed)
+        with pytest.raises(KeyboardInterrupt):
+            import_bundle("sd15", source / "fap.bin")
+    partial = store_folder() / "sd15.partial"
+    (partial / "adapter.safetensors").write_bytes(b"half")
+    assert len(import_bundle("sd15", source / "vae").missing) == 2
+    assert import_bundle("sd15", source).missing == ()
+    assert predicts_the_published_noise("sd15")
 
 
 def test_a_changed_file_is_found_by_verify_and_by_load(source: Path) -> None:

@@ -59,7 +59,7 @@ def test_taesd_takes_the_place_of_the_vae(tmp_path: Path) -> None:
         load_bundle("tiny", options=options)
     other = tmp_path / "other.safetensors"
     save_file({"a": torch.zeros(1)}, other)
-    with pytest.raises(WeightsError, match="is not a AutoencoderTiny"):
+    with pytest.raises(WeightsError, match=r"is no AutoencoderTiny \(TAESD\); it is: unknown file"):
         load_bundle("tiny_sd15", options=DenoiseConfig(codec_file=other))
 
 
