@@ -10,6 +10,7 @@ Paper: Liu et al., "Grounding DINO", arXiv 2303.05499. Nothing here is imported 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -19,6 +20,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fapvideo.errors import PresetError, WeightsError
 from fapvideo.mask.boxes import Detection, suppress_overlaps
@@ -75,7 +77,63 @@ def load_detector(
     return GroundingDinoDetector.from_folder(folder, device)
 
 
-class GroundingDinoDetector:
+class GroundingDino(ABC):
+    """What both packages' networks share: the words before them, the reading of boxes after."""
+
+    def __init__(self, model: Any, tokenizer: Any, device: torch.device | str) -> None:
+        """Take a model and its BERT tokenizer.
+
+        Raises:
+            WeightsError: the tokenizer is not one this network can use.
+        """
+        check_tokenizer(tokenizer)
+        self._device = torch.device(device)
+        self._model = model.to(self._device).eval()
+        self._tokenizer = tokenizer
+
+    def detect(
+        self,
+        rgb: Bytes,
+        prompts: Sequence[str],
+        threshold: float,
+        max_overlap: float = MAX_OVERLAP,
+    ) -> list[Detection]:
+        """See `OpenSetDetector.detect`."""
+        labels = unique_prompts(prompts)
+        logits, boxes, ids = self.raw(rgb, caption(labels))
+        found = read_detections(logits, boxes, ids, labels, picture_size(rgb), threshold)
+        return suppress_overlaps(found, max_overlap)
+
+    def raw(self, rgb: Bytes, text: str) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        """Run the network on one picture.
+
+        Returns:
+            Logits [Q, 256] (-inf past the text), boxes [Q, 4] (centre x, centre y, width, height
+            in [0, 1]), token ids [L].
+        """
+        picture_size(rgb)
+        tokens = self._tokenizer(text, return_tensors="pt")
+        check_length(tokens["input_ids"])
+        with torch.inference_mode():
+            logits, boxes = self._forward(rgb, text, tokens)
+        return (
+            logits[0].float().cpu().numpy(),
+            boxes[0].float().cpu().numpy(),
+            tokens["input_ids"][0].numpy(),
+        )
+
+    @abstractmethod
+    def _forward(self, rgb: Bytes, text: str, tokens: Any) -> tuple[Tensor, Tensor]:
+        """Prepare the picture and run the package's network: logits [1, Q, 256], boxes [1, Q, 4].
+
+        Args:
+            rgb: [H, W, 3] uint8.
+            text: the caption.
+            tokens: the tokenizer's answer to it, for a batch of one.
+        """
+
+
+class GroundingDinoDetector(GroundingDino):
     """transformers' `GroundingDinoForObjectDetection`."""
 
     def __init__(
@@ -86,10 +144,7 @@ class GroundingDinoDetector:
         Raises:
             WeightsError: the tokenizer is not one this network can use.
         """
-        check_tokenizer(tokenizer)
-        self._device = torch.device(device)
-        self._model = model.to(self._device).eval()
-        self._tokenizer = tokenizer
+        super().__init__(model, tokenizer, device)
         self._image_processor = image_processor
 
     @classmethod
@@ -130,37 +185,10 @@ class GroundingDinoDetector:
             )
         return cls(model, tokenizer, image_processor, device)
 
-    def detect(
-        self,
-        rgb: Bytes,
-        prompts: Sequence[str],
-        threshold: float,
-        max_overlap: float = MAX_OVERLAP,
-    ) -> list[Detection]:
-        """See `OpenSetDetector.detect`."""
-        labels = unique_prompts(prompts)
-        logits, boxes, ids = self.raw(rgb, caption(labels))
-        found = read_detections(logits, boxes, ids, labels, picture_size(rgb), threshold)
-        return suppress_overlaps(found, max_overlap)
-
-    def raw(self, rgb: Bytes, text: str) -> tuple[Floats, Floats, NDArray[np.int64]]:
-        """Run the network on one picture.
-
-        Returns:
-            Logits [Q, 256] (-inf past the text), boxes [Q, 4] (centre x, centre y, width, height
-            in [0, 1]), token ids [L].
-        """
-        picture_size(rgb)
-        tokens = self._tokenizer(text, return_tensors="pt")
-        check_length(tokens["input_ids"])
+    def _forward(self, rgb: Bytes, text: str, tokens: Any) -> tuple[Tensor, Tensor]:
         pixels = self._image_processor(images=rgb, return_tensors="pt")
-        with torch.inference_mode():
-            output = self._model(**{k: v.to(self._device) for k, v in (tokens | pixels).items()})
-        return (
-            output.logits[0].float().cpu().numpy(),
-            output.pred_boxes[0].float().cpu().numpy(),
-            tokens["input_ids"][0].numpy(),
-        )
+        output = self._model(**{k: v.to(self._device) for k, v in (tokens | pixels).items()})
+        return output.logits, output.pred_boxes
 
 
 @contextmanager

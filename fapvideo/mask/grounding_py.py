@@ -10,34 +10,22 @@ from __future__ import annotations
 
 import importlib
 import json
-import pickle
 import types
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
 from fapvideo.errors import WeightsError
-from fapvideo.mask.boxes import Detection, suppress_overlaps
-from fapvideo.mask.grounding import (
-    MAX_OVERLAP,
-    caption,
-    check_length,
-    check_tokenizer,
-    picture_size,
-    read_detections,
-    require_files,
-    unique_prompts,
-)
+from fapvideo.mask.grounding import GroundingDino, require_files
 from fapvideo.ops.torchvision_shim import make_torchvision_importable
-from fapvideo.structs import Bytes, Floats
+from fapvideo.structs import Bytes
+from fapvideo.weights.checkpoint import read_checkpoint
 
 SHORT_SIDE, LONG_SIDE = 800, 1333
 """Pixels to which pictures are resized, as in the package's own `util/inference.py`."""
@@ -48,8 +36,8 @@ UNUSED = ("bert.pooler.",)
 """Left over from BERT: in some checkpoints and never read."""
 
 
-class GroundingDinoPyDetector:
-    """groundingdino-py's `GroundingDINO` behind the interface `OpenSetDetector`."""
+class GroundingDinoPyDetector(GroundingDino):
+    """groundingdino-py's `GroundingDINO`."""
 
     def __init__(
         self,
@@ -63,9 +51,7 @@ class GroundingDinoPyDetector:
         Raises:
             WeightsError: the model's tokenizer is not one this network can use.
         """
-        check_tokenizer(model.tokenizer)
-        self._device = torch.device(device)
-        self._model = model.to(self._device).eval()
+        super().__init__(model, model.tokenizer, device)
         self._short_side, self._long_side = short_side, long_side
 
     @classmethod
@@ -85,7 +71,7 @@ class GroundingDinoPyDetector:
         _import_groundingdino()
         checkpoint = _find_checkpoint(folder)
         require_files(folder / "bert", ["config.json"], ["tokenizer.json", "vocab.txt"])
-        state = _read_checkpoint(checkpoint)
+        state = _read_state(checkpoint)
         settings = _settings(folder, state)
         model = build_model(settings, folder / "bert")
         unknown, missing = _load(model, state, checkpoint)
@@ -102,32 +88,11 @@ class GroundingDinoPyDetector:
             settings.get("long_side", LONG_SIDE),
         )
 
-    def detect(
-        self,
-        rgb: Bytes,
-        prompts: Sequence[str],
-        threshold: float,
-        max_overlap: float = MAX_OVERLAP,
-    ) -> list[Detection]:
-        """See `fapvideo.mask.grounding.OpenSetDetector.detect`."""
-        labels = unique_prompts(prompts)
-        logits, boxes, ids = self.raw(rgb, caption(labels))
-        found = read_detections(logits, boxes, ids, labels, picture_size(rgb), threshold)
-        return suppress_overlaps(found, max_overlap)
-
-    def raw(self, rgb: Bytes, text: str) -> tuple[Floats, Floats, NDArray[np.int64]]:
-        """Run the network on one picture; see `GroundingDinoDetector.raw`."""
-        picture_size(rgb)
-        ids = self._model.tokenizer(text, return_tensors="pt")["input_ids"]
-        check_length(ids)
+    def _forward(self, rgb: Bytes, text: str, tokens: Any) -> tuple[Tensor, Tensor]:
         pixels = self._prepare(rgb).to(self._device)
-        with torch.inference_mode(), _quiet():
+        with _quiet():
             output = self._model(pixels[None], captions=[text])
-        return (
-            output["pred_logits"][0].float().cpu().numpy(),
-            output["pred_boxes"][0].float().cpu().numpy(),
-            ids[0].numpy(),
-        )
+        return output["pred_logits"], output["pred_boxes"]
 
     def _prepare(self, rgb: Bytes) -> Tensor:
         """Resize and normalise with the package's own transforms: [3, h, w] float32."""
@@ -251,25 +216,16 @@ def _find_checkpoint(folder: Path) -> Path:
     return found[0]
 
 
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Read a state dict without running code from it."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """Return the network's tensors, without what the authors' training wrapped around them.
 
-            return dict(load_file(path))
-        raw = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds more than tensors and is refused: {str(error).splitlines()[0]}",
-            hint="get the file from its authors, or convert it to safetensors",
-        ) from None
-    except Exception as error:  # safetensors and zip readers have errors of their own
-        raise WeightsError(f"{path} is damaged: {error}") from error
-    state = raw.get("model", raw) if isinstance(raw, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"{path} is not a state dict of Grounding DINO")
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
+    Raises:
+        WeightsError: damaged, or holding more than tensors.
+    """
+    tensors = read_checkpoint(path)
+    wrapped = [key for key in tensors if key.startswith("model.")]
+    names = {key: key.removeprefix("model.") for key in wrapped or tensors}
+    return {name.removeprefix("module."): tensors[key] for key, name in names.items()}
 
 
 def _settings(folder: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
