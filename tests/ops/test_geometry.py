@@ -5,7 +5,6 @@ import pytest
 from fapvideo.ops.geometry import (
     fit_similarity,
     invert,
-    resized,
     scale_of,
     similarity_matrix,
     transform,
