@@ -41,7 +41,9 @@ class DataConfig(Section):
     cycle: Fraction01 = 0.65
     """Share of samples whose reference went through another person's face first (swap cycle)."""
     same_person: Fraction01 = 0.3
-    """Share of samples whose reference is another photo or moment of the person, if there is one."""
+    """Share of samples with another photo or moment of the person as reference, if there is one."""
+    occluders: Fraction01 = 0.2
+    """Share of samples with something drawn before a face: hands, hair, glasses, microphones."""
     all_parts: Fraction01 = 0.6
     """Share of samples in which every part is swapped."""
 

@@ -282,7 +282,7 @@ def open_set_masks(
         kept = 1.0 - soft_edge(oval + outlines.OVAL_MARGIN * interocular + feather, 0.0, feather)
     for box, strength in found.keep_out:
         kept = np.maximum(kept, strength * box_masks({"": box}, size, feather)[""])
-    return _without(merged, kept)
+    return without(merged, kept)
 
 
 def _one_side(part: str, box: PartBox, side: str, middle: float) -> PartBox:
@@ -296,7 +296,7 @@ def _one_side(part: str, box: PartBox, side: str, middle: float) -> PartBox:
     return (y0, max(x0, middle), y1, x1) if side == "left" else (y0, x0, y1, min(x1, middle))
 
 
-def _without(masks: PartMasks, kept: Floats) -> PartMasks:
+def without(masks: PartMasks, kept: Floats) -> PartMasks:
     """Take what stays, [S, S] in [0, 1], out of all masks."""
     return PartMasks(
         {part: np.minimum(mask, 1.0 - kept) for part, mask in masks.parts.items()},

@@ -202,15 +202,18 @@ def fused_tokens(
         for sample, hole in zip(samples, holes, strict=True)
     ]
     swapped = np.argwhere(masks.any(axis=(2, 3)))
-    pictures += [samples[i].reference * samples[i].parts[k][..., None] for i, k in swapped]
+    pictures += [
+        samples[i].reference * samples[i].reference_parts[k][..., None] for i, k in swapped
+    ]
     tokens = encode(encoder, pictures)
     face, alone = tokens[: len(samples)], tokens[len(samples) :]
     parts = torch.zeros(len(samples), len(PARTS), *face.shape[1:])
     parts[torch.from_numpy(swapped[:, 0]), torch.from_numpy(swapped[:, 1])] = alone
-    boxes = torch.from_numpy(np.stack([sample.sources for sample in samples]))
+    given = torch.from_numpy(np.stack([sample.sources for sample in samples]))
+    boxes = torch.from_numpy(np.stack([sample.boxes for sample in samples]))
     small = nn.functional.adaptive_avg_pool2d(torch.from_numpy(masks), int(face.shape[1] ** 0.5))
     # A part that is not swapped has an empty mask: its zeros go nowhere.
-    sources = [[PartSource(parts[:, k], boxes[:, k])] for k in range(len(PARTS))]
+    sources = [[PartSource(parts[:, k], given[:, k])] for k in range(len(PARTS))]
     return fuse_fractional(face, sources, boxes, small)
 
 

@@ -8,12 +8,19 @@ of sample avoid that, both with the true face as the answer:
   with which A is restored. Its errors are the errors of real swaps.
 * *self*: A's own photo under another light, gain, sharpness and with imprecise landmarks.
 
-The tokens to be injected come from A's part in a jittered copy, never from the guide.
+In both, a share of the samples takes the part from *another photo or moment of the same person*,
+where there is one. The guide's landmarks stay those of the truth, so expression comes from the
+target, and only the look from the reference. Another share has something in front of one of the
+two faces (`covering`).
+
+The tokens to be injected come from a jittered copy of the photo the part is from, never from the
+guide.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -27,9 +34,20 @@ from fapvideo.ops import mesh
 from fapvideo.ops.image import blur, resize
 from fapvideo.ops.pose import CROP_INTEROCULAR, head_pose
 from fapvideo.structs import Floats, PartMasks
+from fapvideo.training.covering import cover_reference, cover_target
 from fapvideo.training.faces import FaceSet
 
 PARTS = ("eyes", "brows", "nose", "mouth")
+
+
+EXTRAS = 1
+"""Other photos and occluders are drawn by a generator of their own: a sample that has neither is
+the same whatever `same_person` and `occluders` say."""
+ON_TARGET = 0.6
+"""Share of the occluders that are before the target; the others are on the reference."""
+
+Face = tuple[Floats, Floats]
+"""A crop [S, S, 3] and its landmarks [478, 3]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +60,16 @@ class Sample:
     """[R, R, 3] the target with its hole filled by the guide."""
     core: Floats
     """[R, R] the hole, 0 or 1."""
+    parts: Floats
+    """[4, R, R] soft masks of eyes, brows, nose, mouth in the target; 0 where not swapped."""
+    boxes: Floats
+    """[4, 4] boxes (y0, x0, y1, x1 in [0, 1]) of the parts in the target."""
     reference: Floats
     """[R, R, 3] jittered photo whose parts give the tokens."""
-    parts: Floats
-    """[4, R, R] soft masks of eyes, brows, nose, mouth in the *target*; 0 where not swapped."""
+    reference_parts: Floats
+    """[4, R, R] soft masks of the swapped parts in the reference."""
     sources: Floats
-    """[4, 4] boxes (y0, x0, y1, x1 in [0, 1]) of the parts in the reference."""
+    """[4, 4] boxes of the parts in the reference."""
 
 
 class SampleMaker:
@@ -59,38 +81,84 @@ class SampleMaker:
 
     def make(self, seed: int, index: int) -> Sample:
         """Return sample number `index` of the sequence `seed`."""
-        rng = np.random.default_rng([seed, index])
+        rng, extras = (np.random.default_rng([seed, index, *more]) for more in ((), (EXTRAS,)))
+        size, iod = self.size, CROP_INTEROCULAR * self.size
         parts = _draw_parts(rng, self.config.all_parts)
-        a = self._face(rng, self.chosen[index % len(self.chosen)])
-        b = self._face(rng, int(rng.choice(self.chosen)))
-        size = self.size
-        image, points = resize(a[0], size), a[1] * (size / a[0].shape[0])
+        number = self.chosen[index % len(self.chosen)]
+        mirrored = bool(rng.random() < 0.5)
+        a = self.faces.face(number, mirrored=mirrored)
+        b = self._face(rng, int(rng.choice(self._strangers(number))))
+        occluded = _draw_occluded(extras, self.config.occluders)
+        other = self._other_photo(extras, number)
+        donor = a if other is None else self.faces.face(other, mirrored=mirrored)
+        if occluded == "reference":
+            donor = cover_reference(extras, *donor, parts), donor[1]
+        image, points = _resized(a, size)
         if rng.random() < self.config.cycle:
-            source, source_points = _through(rng, a, b, parts)
+            source, source_points = _through(rng, donor, b, parts)
         else:
-            source, source_points = _jitter(rng, a[0], strong=True), a[1]
-        iod = CROP_INTEROCULAR * size
-        pose = head_pose(points)
-        weights = shape_weights(_draw_shape(rng), parts)
-        other = guide_landmarks(
-            points, pose, pose.to_head(points), head_pose(b[1]).to_head(b[1]), weights
-        )
-        masks = part_masks([points, other], parts, _draw_masks(rng), size, iod)
+            source, source_points = _jitter(rng, donor[0], strong=True), donor[1]
+        masks = whole = _draw_hole(rng, points, b[1], parts, size)
+        if occluded == "target":
+            image, masks = cover_target(extras, image, points, parts, whole)
         placed = points + _smooth_noise(rng, 0.012 * iod)
         piece = GuidePart(parts, source, source_points, placed.astype(np.float32))
         guide = build_guide(image, points, [piece], masks, _draw_guide(rng), iod).picture
-        reference = _jitter(rng, image, strong=False)
+        reference, reference_points = _resized(donor, size)
+        if other is not None:
+            whole = part_masks([reference_points], parts, MaskConfig().as_reference(), size, iod)
         return Sample(
-            image,
-            guide,
-            masks.core,
-            reference,
-            _part_stack(masks, size),
-            part_boxes(points, PARTS, size),
+            target=image,
+            guide=guide,
+            core=masks.core,
+            parts=_part_stack(masks, size),
+            boxes=part_boxes(points, PARTS, size),
+            reference=_jitter(rng, reference, strong=False),
+            reference_parts=_part_stack(whole, size),
+            sources=part_boxes(reference_points, PARTS, size),
         )
 
-    def _face(self, rng: np.random.Generator, index: int) -> tuple[Floats, Floats]:
+    def _face(self, rng: np.random.Generator, index: int) -> Face:
         return self.faces.face(index, mirrored=bool(rng.random() < 0.5))
+
+    def _other_photo(self, rng: np.random.Generator, number: int) -> int | None:
+        """Return another of the chosen faces of the same person, in a share of the samples."""
+        others = [i for i in self._of_person(number) if i != number]
+        if not others or rng.random() >= self.config.same_person:
+            return None
+        return int(rng.choice(others))
+
+    def _strangers(self, number: int) -> list[int]:
+        """Return the chosen faces of other people; all, where nobody says or there are none."""
+        own = set(self._of_person(number))
+        return [i for i in self.chosen if i not in own] or self.chosen
+
+    def _of_person(self, number: int) -> list[int]:
+        person = self.faces.people[number]
+        return [i for i in self.chosen if self.faces.people[i] == person] if person else []
+
+
+def _resized(face: Face, size: int) -> Face:
+    image, points = face
+    return resize(image, size), points * (size / image.shape[0])
+
+
+def _draw_occluded(rng: np.random.Generator, share: float) -> Literal["target", "reference"] | None:
+    if rng.random() >= share:
+        return None
+    return "target" if rng.random() < ON_TARGET else "reference"
+
+
+def _draw_hole(
+    rng: np.random.Generator, points: Floats, other: Floats, parts: tuple[str, ...], size: int
+) -> PartMasks:
+    """Return the masks of a swap with another person's face [478, 3]: over the old and new part."""
+    pose = head_pose(points)
+    weights = shape_weights(_draw_shape(rng), parts)
+    shape = guide_landmarks(
+        points, pose, pose.to_head(points), head_pose(other).to_head(other), weights
+    )
+    return part_masks([points, shape], parts, _draw_masks(rng), size, CROP_INTEROCULAR * size)
 
 
 def _part_stack(masks: PartMasks, size: int) -> Floats:
@@ -126,10 +194,10 @@ def _draw_guide(rng: np.random.Generator) -> GuideConfig:
 
 def _through(
     rng: np.random.Generator,
-    a: tuple[Floats, Floats],
-    b: tuple[Floats, Floats],
+    a: Face,
+    b: Face,
     parts: tuple[str, ...],
-) -> tuple[Floats, Floats]:
+) -> Face:
     """Swap A's parts into B's face; return that picture and where A's points lie in it."""
     size = b[0].shape[0]
     iod = CROP_INTEROCULAR * size

@@ -42,6 +42,7 @@ from fapvideo.training.pool import Pool, PoolRecipe, build_pool
 from fapvideo.training.pretrained import load_encoder, load_perceptual, load_start, wanted_sets
 from fapvideo.training.sets import fetch, public_set, set_folder, sets_folder
 from fapvideo.training.sources import Source, sources_in
+from fapvideo.weights.bundle import Bundle
 
 HELDOUT_SEED = 77
 """Held-out samples are the same whatever the preset's seed, so that runs can be compared."""
@@ -119,8 +120,7 @@ def train(
 
     Args:
         preset: of `load_train_preset`.
-        data: folders of photos and videos, subfolders are people; none takes the preset's public
-            sets.
+        data: folders of photos and videos; without any, the preset's public sets.
         output: the bundle's folder; its work folder is `OUTPUT.work` beside it.
         max_minutes: making samples and training end then; what is trained becomes the bundle.
         fresh: throw away what the work folder holds instead of going on.
@@ -158,21 +158,8 @@ def train(
     hooks.check(f"at step {trainer.step} of {preset.optim.steps}")
     if trainer.step == 0:
         return _report(trainer, work, faces, None, {})
-
     hooks.progress(TrainProgress("export", 0, 0))
-    metrics = metrics_of(trainer.conclude())
-    training = Training(
-        preset,
-        faces,
-        public,
-        trainer.step,
-        trainer.seconds,
-        metrics,
-        len(pool),
-        len(heldout),
-        start,
-    )
-    export(output, trainer, encoder, training)
+    metrics = export(output, trainer, encoder, faces, public, start)
     return _report(trainer, work, faces, output, metrics)
 
 
@@ -262,7 +249,8 @@ def make_pools(
     for stage, name, count, seed in plans:
         chosen = tuple(faces.indices(heldout=name == "heldout"))
         size = preset.model.resolution
-        recipe = PoolRecipe(work / "faces", chosen, seed, size, preset.data, encoder)
+        data = preset.data if name == "train" else preset.data.model_copy(update={"occluders": 0})
+        recipe = PoolRecipe(work / "faces", chosen, seed, size, data, encoder)
         folder = work / "pool" / name
         try:
             pool = build_pool(folder, recipe, count, workers, hooks.stage(stage), over)
@@ -274,8 +262,24 @@ def make_pools(
     return pools[0], pools[1]
 
 
-def export(output: Path, trainer: Trainer, encoder: MobileNetV2Tokens, training: Training) -> None:
-    """Put the averaged network, its encoder and its model card into the bundle's folder."""
+def export(
+    output: Path,
+    trainer: Trainer,
+    encoder: MobileNetV2Tokens,
+    faces: FaceSet,
+    public: Sequence[str],
+    start: Bundle | None,
+) -> Mapping[str, float]:
+    """Put the averaged network, its encoder and its model card into the bundle's folder.
+
+    Returns:
+        The last row of `log.csv`.
+    """
+    metrics = metrics_of(trainer.conclude())
+    pools = len(trainer.pool), len(trainer.heldout)
+    training = Training(
+        trainer.preset, faces, public, trainer.step, trainer.seconds, metrics, *pools, start
+    )
     if _is_empty(output):
         output.rmdir()
     export_bundle(
@@ -286,6 +290,7 @@ def export(output: Path, trainer: Trainer, encoder: MobileNetV2Tokens, training:
         bundle_licences(training),
         model_card(training),
     )
+    return metrics
 
 
 # ------------------------------------------------------------------------------------- details

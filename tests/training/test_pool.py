@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,19 +104,27 @@ def test_stored_samples_are_the_made_ones(pool: Pool, samples: list[Sample]) -> 
     assert tokens.shape == (4, 256, 96)
 
 
-def test_tokens_are_fused_part_by_part_as_in_inference(
-    recipe: PoolRecipe, samples: list[Sample]
-) -> None:
-    """The batch of all parts of all samples, against one sample and one part at a time."""
+def test_tokens_are_fused_part_by_part_as_in_inference(recipe: PoolRecipe) -> None:
+    """The batch of all parts of all samples, against one sample and one part at a time.
+
+    The reference is another photo of the person: its parts lie elsewhere than the target's.
+    """
+    faces = load_faces(recipe.faces)
+    faces = replace(faces, people=("anna",) * len(faces))
+    config = recipe.config.model_copy(update={"same_person": 1.0, "occluders": 0.5})
+    maker = SampleMaker(faces, list(recipe.chosen), config, 64)
+    samples = [maker.make(recipe.seed, index) for index in range(4)]
     fused = fused_tokens(recipe.encoder, samples)
     for i, sample in enumerate(samples):
         tokens = encode(recipe.encoder, [sample.target * (1 - sample.core[..., None])])
         for k in np.nonzero(sample.parts.any(axis=(1, 2)))[0]:
-            alone = encode(recipe.encoder, [sample.reference * sample.parts[k][..., None]])
+            part = sample.reference * sample.reference_parts[k][..., None]
+            alone = encode(recipe.encoder, [part])
             mask = torch.from_numpy(sample.parts[k])[None, None]
             small = torch.nn.functional.adaptive_avg_pool2d(mask, 16)
-            box = torch.from_numpy(sample.sources[k])[None]
-            tokens = fuse_fractional(tokens, [[PartSource(alone, box)]], box[:, None], small)
+            source, box = (torch.from_numpy(b[k])[None] for b in (sample.sources, sample.boxes))
+            assert not torch.equal(source, box)
+            tokens = fuse_fractional(tokens, [[PartSource(alone, source)]], box[:, None], small)
         torch.testing.assert_close(fused[i], tokens[0], atol=1e-5, rtol=1e-4)
 
 

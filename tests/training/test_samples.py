@@ -1,13 +1,16 @@
-"""Samples: a function of (seed, index); the guide differs from the truth in the hole only."""
+"""Samples: a function of (seed, index); the guide differs from the truth in the hole only;
+other photos of the person, and things in front of faces."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
 from training_setup import tiny_preset
 
+from fapvideo.mask.parts import part_boxes
 from fapvideo.training.faces import FaceSet
 from fapvideo.training.samples import PARTS, Sample, SampleMaker
 
@@ -22,6 +25,24 @@ def maker(faces: FaceSet) -> SampleMaker:
 @pytest.fixture(scope="module")
 def samples(maker: SampleMaker) -> list[Sample]:
     return [maker.make(3, index) for index in range(12)]
+
+
+def maker_of(faces: FaceSet, people: str = "", **data: Any) -> SampleMaker:
+    """Return a maker of samples of all eight faces, one letter for the person of each."""
+    config = tiny_preset().data.model_copy(update={"occluders": 0.0, **data})
+    owned = replace(faces, people=tuple(people) or ("",) * len(faces))
+    return SampleMaker(owned, list(range(len(faces))), config, SIZE)
+
+
+def whose(faces: FaceSet, boxes: np.ndarray) -> set[int]:
+    """Return the faces whose parts lie in these boxes, as they are or mirrored."""
+    found = set()
+    for index in range(len(faces)):
+        for mirrored in (False, True):
+            _, points = faces.face(index, mirrored=mirrored)
+            if np.allclose(part_boxes(points, PARTS, SIZE), boxes, atol=1e-6):
+                found.add(index)
+    return found
 
 
 def same(a: Sample, b: Sample) -> bool:
@@ -73,3 +94,101 @@ def test_only_chosen_faces_are_drawn(faces: FaceSet) -> None:
     for index in range(3):
         target = alone.make(0, index).target
         assert np.array_equal(target, crop) or np.array_equal(target, crop[:, ::-1])
+
+
+# ------------------------------------------------------------------- other photos of the person
+
+
+def test_the_reference_is_another_photo_of_the_same_person(faces: FaceSet) -> None:
+    maker = maker_of(faces, "aaabbbcd", same_person=1.0)
+    for index in range(8):
+        sample = maker.make(0, index)
+        ((truth,), (given,)) = (whose(faces, b) for b in (sample.boxes, sample.sources))
+        assert truth == index
+        if index < 6:
+            assert given != truth
+            assert given // 3 == truth // 3
+            # It is cut out where its own part lies, as inference cuts out references.
+            assert not np.array_equal(sample.reference_parts, sample.parts)
+        else:  # the only photo of that person
+            assert given == truth
+
+
+def test_expression_stays_the_targets(faces: FaceSet) -> None:
+    """Face 7 has its mouth open, face 0 has not: the guide of 7 with the look of 0 is open."""
+    maker = maker_of(faces, "a......a", same_person=1.0, cycle=0.0, all_parts=1.0)
+    closed = maker_of(faces, "a......a", same_person=0.0, cycle=0.0, all_parts=1.0)
+    other, own = (m.make(0, 7) for m in (maker, closed))
+    assert whose(faces, other.sources) == {0}
+    # The hole, which is drawn around the target's own shape, does not depend on the reference.
+    np.testing.assert_array_equal(other.core, own.core)
+    np.testing.assert_array_equal(other.target, own.target)
+    assert not np.array_equal(other.guide, own.guide)
+    inside = other.core == 1
+    apart = np.abs(other.guide - other.target)[inside].mean()
+    assert apart < 2 * np.abs(own.guide - own.target)[inside].mean()
+
+
+def test_the_share_of_other_photos(faces: FaceSet) -> None:
+    maker = maker_of(faces, "aaaaaaaa", same_person=0.4)
+    samples = [maker.make(1, index) for index in range(60)]
+    other = sum(whose(faces, s.boxes) != whose(faces, s.sources) for s in samples)
+    assert 14 <= other <= 34
+
+
+def test_without_people_or_occluders_samples_are_as_without_the_feature(faces: FaceSet) -> None:
+    plain, share = maker_of(faces, same_person=0.0), maker_of(faces, same_person=1.0)
+    rare = maker_of(faces, occluders=0.15)
+    untouched = 0
+    for index in range(8):
+        assert same(plain.make(2, index), share.make(2, index))
+        untouched += same(plain.make(2, index), rare.make(2, index))
+    assert 4 <= untouched < 8
+
+
+def test_the_swap_goes_through_another_persons_face(faces: FaceSet) -> None:
+    assert maker_of(faces, "aaabbbcd")._strangers(1) == [3, 4, 5, 6, 7]
+    assert maker_of(faces, "aaaaaaaa")._strangers(1) == list(range(8))
+    assert maker_of(faces)._strangers(1) == list(range(8))
+
+
+# --------------------------------------------------------------------------- things in front
+
+
+def test_what_is_before_the_target_is_part_of_the_truth(faces: FaceSet) -> None:
+    covered, bare = maker_of(faces, occluders=1.0), maker_of(faces)
+    before = protected = 0
+    for index in range(24):
+        sample, plain = covered.make(5, index), bare.make(5, index)
+        changed = np.abs(sample.target - plain.target).max(axis=-1) > 0.1
+        if not changed.any():
+            continue  # it is on the reference, or nothing fitted
+        before += 1
+        # It is seen on both sides of the border of the hole that would be without it.
+        assert changed[plain.core == 0].any()
+        assert changed[plain.core == 1].any()
+        # What is protected is out of the hole; nothing else is new in it.
+        assert (sample.core <= plain.core).all()
+        assert sample.core.sum() > 0.35 * plain.core.sum()
+        assert sample.parts.max(axis=0)[sample.core == 0].max() == 0
+        if not np.array_equal(sample.core, plain.core):
+            protected += 1
+            assert changed[sample.core == 1].mean() < 0.5 * changed[plain.core == 1].mean()
+        # The reference does not have it.
+        np.testing.assert_array_equal(sample.reference_parts, plain.reference_parts)
+        np.testing.assert_array_equal(sample.sources, plain.sources)
+    assert before >= 6
+    assert 0 < protected < before
+
+
+def test_what_is_on_the_reference_is_not_in_the_truth(faces: FaceSet) -> None:
+    covered, bare = maker_of(faces, occluders=1.0), maker_of(faces)
+    found = 0
+    for index in range(24):
+        sample, plain = covered.make(5, index), bare.make(5, index)
+        worn = np.abs(sample.reference - plain.reference).max(axis=-1) > 0.1
+        if np.array_equal(sample.target, plain.target) and worn.any():
+            found += 1
+            np.testing.assert_array_equal(sample.core, plain.core)
+            assert not np.array_equal(sample.guide, plain.guide)  # the guide carries it along
+    assert found >= 4
