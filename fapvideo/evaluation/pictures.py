@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
 
-from fapvideo.evaluation.views import SIDE, Clip, FaceView, FramePair
+from fapvideo.evaluation.views import SIDE, Clip, FaceView, FramePair, Material
 from fapvideo.ops.geometry import scale_of
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Bytes
@@ -29,8 +28,8 @@ TICKS = (0, 1, 4, 16, 36, 64)
 """Differences that the scale names; the colour follows the square root."""
 THUMBNAIL = 128
 """Side of a film strip's picture, pixels."""
-QUALITY, THUMBNAIL_QUALITY = 82, 72
-"""WebP quality."""
+THUMBNAIL_QUALITY = 72
+"""WebP's."""
 VIDEO_SECONDS = 20.0
 """Longer videos are cut off here."""
 TILE = {2: 480, 3: 400}
@@ -41,14 +40,24 @@ COLUMNS = {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3}
 MARGIN = 0.45
 """What the video shows around the faces, of their common box's size, on each side."""
 
-OnFrame = Callable[[int], None]
+
+@dataclass(frozen=True, slots=True)
+class Fineness:
+    """How large and how well the pictures of a strip are kept."""
+
+    side: int
+    quality: int
+    heat_quality: int
+    bytes: int
+    """What a picture takes on average, as text of the page."""
 
 
-class Source(Protocol):
-    """Whatever can be compared frame by frame: a `Clip`, or pairs of photos."""
-
-    def pairs(self, result: Path) -> Iterator[FramePair]:
-        """Yield every frame of the source with the result's."""
+FINENESS = (
+    Fineness(256, 82, 60, 17_000),
+    Fineness(192, 76, 50, 10_000),
+    Fineness(160, 70, 45, 7_000),
+)
+"""The finest first; the others are for many clips and systems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,8 @@ class Strip:
     shots: Mapping[str, Shot]
     faces: int
     """How many faces the frame has; the largest is shown, or the frame if there is none."""
+    reference: int
+    """Which of `ClipPictures.references`; -1 if the photos are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,8 @@ class VideoPlan:
     bits_per_s: int
     cut: bool
     """Whether the clip is longer than what is shown."""
+    cropped: bool
+    """Whether `region` is less than the frame."""
 
 
 @dataclass(slots=True)
@@ -94,55 +107,60 @@ class ClipPictures:
     strips: dict[int, Strip] = field(default_factory=dict)
     film: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Position -> thumbnails: the source, then each system."""
-    reference: str = ""
-    """Data URI; empty if the photos are not known."""
-    reference_labels: tuple[str, ...] = ()
-    """What each photo of `reference` is, in reading order."""
+    references: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """What each photo is, in reading order -> the photos in one square picture, a data URI."""
     video: str = ""
     plan: VideoPlan | None = None
 
 
 def collect(
-    source: Source,
+    clip: Material,
     results: Mapping[str, Path],
     frames: Collection[int],
     film: Collection[int],
     plan: VideoPlan | None,
-    on_frame: OnFrame = lambda done: None,
+    fineness: Fineness = FINENESS[0],
 ) -> ClipPictures:
     """Make the pictures of one clip.
 
     Args:
-        source: the clip.
-        results: system -> its video.
+        clip: the source.
+        results: system -> what it made of it.
         frames: positions to make strips of.
         film: positions to make thumbnails of.
         plan: of the video; None for no video.
-        on_frame: told the number of frames done.
+        fineness: of the strips.
 
     Raises:
         VideoReadError: the source or a result cannot be read.
     """
     made = ClipPictures(plan=plan)
     video = None if plan is None else _open_video(plan, 1 + len(results))
+    wanted = {*frames, *film}
     with video or nullcontext():
-        rows = zip(*(source.pairs(path) for path in results.values()), strict=True)
-        for position, row in enumerate(rows):
-            first: FramePair = row[0]
-            if position == 0:
-                made.reference, made.reference_labels = reference_sheet(first.references)
-                began_s = first.time_s
+        began_s: float | None = None
+        for position, row in enumerate(_rows(clip, results, wanted)):
+            first = row[0]
+            began_s = first.time_s if began_s is None else began_s
             if position in frames:
-                made.strips[position] = _strip(position, row, tuple(results))
+                made.strips[position] = _strip(position, row, tuple(results), made, fineness)
             if position in film:
                 made.film[position] = _thumbnails(row)
             if video and plan and first.time_s - began_s <= VIDEO_SECONDS:
                 pictures = [first.source_rgb, *(pair.result_rgb for pair in row)]
                 video.add(tiled(pictures, plan), first.time_s - began_s)
-            on_frame(position + 1)
     if video is not None and video.data:
         made.video = _uri("video/mp4", video.data)
     return made
+
+
+def _rows(
+    clip: Material, results: Mapping[str, Path], wanted: Container[int]
+) -> Iterator[tuple[FramePair, ...]]:
+    """Yield the pairs of all results of one frame after the other."""
+    if isinstance(clip, Clip):
+        return zip(*(clip.pairs(path, wanted) for path in results.values()), strict=True)
+    return zip(*(clip.pairs(path) for path in results.values()), strict=True)
 
 
 # ---------------------------------------------------------------------------------- stills
@@ -175,7 +193,7 @@ def heat_scale() -> str:
     return still(_ramp(np.tile(levels, (8, 1))), 95)
 
 
-def still(rgb: Bytes, quality: int = QUALITY) -> str:
+def still(rgb: Bytes, quality: int) -> str:
     """Return a picture uint8 [H, W, 3] as a WebP data URI."""
     options = (cv2.IMWRITE_WEBP_QUALITY, quality)
     done, data = cv2.imencode(".webp", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
@@ -184,34 +202,42 @@ def still(rgb: Bytes, quality: int = QUALITY) -> str:
     return _uri("image/webp", data.tobytes())
 
 
-def reference_sheet(
+def reference_faces(
     references: Mapping[str, Sequence[AlignedFace]],
-) -> tuple[str, tuple[str, ...]]:
-    """Return up to four different reference photos in one square picture, and what they are."""
+) -> dict[str, AlignedFace]:
+    """Return up to four different photos by what they are; of every part the first one."""
     parts: dict[str, list[str]] = {}
     faces: dict[str, AlignedFace] = {}
     for part, photos in references.items():
         for photo in photos[:1]:
             faces.setdefault(photo.sha256, photo)
             parts.setdefault(photo.sha256, []).append(part)
-    shown = list(faces.items())[:4]
-    if not shown:
-        return "", ()
-    count = 1 if len(shown) == 1 else 2
+    named = {
+        f"{', '.join(parts[key])}: {Path(face.path).name}": face for key, face in faces.items()
+    }
+    return dict(list(named.items())[:4])
+
+
+def reference_sheet(faces: Sequence[AlignedFace]) -> Bytes:
+    """Return one to four photos in one square picture, in reading order."""
+    count = 1 if len(faces) == 1 else 2
     side = SIDE // count
     sheet = np.zeros((SIDE, SIDE, 3), np.uint8)
-    for place, (_, face) in enumerate(shown):
+    for place, face in enumerate(faces):
         crop = (np.clip(face.crop, 0, 1) * 255 + 0.5).astype(np.uint8)
         y, x = side * (place // count), side * (place % count)
-        sheet[y : y + side, x : x + side] = cv2.resize(
-            crop, (side, side), interpolation=cv2.INTER_AREA
-        )
-    labels = tuple(f"{', '.join(parts[key])}: {Path(face.path).name}" for key, face in shown)
-    return still(sheet), labels
+        sheet[y : y + side, x : x + side] = _scaled(crop, side)
+    return sheet
 
 
-def _strip(position: int, row: Sequence[FramePair], systems: Sequence[str]) -> Strip:
-    """Encode one frame of all systems."""
+def _strip(
+    position: int,
+    row: Sequence[FramePair],
+    systems: Sequence[str],
+    made: ClipPictures,
+    fineness: Fineness,
+) -> Strip:
+    """Encode one frame of all systems; new reference photos go to `made`."""
     shots: dict[str, Shot] = {}
     before = row[0].source_rgb
     for system, pair in zip(systems, row, strict=True):
@@ -221,11 +247,24 @@ def _strip(position: int, row: Sequence[FramePair], systems: Sequence[str]) -> S
         else:
             before, after = view.source, view.result
         shots[system] = Shot(
-            after=still(after),
-            difference=still(heat_map(before, after, view)),
+            after=still(_scaled(after, fineness.side), fineness.quality),
+            difference=still(
+                _scaled(heat_map(before, after, view), fineness.side), fineness.heat_quality
+            ),
             peak=int(cv2.absdiff(before, after).max()),
         )
-    return Strip(position, still(before), shots, len(row[0].faces))
+    faces = reference_faces(row[0].references)
+    labels = tuple(faces)
+    if labels and labels not in made.references:
+        sheet = _scaled(reference_sheet(list(faces.values())), fineness.side)
+        made.references[labels] = still(sheet, fineness.quality)
+    return Strip(
+        position=position,
+        before=still(_scaled(before, fineness.side), fineness.quality),
+        shots=shots,
+        faces=len(row[0].faces),
+        reference=list(made.references).index(labels) if labels else -1,
+    )
 
 
 def _thumbnails(row: Sequence[FramePair]) -> tuple[str, ...]:
@@ -235,14 +274,19 @@ def _thumbnails(row: Sequence[FramePair]) -> tuple[str, ...]:
     for pair in row:
         view = _largest(pair.faces)
         crops.append(_fitted(pair.result_rgb) if view is None else view.result)
-    size = (THUMBNAIL, THUMBNAIL)
-    small = [cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]
-    return tuple(still(np.asarray(crop, np.uint8), THUMBNAIL_QUALITY) for crop in small)
+    return tuple(still(_scaled(crop, THUMBNAIL), THUMBNAIL_QUALITY) for crop in crops)
 
 
 def _largest(faces: Sequence[FaceView]) -> FaceView | None:
     """Return the face that fills most of the frame."""
     return min(faces, key=lambda face: scale_of(face.matrix), default=None)
+
+
+def _scaled(square: Bytes, side: int) -> Bytes:
+    """Scale a square picture down."""
+    if len(square) == side:
+        return square
+    return np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _fitted(rgb: Bytes) -> Bytes:
@@ -304,6 +348,7 @@ def plan_video(clip: Clip, systems: int, duration_s: float, budget: int) -> Vide
         rate=clip.info.frame_rate,
         bits_per_s=min(3_000_000, int(8 * budget / max(shown_s, 0.5))),
         cut=duration_s > VIDEO_SECONDS,
+        cropped=(x1 - x0, y1 - y0) != (width, height),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,8 @@ class Record:
     """Key, or pattern with `*` for one dotted piece -> limits."""
     photos: Sequence[str] = ()
     """The clips that are pairs of photos: their curves have a point per pair."""
+    notes: Sequence[str] = ()
+    """What is missing altogether, and why."""
     command: str = ""
     licences: Mapping[str, str] = field(default_factory=dict)
     """Licences of models and data that were used, by name."""
@@ -64,6 +67,10 @@ class Record:
         """The clips in the order in which they were measured."""
         return list(dict.fromkeys(m.clip for m in self.measurements))
 
+    def of_clip(self, clip: str) -> list[Measurement]:
+        """Return the measurements of one clip, in the order of the systems."""
+        return [item for item in self.measurements if item.clip == clip]
+
     def definition(self, key: str) -> Definition | None:
         """Return what `key` means; None if nobody says."""
         return next((item for item in self.definitions if item.fits(key)), None)
@@ -77,7 +84,7 @@ class Record:
 
     def to_json(self) -> str:
         """Return the report as text."""
-        return json.dumps(self.to_dict(), indent=1, allow_nan=False, default=str) + "\n"
+        return json.dumps(_finite(self.to_dict()), indent=1, allow_nan=False, default=str) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -87,6 +94,7 @@ class Record:
             "title": self.title,
             "created": self.created,
             "command": self.command,
+            "notes": list(self.notes),
             "machine": dict(self.machine),
             "packages": {name: dict(item) for name, item in self.packages.items()},
             "licences": dict(self.licences),
@@ -106,6 +114,17 @@ def passes(value: float, limits: Limits | None) -> bool:
         return True
     low, high = limits.min, limits.max
     return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON has no word for, infinities and not-a-number, by None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
 
 
 def _fits(pattern: str, key: str) -> bool:
