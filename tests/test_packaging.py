@@ -19,7 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXTRAS = ("open_clip", "groundingdino", "decord", "torchvision")
+EXTRAS = ("open_clip", "groundingdino", "decord", "torchvision", "tensorboard")
 
 
 @pytest.fixture(scope="module")
