@@ -281,6 +281,53 @@ def test_each_typical_mistake_is_seen(mistake: str, monkeypatch: pytest.MonkeyPa
     assert error == pytest.approx(CONTROLS[mistake], rel=0.35)
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "grid transposed",
+        "shifted",
+        "before norm2",
+        "no alpha",
+        "bias alone",
+        "nearest-exact",
+        "area",
+    ],
+)
+def test_each_typical_mistake_in_variant_a_is_seen(
+    mistake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PARITY section 6: where the map is added, what scales it, and which token goes where."""
+    unet, adapter = toy_a()
+    tensors = golden("unet_a_cases")
+    case, features = case_of(tensors, "a1_b1_32_t500"), tensors["image_feature0"]
+    if mistake == "grid transposed":
+        features = features.unflatten(1, (16, 16)).transpose(1, 2).flatten(1, 2)
+    elif mistake == "shifted":
+        features = features.roll(1, 1)
+    elif mistake == "bias alone":
+        features = torch.zeros_like(features)
+    elif mistake == "no alpha":
+        for name in adapter.site_names():
+            torch.nn.init.ones_(adapter.get_submodule(name).alpha)
+    elif mistake in ("nearest-exact", "area"):
+        monkeypatch.setattr(
+            "fapvideo.nets.adapter.enlarge",
+            lambda value, size: functional.interpolate(value, size=size, mode=mistake),
+        )
+    if mistake == "before norm2":
+        for name, resnet in adapter._sites.items():
+            resnet.conv1.register_forward_hook(adapter._hook(name))
+    else:
+        adapter.inject()
+    with torch.no_grad(), adapter.use(adapter.project(features)):
+        wrong = unet(case["sample"], case["timestep"], case["context"][:, -16:]).sample
+    error = (wrong - case["noise_pred"]).abs().max().item()
+    assert error > 100 * TOLERANCE_A
+    if mistake == "grid transposed":
+        recorded = manifest_of("unet_a_cases")["effect_max_abs"]["grid_transposed"]
+        assert error == pytest.approx(recorded, rel=0.35)
+
+
 def test_toy_state_dict_is_what_the_unet_and_adapter_hold() -> None:
     unet, adapter = toy_b()
     assert isinstance(unet, UNet2DConditionModel)
