@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 BRAND_FACE = ASSETS / "brand_face.png"
 
 Preset = Annotated[
-    str, typer.Option("--preset", "-p", metavar="NAME|FILE", help="embedded, debug or a file.")
+    str,
+    typer.Option(
+        "--preset", "-p", metavar="NAME|FILE", help="embedded, finetune, debug or a file."
+    ),
 ]
 Data = Annotated[
     list[Path],
     typer.Option(
         metavar="DIR",
-        help="Folder of face photos, subfolders are people; repeatable."
+        help="Folder of face photos and videos, subfolders are people; repeatable."
         " Default: the preset's public sets, downloaded once.",
     ),
 ]
@@ -102,10 +105,15 @@ def packaged_photos(preset: TrainPreset, target: Path) -> list[Path]:
     """Return a folder with moved copies of the packaged face, where the preset names no data.
 
     Raises:
-        PresetError: the package has no face.
+        PresetError: the package has no face, or the preset is for one's own.
     """
     if preset.data.sets:
         return []
+    if preset.data.one_person:
+        raise PresetError(
+            f"preset {preset.name} is for photos or videos of one person, and there are none",
+            hint="give the folder they are in: --data DIR",
+        )
     if not BRAND_FACE.is_file():
         raise PresetError(
             f"preset {preset.name} names no photos, and this package has no {BRAND_FACE.name}",
@@ -192,7 +200,7 @@ def _print_summary(report: TrainReport) -> None:
         ("bundle", report.output or "none yet: time was up before the first step"),
         ("working files", report.work),
         ("faces", f"{report.faces}{people}, {report.heldout} held out"),
-        ("photos left out", dropped or "none"),
+        ("files left out", dropped or "none"),
         ("steps", f"{report.step} of {report.steps}, {report.minutes:.1f} minutes"),
     ]
     for name, key, form in (("PSNR, dB", "psnr", ".2f"), ("LPIPS", "lpips", ".4f")):

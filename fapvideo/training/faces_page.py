@@ -99,7 +99,7 @@ def _reasons(dropped: list[Finding]) -> str:
 def _people(findings: Sequence[Finding]) -> str:
     faces, held = Counter[str](), Counter[str]()
     for finding in findings:
-        if finding.person:
+        if finding.person and finding.names:
             faces[finding.person] += len(finding.names)
             held[finding.person] += len(finding.names) * finding.heldout
     rows = [(person, count, held[person]) for person, count in faces.most_common()]

@@ -208,6 +208,7 @@ def test_the_command_reports_bad_input(
         (["--set", "optim.step=3"], 2, "optim.step: unknown key, did you mean optim.steps?"),
         (["--set", "model.channels=[30]"], 2, "model.channels.0: "),
         (["--set", "model.resolution=96", "--set", "model.factor=5"], 2, "not a multiple"),
+        (["-p", "finetune"], 2, "photos or videos of one person, and there are none"),
         (["-p", "debug", "--data", str(empty)], 6, "no photos or videos in"),
         (["-p", "debug", "--data", str(tmp_path / "no")], 6, "is not a folder"),
         (["-p", "debug", "--data", str(empty), "--device", "cuda:99"], 8, "cuda:99"),
