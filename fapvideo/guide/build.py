@@ -20,7 +20,7 @@ from fapvideo.guide.colour import (
 from fapvideo.guide.sharpness import match_sharpness
 from fapvideo.guide.warp import sample, source_map, steer_gaze, triangle_map, without_teeth
 from fapvideo.ops import mesh
-from fapvideo.ops.image import blur, signed_distance, smoothstep, soft_edge
+from fapvideo.ops.image import as_rgb, blur, signed_distance, smoothstep, soft_edge
 from fapvideo.structs import Floats, PartMasks
 
 RIM = 0.1
@@ -79,25 +79,30 @@ def build_guide(
     size = target.shape[0]
     oval = _oval(landmarks, size, interocular) * (masks.inner_mouth <= 0)
     skin = oval * skin_map(target, landmarks, SKIN_DARK_TARGET)
-    merged = np.zeros((size, size, 4), np.float32)
-    weight = np.zeros((size, size, 1), np.float32)
+    merged = np.zeros((size, size, 3), np.float32)
+    bare, weight = np.zeros((2, size, size), np.float32)
     for piece in pieces:
         mask = np.maximum.reduce([masks.parts[part] for part in piece.parts])
-        fitted = _fit_piece(target, piece, mask, masks.core, oval, skin, config, interocular)
+        fitted, shown = _fit_piece(target, piece, mask, masks.core, oval, skin, config, interocular)
         # The reference is needed a little beyond its part too: the membrane compares it there.
-        reach = (mask + 0.02 * blur(mask, RING * interocular))[..., None]
-        merged += fitted * reach
+        reach = mask + 0.02 * blur(mask, RING * interocular)
+        merged += fitted * as_rgb(reach)
+        bare += shown * reach
         weight += reach
-    merged /= np.maximum(weight, 1e-4)
-    filled = np.where(weight > 1e-4, merged[..., :3], target)
+    least = np.maximum(weight, 1e-4)
+    bare /= least
+    merged /= as_rgb(least)
+    # What the guide changes: nothing where no reference reaches.
+    change = (merged - target) * as_rgb((weight > 1e-4).astype(np.float32))
     if config.membrane:
         rim = (blur(masks.core, RING * interocular / 3) > 0.04) & (masks.core < 0.5)
-        weights = rim * skin * merged[..., 3] + 1e-4 * (rim * oval)
-        filled = filled + membrane(target - filled, weights, interocular)
-    core = masks.core[..., None]
-    picture = np.clip(target + core * (filled - target), 0.0, 1.0).astype(np.float32)
+        weights = rim * skin * bare + 1e-4 * (rim * oval)
+        change += membrane(-change, weights, interocular)
+    change *= as_rgb(masks.core)
+    change += target
+    picture = np.clip(change, 0.0, 1.0).astype(np.float32, copy=False)
     whole = np.maximum(masks.hole, masks.inner_mouth)  # the lips' inner edge is no rim
-    trust = _trust(whole, merged[..., 3], skin, interocular)
+    trust = _trust(whole, bare, skin, interocular)
     return Guide(picture, trust * (1.0 - _closed_eyes(landmarks, shut, size, interocular)))
 
 
@@ -118,8 +123,8 @@ def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floa
     radius = max(1, round(RIM * interocular))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     inside = blur(cv2.erode(hole, kernel), radius / 2)
-    clear = blur(np.minimum(bare, skin), 0.03 * interocular)
-    return (1.0 - (1.0 - inside) * (1.0 - smoothstep(clear * 1.5))).astype(np.float32)
+    clear = smoothstep(1.5 * blur(np.minimum(bare, skin), 0.03 * interocular))
+    return 1.0 - (1.0 - inside) * (1.0 - clear)
 
 
 def _fit_piece(
@@ -131,10 +136,10 @@ def _fit_piece(
     skin: Floats,
     config: GuideConfig,
     interocular: float,
-) -> Floats:
-    """Return [S, S, 4]: one reference, warped, under the target's colour and light, and its skin.
+) -> tuple[Floats, Floats]:
+    """Return one reference [S, S, 3], warped, under the target's colour and light, and its skin.
 
-    The fourth channel says where the reference shows skin.
+    The second value [S, S] says where the reference shows skin.
     """
     ids = triangle_map(piece.points, target.shape[0])
     source = without_teeth(piece.source) if "mouth" in piece.parts else piece.source
@@ -150,7 +155,7 @@ def _fit_piece(
     contrast = (config.contrast_min, config.contrast_max)
     matched = match_ring(warped, target, near * skin * bare, config.colour, contrast)
     lit = match_light(matched, target, face, config.light, interocular)
-    return np.dstack([np.where((ids >= 0)[..., None], lit, target), bare])
+    return cv2.copyTo(target, (ids < 0).astype(np.uint8), lit), bare
 
 
 def _oval(landmarks: Floats, size: int, interocular: float) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fapvideo.ops.image import blur, luma
+from fapvideo.ops.image import LUMA, as_rgb, blur, luma
 from fapvideo.structs import Floats
 
 CHEEKS = (50, 280, 205, 425, 101, 330, 118, 347, 187, 411, 117, 346, 36, 266, 6, 197, 195, 9)
@@ -37,9 +37,12 @@ def skin_map(image: Floats, landmarks: Floats, darkest: float) -> Floats:
     cheeks = blur(image, size / 64)[at[:, 1], at[:, 0]]
     middle = np.median(cheeks, axis=0)
     grey, grey_middle = luma(image), float(luma(middle))
-    tint = np.abs((image - grey[..., None]) - (middle - grey_middle)).max(axis=-1)
+    # The colour without its brightness, less the cheeks': a matrix with a shift, in one pass.
+    shifted = np.column_stack([np.eye(3) - LUMA, grey_middle - middle]).astype(np.float32)
+    red, green, blue = np.abs(cv2.transform(image, shifted)).transpose(2, 0, 1)
+    tint = np.maximum(np.maximum(red, green), blue)
     darker = (grey_middle - grey) / darkest
-    return np.clip(2.0 - np.maximum(tint / TINT_LIMIT, darker) * 1.5, 0.0, 1.0).astype(np.float32)
+    return np.clip(2.0 - np.maximum(tint / TINT_LIMIT, darker) * 1.5, 0.0, 1.0)
 
 
 def match_ring(
@@ -57,19 +60,23 @@ def match_ring(
     total = float(weights.sum())
     if total < 8.0:
         return guide
-    share = (weights / total)[..., None]
-    mean_guide = (guide * share).sum(axis=(0, 1))
-    mean_target = (target * share).sum(axis=(0, 1))
-    grey_guide, grey_target = luma(guide), luma(target)
-    flat = share[..., 0]
-    deviation_guide = np.sqrt((flat * (grey_guide - luma(mean_guide)) ** 2).sum())
-    deviation_target = np.sqrt((flat * (grey_target - luma(mean_target)) ** 2).sum())
+    mean_guide, deviation_guide = _mean_and_deviation(guide, weights / total)
+    mean_target, deviation_target = _mean_and_deviation(target, weights / total)
     # The overall brightness already sets much of the contrast: a dark face has weaker texture.
     exposure = float(luma(mean_target) / max(float(luma(mean_guide)), 1e-3))
-    ratio = np.sqrt(float(deviation_target / max(float(deviation_guide), 1e-4)) * exposure)
+    ratio = np.sqrt(deviation_target / max(deviation_guide, 1e-4) * exposure)
     ratio = float(np.clip(ratio, *contrast))
-    matched = (guide - mean_guide) * ratio + mean_target
-    return (guide + amount * (matched - guide)).astype(np.float32)
+    # guide + amount * ((guide - mean_guide) * ratio + mean_target - guide), in one pass
+    gain = 1.0 + amount * (ratio - 1.0)
+    shift = amount * (mean_target - ratio * mean_guide)
+    return cv2.transform(guide, np.column_stack([gain * np.eye(3), shift]).astype(np.float32))
+
+
+def _mean_and_deviation(image: Floats, share: Floats) -> tuple[Floats, float]:
+    """Return mean colour [3] and deviation of the luma under weights [S, S] whose sum is 1."""
+    flat = share.ravel()
+    mean = flat @ image.reshape(-1, 3)
+    return mean, float(np.sqrt(flat @ np.square(luma(image).ravel() - luma(mean))))
 
 
 def match_light(
@@ -91,7 +98,7 @@ def match_light(
     sigma = LIGHT_REACH * interocular
     weight = blur(face, sigma)
     light = blur(difference * face, sigma) / np.maximum(weight, 1e-3)
-    return (guide + amount * light[..., None]).astype(np.float32)
+    return guide + as_rgb(amount * light)
 
 
 def membrane(difference: Floats, weights: Floats, interocular: float) -> Floats:
@@ -108,34 +115,38 @@ def membrane(difference: Floats, weights: Floats, interocular: float) -> Floats:
         interocular: pixels.
     """
     difference = np.clip(difference, -MEMBRANE_LIMIT, MEMBRANE_LIMIT)
-    wide, _ = _normalised_blur(difference, weights, 0.3 * interocular)
-    near, weight = _normalised_blur(difference, weights, 0.05 * interocular)
+    weighted = difference * as_rgb(weights)
+    wide, _ = _normalised_blur(weighted, weights, 0.3 * interocular)
+    near, weight = _normalised_blur(weighted, weights, 0.05 * interocular)
     local = near - wide
-    shade = luma(local)[..., None]
-    near = wide + np.clip(shade, -MEMBRANE_LOCAL, MEMBRANE_LOCAL)
-    near += np.clip(local - shade, -MEMBRANE_TINT, MEMBRANE_TINT)
+    shade = luma(local)
+    local -= as_rgb(shade)
+    near = wide + as_rgb(np.clip(shade, -MEMBRANE_LOCAL, MEMBRANE_LOCAL))
+    near += np.clip(local, -MEMBRANE_TINT, MEMBRANE_TINT, out=local)
     return push_pull(near, np.minimum(weight * 2.0, 1.0) * (weights > 0))
 
 
-def _normalised_blur(values: Floats, weights: Floats, sigma: float) -> tuple[Floats, Floats]:
-    """Return the weighted local mean of [S, S, C] `values`, and the local weight [S, S]."""
+def _normalised_blur(weighted: Floats, weights: Floats, sigma: float) -> tuple[Floats, Floats]:
+    """Return the local mean of `weighted` [S, S, 3], values times weights, and the local weight."""
     local = blur(weights, sigma)
-    return blur(values * weights[..., None], sigma) / np.maximum(local[..., None], 1e-5), local
+    return blur(weighted, sigma) / as_rgb(np.maximum(local, 1e-5)), local
 
 
 def push_pull(values: Floats, weights: Floats) -> Floats:
-    """Fill [S, S, C] `values` where `weights` [S, S] are 0, smoothly, keeping them where 1."""
+    """Fill [H, W, 3] `values` where `weights` [H, W] are 0, smoothly, keeping them where 1."""
+    keep = as_rgb(weights)
+    weighted = values * keep
     if min(weights.shape) <= 2:
-        total = max(float(weights.sum()), 1e-6)
-        mean = (values * weights[..., None]).sum(axis=(0, 1)) / total
+        mean = weighted.sum(axis=(0, 1)) / max(float(weights.sum()), 1e-6)
         return np.broadcast_to(mean, values.shape).astype(np.float32)
     half = (max(1, (values.shape[1] + 1) // 2), max(1, (values.shape[0] + 1) // 2))
     coarse_weight = cv2.resize(weights, half, interpolation=cv2.INTER_AREA)
-    coarse = cv2.resize(values * weights[..., None], half, interpolation=cv2.INTER_AREA)
-    coarse = coarse / np.maximum(coarse_weight[..., None], 1e-6)
+    coarse = cv2.resize(weighted, half, interpolation=cv2.INTER_AREA)
+    coarse /= as_rgb(np.maximum(coarse_weight, 1e-6))
     # Few samples are as good as many: otherwise far-off but numerous pixels would win.
     filled = push_pull(coarse, np.minimum(coarse_weight * 4.0, 1.0))
     back = cv2.resize(filled, (values.shape[1], values.shape[0]), interpolation=cv2.INTER_LINEAR)
     back = blur(back, 0.8)
-    keep = weights[..., None]
-    return (keep * values + (1.0 - keep) * back).astype(np.float32)
+    back *= 1.0 - keep
+    back += weighted
+    return back

@@ -11,7 +11,7 @@ FINE = 0.012
 """Sigma that separates fine from coarser texture, inter-ocular distances: about a pixel at 256."""
 COARSE = 3.0
 """The coarser band ends at this many times `FINE`."""
-BLURS = np.array([0.0, 0.6, 1.0, 1.6, 2.5, 4.0])
+BLURS = (0.0, 0.6, 1.0, 1.6, 2.5, 4.0)
 """Blurs that are tried, in units of `FINE`."""
 
 
@@ -25,8 +25,8 @@ def fineness(grey: Floats, weights: Floats, unit: float) -> float:
     """
     low = blur(grey, unit)
     lower = blur(grey, COARSE * unit)
-    fine = float((weights * (grey - low) ** 2).sum())
-    coarse = float((weights * (low - lower) ** 2).sum())
+    flat = weights.ravel()
+    fine, coarse = (float(flat @ np.square(band).ravel()) for band in (grey - low, low - lower))
     return float(np.sqrt(fine / max(coarse, 1e-9)))
 
 
@@ -49,9 +49,12 @@ def match_sharpness(
     unit = max(FINE * interocular, 0.7)
     wanted = fineness(luma(target), weights, unit)
     grey = luma(guide)
-    found = np.array([fineness(blur(grey, float(s) * unit), weights, unit) for s in BLURS])
+    found = [fineness(grey, weights, unit)]
     if wanted >= found[0]:
         return guide
-    # Fineness falls with blur; np.interp wants it rising.
-    sigma = float(np.interp(wanted, np.minimum.accumulate(found)[::-1], BLURS[::-1]))
+    for tried in BLURS[1:]:  # fineness falls with blur; what is softer than wanted is not needed
+        found.append(min(found[-1], fineness(blur(grey, tried * unit), weights, unit)))
+        if found[-1] <= wanted:
+            break
+    sigma = float(np.interp(wanted, found[::-1], BLURS[: len(found)][::-1]))
     return blur(guide, amount * sigma * unit)
