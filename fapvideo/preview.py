@@ -11,6 +11,8 @@ from fapvideo.composite.paste import place
 from fapvideo.errors import VideoReadError
 from fapvideo.pipeline import FaceJob
 from fapvideo.structs import Bytes, FrameBatch
+from fapvideo.video.decord_reader import random_access
+from fapvideo.video.reader import VideoReader
 
 HEIGHT = 320
 COLOURS = {
@@ -20,6 +22,23 @@ COLOURS = {
     "mouth": (255, 96, 128),
     "face": (200, 160, 255),
 }
+
+
+def shown_frame(reader: VideoReader, time_s: float) -> FrameBatch:
+    """Return a batch of the one frame to show for `time_s`, looked up as `video.reader` says.
+
+    `pyav` decodes what the first pass decodes and takes the frame nearest to the time: the same
+    count of frames, whatever is damaged. `decord` jumps to the frame on display at that time; its
+    picture is 8-bit RGB.
+
+    Raises:
+        VideoReadError: there is no frame, or decord is asked for and is not installed.
+    """
+    if reader.config.reader == "pyav":
+        return nearest_frame(reader.batches(8), time_s)
+    with random_access(reader.info, reader.config) as lookup:
+        ((frame, rgb),) = lookup.frames_at([time_s])
+    return FrameBatch((frame,), rgb[None], reader.info.time_base)
 
 
 def nearest_frame(batches: Iterable[FrameBatch], time_s: float) -> FrameBatch:

@@ -24,7 +24,7 @@ from fapvideo.library import LoadedReference, load_references
 from fapvideo.ops.precision import resolve_dtype
 from fapvideo.ops.prefetch import prefetch
 from fapvideo.pipeline import Pipeline, SwappedBatch
-from fapvideo.preview import join_columns, nearest_frame, sheet_column
+from fapvideo.preview import join_columns, sheet_column, shown_frame
 from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
 from fapvideo.report import Counts, face_warnings, inspection, make_report, write_report
 from fapvideo.still import as_clip, as_picture
@@ -275,10 +275,11 @@ class VideoSwapper:
     ) -> Bytes:
         """Return a contact sheet uint8 [H, W, 3]: source, masks, guide, result; a column per time.
 
-        The video is analysed for a second around each time only.
+        The video is analysed for a second around each time only. `video.reader` says how the frame
+        to show is looked up.
 
         Raises:
-            VideoReadError: a time outside the video.
+            VideoReadError: a time outside the video, or `video.reader` is not installed.
         """
         info = probe(Path(input))
         loaded, warnings = self._references(references)
@@ -289,13 +290,13 @@ class VideoSwapper:
             span = (max(0.0, time_s - PREVIEW_MARGIN_S), time_s + PREVIEW_MARGIN_S)
             config = self.preset.video.model_copy(update={"start_s": span[0], "end_s": span[1]})
             reader = VideoReader(info, config)
+            batch = shown_frame(reader, time_s)
             with tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch:
                 analysis = self._analyse(
                     reader, loaded, Path(scratch), Stopwatch(), Ticker(None, None)
                 )
                 for text in analysis.warnings:
                     log.warning(text)
-                batch = nearest_frame(reader.batches(8), time_s)
                 swapped = self._pipeline(info, loaded).swap(batch, analysis)
                 result = as_picture(swapped.frames[0], info)
                 columns.append(sheet_column(batch.rgb[0], result, swapped.jobs[0]))

@@ -37,6 +37,8 @@ class VideoConfig(Section):
     """`[video]`: decoding, encoding, and how much is read ahead."""
 
     reader: Literal["pyav", "decord"] = "pyav"
+    """What looks up the frames that `fapvideo preview` shows; decord is an extra, for short clips.
+    Whatever is analysed or written is decoded by PyAV."""
     codec: Literal["auto", "h264", "hevc", "prores", "ffv1"] = "auto"
     crf: int = Field(17, ge=0, le=51)
     """Constant rate factor for H.264 and HEVC; 0 is lossless for H.264."""

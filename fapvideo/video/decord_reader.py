@@ -1,8 +1,9 @@
 """Random access through decord (extra `decord`), behind the interface of `VideoReader.frames_at`.
 
-Never the default. decord 0.6.0 decodes the whole clip ahead in the background (gigabytes on long
-ones), delivers 8-bit RGB only, and returns wrong frames after a seek in open-GOP streams; it is
-here for pipelines that standardised on it. What is written always comes from `VideoReader`.
+`fapvideo preview` takes the frames it shows from here where `video.reader` is "decord". Never the
+default: decord 0.6.0 decodes the whole clip ahead in the background (gigabytes on long ones),
+delivers 8-bit RGB only, and returns wrong frames after a seek in open-GOP streams; it is here for
+pipelines that standardised on it. What is analysed and written always comes from `VideoReader`.
 """
 
 from __future__ import annotations

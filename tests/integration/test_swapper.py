@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import clips
 import cv2
 import face_clips
@@ -15,6 +17,7 @@ from fapvideo.errors import NoFaceFound, ReferenceImageError, VideoReadError
 from fapvideo.evaluation.motion import Motion
 from fapvideo.ops import mesh
 from fapvideo.swapper import VideoSwapper, default_output, resolve_device
+from fapvideo.video.decord_reader import DecordReader
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,43 @@ def test_preview_shows_source_masks_guide_and_result(swap, clip):
     for row in rows[1:]:
         changed = np.abs(row.astype(int) - rows[0]).max(axis=-1) > 25
         assert 0.001 < changed.mean() < 0.15
+
+
+def test_preview_shows_the_frames_that_decord_finds(swap, clip, monkeypatch):
+    """`video.reader`: the same sheet, but for decord's 8-bit RGB; nothing else needs decord."""
+    pytest.importorskip("decord")
+    source, seen = clip("one_face"), []
+
+    class Spy(DecordReader):
+        def frames_at(self, times_s):
+            seen.extend(times_s)
+            return super().frames_at(times_s)
+
+    monkeypatch.setattr("fapvideo.video.decord_reader.DecordReader", Spy)
+    with swapper(video={**FAST, "reader": "decord"}) as other:
+        sheet = other.preview(source, [0.4, 0.0])
+    assert seen == [0.4, 0.0]
+    wanted = swap.preview(source, [0.4, 0.0])
+    assert sheet.shape == wanted.shape
+    error = np.abs(sheet.astype(int) - wanted)
+    assert error.mean() < 2
+    for row, other_row in zip(np.split(sheet, 4), np.split(wanted, 4), strict=True):
+        assert np.abs(row.astype(int) - other_row).mean() < 3
+    half = sheet.shape[1] // 2
+    for column, index in ((0, 10), (1, 0)):
+        shown = sheet[:320, column * half : (column + 1) * half]
+        assert clips.read_barcode(cv2.resize(shown, (320, 240))) == index
+
+
+def test_preview_without_decord_says_so_before_the_work(clip, monkeypatch):
+    monkeypatch.setitem(sys.modules, "decord", None)
+    monkeypatch.setattr(VideoSwapper, "_analyse", None)  # not reached
+    with (
+        swapper(video={**FAST, "reader": "decord"}) as other,
+        pytest.raises(VideoReadError, match="decord, which is not installed") as caught,
+    ):
+        other.preview(clip("one_face"), [0.1])
+    assert "fapvideo[decord]" in caught.value.hint
 
 
 def test_preview_of_a_time_beyond_the_end(swap, clip):
