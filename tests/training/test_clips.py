@@ -75,6 +75,19 @@ def test_the_sharpest_comes_first_then_what_is_farthest() -> None:
     assert most_different(faces, 9) == [0, 1, 2, 3, 4]
 
 
+def test_the_sharpest_of_a_stretch_stands_for_it(pictures: list[Bytes], tmp_path: Path) -> None:
+    blurred = cv2.GaussianBlur(pictures[0], (0, 0), 2)
+
+    def paint(index: int) -> Bytes:
+        return pictures[0] if 0.2 <= index / RATE < 0.3 else blurred
+
+    path = make_clip(tmp_path, "plain", paint, size=(200, 200), frames=RATE // 2, audio=())
+    found = clip_faces(path, finder(), 64, DATA)
+    assert not isinstance(found, str)
+    ((time, _),) = found.kept
+    assert 0.2 <= time < 0.3  # the second of three looks
+
+
 def test_reading_goes_in_small_passes(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = clip_faces(clip, finder(), 64, DATA)
     monkeypatch.setattr("fapvideo.training.clips.MEMORY", 1)

@@ -22,7 +22,17 @@ from fapvideo.config.presets import list_presets
 from fapvideo.config.train import TrainPreset, load_train_preset
 from fapvideo.errors import Cancelled, PresetError, WeightsError
 from fapvideo.structs import Bytes
-from fapvideo.training.session import Hooks, TrainProgress, open_work, train, work_folder
+from fapvideo.training.faces import load_faces
+from fapvideo.training.pool import open_pool
+from fapvideo.training.pretrained import load_encoder
+from fapvideo.training.session import (
+    Hooks,
+    TrainProgress,
+    make_pools,
+    open_work,
+    train,
+    work_folder,
+)
 from fapvideo.weights.bundle import load_bundle
 
 FEW = [f"--set={key}={value}" for key, value in TINY.items()]
@@ -169,6 +179,19 @@ def test_other_settings_need_a_fresh_start(trained: Path, photos: Path, tmp_path
         train(preset, [copied(photos, tmp_path / "less", 7)], output)
     open_work(output, fresh=True)
     assert list(work_folder(output).iterdir()) == []
+
+
+def test_held_out_samples_have_nothing_drawn_before_them(trained: Path, tmp_path: Path) -> None:
+    """So that metrics of runs with different shares of occluders compare."""
+    shutil.copytree(work_folder(trained) / "faces", tmp_path / "faces")
+    faces, preset = load_faces(tmp_path / "faces"), few()
+    data = preset.data.model_copy(update={"occluders": 1.0})
+    preset = preset.model_copy(update={"data": data})
+    encoder = load_encoder(preset, tmp_path, None)
+    heldout, pool = make_pools(preset, tmp_path, faces, encoder, 1, Hooks(), lambda: False)
+    before = work_folder(trained) / "pool"
+    np.testing.assert_array_equal(heldout.target, open_pool(before / "heldout").target)
+    assert not np.array_equal(pool.target, open_pool(before / "train").target)
 
 
 def test_an_output_that_is_something_else_is_left_alone(photos: Path, tmp_path: Path) -> None:
