@@ -86,8 +86,7 @@ def check_fit(what: str, path: Path, problems: list[str]) -> None:
         more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
         raise WeightsError(
             f"{path} does not fit {what}: {'; '.join(problems[:SHOWN])}{more}",
-            hint="it belongs to another architecture or is incomplete;"
-            " `fapvideo weights verify` checks a bundle",
+            hint="it belongs to another architecture or is incomplete; get it from its publisher",
         )
 
 
