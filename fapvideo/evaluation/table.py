@@ -174,7 +174,10 @@ def _table(
         for column in columns:
             value = values[system, column.key]
             others = [values[other, column.key] for other in systems]
-            before = _mean(earlier, clips, system, column.key)
+            same = _having(earlier, clips, system, column.key) == _having(
+                now, clips, system, column.key
+            )
+            before = _mean(earlier, clips, system, column.key) if same else None
             cells.append(_cell(record, column, value, others, before))
         measured = {item.clip for item in record.measurements if item.system == system}
         missing = average and len(measured) < len(clips)
@@ -226,5 +229,12 @@ def _mean(
     values: Mapping[tuple[str, str, str], float], clips: Sequence[str], system: str, key: str
 ) -> float | None:
     """Return the mean over the clips that have the value."""
-    found = [values[clip, system, key] for clip in clips if (clip, system, key) in values]
+    found = [values[clip, system, key] for clip in _having(values, clips, system, key)]
     return sum(found) / len(found) if found else None
+
+
+def _having(
+    values: Mapping[tuple[str, str, str], float], clips: Sequence[str], system: str, key: str
+) -> list[str]:
+    """Return the clips that have the value."""
+    return [clip for clip in clips if (clip, system, key) in values]
