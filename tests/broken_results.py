@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from clips import Clip as Container
 from clips import write_clip
-from face_clips import FPS, SIZE, START, animated_astronaut, one_face
+from face_clips import FPS, SIZE, START, Rendered, animated_astronaut, one_face
 from runs import preset
 
 from fapvideo.composite.paste import place
@@ -49,9 +49,10 @@ def motion(index: int) -> Motion:
     return talking(START + index / FPS)
 
 
-def drawn(moves: Motion) -> Bytes:
-    """Return the animated astronaut doing that."""
-    return animated_astronaut().draw(moves)[0]
+@cache
+def drawn(moves: Motion) -> Rendered:
+    """Return the animated astronaut doing that, and its true landmarks."""
+    return animated_astronaut().draw(moves)
 
 
 def painted(rgb: Bytes, face: FaceView, where: Bools | Floats, change: Floats | float) -> Floats:
@@ -75,10 +76,15 @@ def written(name: str, paint: Callable[[int], Floats | Bytes]) -> Path:
     return path
 
 
+def followed(path: Path, parts: Sequence[str] = PARTS) -> Clip:
+    """Return a clip, its faces followed, with a scratch folder of its own."""
+    return Clip.open(path, preset(), parts, Path(tempfile.mkdtemp(dir=scratch())))
+
+
 @cache
 def source() -> Clip:
     """Return the source, followed."""
-    return Clip.open(written("source", lambda i: one_face(i)[0]), preset(), PARTS, scratch())
+    return followed(written("source", lambda i: one_face(i)[0]))
 
 
 @cache

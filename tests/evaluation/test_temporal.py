@@ -65,7 +65,7 @@ def all_flickers(index: int, rgb: Bytes, face: FaceView) -> Floats:
 
 
 def frozen_mouth(index: int, rgb: Bytes, face: FaceView) -> Bytes:
-    return drawn(replace(motion(index), mouth_open=0.05, smile=0.0))
+    return drawn(replace(motion(index), mouth_open=0.05, smile=0.0))[0]
 
 
 @cache
