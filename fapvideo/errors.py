@@ -8,6 +8,7 @@
     +-- ReferenceImageError  6    a reference image cannot be used
     +-- WeightsError         7    model files are missing, damaged or of another architecture
     +-- DeviceError          8    the compute device is absent or out of memory
+    +-- QualityError         9    a result misses a threshold of quality (`eval --fail-under`)
     +-- Cancelled          130    the user or a callback asked to stop
 
 The number is the exit code of the command line. Every message says what is wrong and where;
@@ -24,6 +25,7 @@ __all__ = [
     "FapVideoError",
     "NoFaceFound",
     "PresetError",
+    "QualityError",
     "ReferenceImageError",
     "VideoReadError",
     "VideoWriteError",
@@ -82,6 +84,12 @@ class DeviceError(FapVideoError):
     """The compute device does not exist or ran out of memory."""
 
     exit_code = 8
+
+
+class QualityError(FapVideoError):
+    """A result was measured, and misses a threshold of quality."""
+
+    exit_code = 9
 
 
 class Cancelled(FapVideoError):

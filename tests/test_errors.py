@@ -20,6 +20,7 @@ CODES = {
     "ReferenceImageError": 6,
     "WeightsError": 7,
     "DeviceError": 8,
+    "QualityError": 9,
     "Cancelled": 130,
 }
 SOURCES = [

@@ -68,6 +68,7 @@ def test_the_wheel_holds_the_package_its_data_and_nothing_else(wheel: Path, chec
     }
     assert presets
     assert presets <= names
+    assert "fapvideo/_examples/talking_portrait.mp4" in names
     for licence in ("LICENSE", "NOTICE"):
         assert f"fapvideo-0.1.0.dist-info/licenses/{licence}" in names
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]

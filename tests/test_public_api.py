@@ -19,6 +19,7 @@ NAMES = [
     "FrameBatch",
     "NoFaceFound",
     "PresetError",
+    "QualityError",
     "Reference",
     "ReferenceImageError",
     "RunPreset",

@@ -14,6 +14,7 @@ import typer
 
 import fapvideo
 from fapvideo.cli import doctor, output, presets, weights
+from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
@@ -31,6 +32,7 @@ app.command()(run)
 app.command()(preview)
 app.command()(inspect)
 app.command()(train)
+app.command("eval")(evaluate)
 app.add_typer(presets.app, name="presets")
 app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)

@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,47 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
                 count=f"{progress.done}/{progress.total or '?'}",
                 speed=f"{progress.fps:.1f} fps" if progress.fps else "",
             )
+
+        yield show
+
+
+Show = Callable[[str, int, int, str], None]
+"""(stage, done, total or 0, note)."""
+
+
+def noted_progress(*, as_json: bool) -> AbstractContextManager[Show]:
+    """Return how the progress of work in stages is shown: as bars, or as JSON lines."""
+    return _noted_lines() if as_json else _noted_bars()
+
+
+@contextmanager
+def _noted_lines() -> Iterator[Show]:
+    def show(stage: str, done: int, total: int, note: str) -> None:
+        print_event("progress", stage=stage, done=done, total=total, note=note)
+
+    yield show
+
+
+@contextmanager
+def _noted_bars() -> Iterator[Show]:
+    """Yield a callback that draws one bar per stage: name, bar, count, time left, note."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int, note: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, note="")
+            bars.update(tasks[stage], completed=done, total=total or None, note=escape(note))
 
         yield show
 

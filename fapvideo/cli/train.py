@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from fapvideo.cli import options, output
 from fapvideo.cli.session import stop_on_signal
@@ -78,8 +77,7 @@ def train(
     from fapvideo.training.session import train as train_bundle
 
     folders = data or packaged_photos(resolved, target)
-    shown = _progress_lines() if as_json else _progress_bar()
-    with stop_on_signal() as stop, shown as progress:
+    with stop_on_signal() as stop, _progress(as_json) as progress:
         report = train_bundle(
             resolved,
             folders,
@@ -148,38 +146,13 @@ def packaged_photos(preset: TrainPreset, target: Path) -> list[Path]:
 
 
 @contextmanager
-def _progress_lines() -> Iterator[Callable[[TrainProgress], None]]:
-    """Yield a callback that writes every progress report as a JSON line."""
-    yield lambda progress: output.print_event("progress", **asdict(progress))
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[TrainProgress], None]]:
-    """Yield a callback that draws one bar per stage: name, bar, count, note, time left."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description:<9}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(progress: TrainProgress) -> None:
-            if progress.stage not in tasks:
-                tasks[progress.stage] = bars.add_task(progress.stage, note="")
-            bars.update(
-                tasks[progress.stage],
-                completed=progress.done,
-                total=progress.total or None,
-                note=progress.note,
-            )
-
-        yield show
+def _progress(as_json: bool) -> Iterator[Callable[[TrainProgress], None]]:
+    """Yield a callback that shows progress; JSON lines have every field of it."""
+    if as_json:
+        yield lambda progress: output.print_event("progress", **asdict(progress))
+        return
+    with output.noted_progress(as_json=False) as show:
+        yield lambda now: show(now.stage, now.done, now.total, now.note)
 
 
 def _gain(report: TrainReport, key: str, form: str) -> str:

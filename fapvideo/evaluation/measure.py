@@ -114,14 +114,7 @@ def measure(
         on_frame(len(rows), clip.frames)
         if cancel():
             raise Cancelled("stopped while measuring; nothing was written")
-    values: dict[str, float] = {}
-    notes: list[str] = []
-    for metric in metrics:
-        values |= {k: float(v) for k, v in metric.summary().items() if math.isfinite(v)}
-        notes += getattr(metric, "notes", list)()
-        for key, points in getattr(metric, "curves", dict)().items():
-            for frame, value in points.items():
-                rows[frame][key] = value
+    values, notes = _conclusions(metrics, rows)
     if late:
         notes.append(f"{late} of {len(rows)} frames have no frame of the same time in the result")
     return Measurement(
@@ -137,6 +130,21 @@ def measure(
         curves=_columns(rows),
         notes=notes,
     )
+
+
+def _conclusions(
+    metrics: Sequence[Metric], rows: list[dict[str, float]]
+) -> tuple[dict[str, float], list[str]]:
+    """Return the values and notes of all metrics; their late points go into `rows`."""
+    values: dict[str, float] = {}
+    notes: list[str] = []
+    for metric in metrics:
+        values |= {k: float(v) for k, v in metric.summary().items() if math.isfinite(v)}
+        notes += getattr(metric, "notes", list)()
+        for key, points in getattr(metric, "curves", dict)().items():
+            for frame, value in points.items():
+                rows[frame][key] = value
+    return values, notes
 
 
 def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:

@@ -1,0 +1,367 @@
+"""`fapvideo eval`: how good is a result, and which system is better."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import platformdirs
+import typer
+
+from fapvideo.cli import options, output
+from fapvideo.cli.session import stop_on_signal
+from fapvideo.config.evaluation import EvalPreset, Threshold, load_eval_preset
+from fapvideo.config.presets import load_preset
+from fapvideo.config.schema import RunPreset
+from fapvideo.errors import PresetError, QualityError
+
+if TYPE_CHECKING:
+    from fapvideo.evaluation.measure import Measurement
+    from fapvideo.evaluation.record import Record
+    from fapvideo.evaluation.single import Made
+    from fapvideo.evaluation.suite import EvalProgress
+    from fapvideo.evaluation.table import Cell
+    from fapvideo.evaluation.views import Material
+
+THRESHOLDS = "standard"
+"""Suite whose thresholds judge a single result."""
+
+Result = Annotated[
+    Path | None, typer.Argument(metavar="[OUT]", help="The result to measure.", show_default=False)
+]
+Source = Annotated[
+    Path | None,
+    typer.Option(metavar="IN", help="What it was made from. Default: what its report names."),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", "-p", metavar="NAME|FILE", help="How it was made, if no report says."),
+]
+Start = Annotated[
+    float | None,
+    typer.Option(parser=options.parse_time, metavar="TIME", help="Where in IN it begins."),
+]
+End = Annotated[
+    float | None, typer.Option(parser=options.parse_time, metavar="TIME", help="Where it ends.")
+]
+Suite = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="Compare systems instead: smoke, standard or a file."),
+]
+Systems = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,..",
+        help="embedded, guide, paste, poisson, noop, bundle=DIR, or name=PATH: a video"
+        " (or a folder of them) that another tool made. Default: the suite's.",
+    ),
+]
+Report = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write index.html, report.json and report.md.")
+]
+Against = Annotated[
+    Path | None, typer.Option(metavar="REPORT", help="Show differences to an earlier report.json.")
+]
+FailUnder = Annotated[
+    bool, typer.Option("--fail-under", help="Exit code 9 where a threshold is missed.")
+]
+Thresholds = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="Whose thresholds. Default: the suite's, or standard."),
+]
+Work = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where a suite keeps what it made. Default: a cache folder."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be done with measurements."""
+
+    report: Path | None
+    against: Mapping[str, Any] | None
+    thresholds: Mapping[str, Threshold]
+    fail_under: bool
+    as_json: bool
+
+
+def evaluate(
+    result: Result = None,
+    source: Source = None,
+    preset: Preset = None,
+    reference: options.References = [],  # noqa: B006  typer copies it
+    settings: options.Settings = [],  # noqa: B006
+    start: Start = None,
+    end: End = None,
+    suite: Suite = None,
+    systems: Systems = None,
+    report: Report = None,
+    against: Against = None,
+    fail_under: FailUnder = False,
+    thresholds: Thresholds = None,
+    work: Work = None,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Measure a result against its source, or systems side by side on a suite of clips.
+
+    Example: fapvideo eval new.mp4 --source talk.mp4 --report page
+    """
+    overrides = options.collect_overrides(settings, reference, start, end)
+    of_result = {"--source": source, "--preset": preset, "--reference": overrides}
+    of_suite = {"--systems": systems, "--work": work}
+    _check_choice(result, suite, of_result, of_suite)
+    earlier, limits = _earlier(against), _limits(thresholds or suite or THRESHOLDS)
+    wanted = Wanted(report, earlier, limits, fail_under, as_json)
+    if suite is not None:
+        config = load_eval_preset(suite)
+        names = systems.split(",") if systems else list(config.systems)
+        _evaluate_suite(config, names, work, device, wanted)
+    elif result is not None:
+        evaluate_result(result, _how_made(result, source, preset, overrides), wanted)
+
+
+def _limits(name: str) -> Mapping[str, Threshold]:
+    """Read thresholds, and see to it that there are such metrics; early, too."""
+    limits = load_eval_preset(name).thresholds
+    from fapvideo.evaluation.judging import check_keys
+    from fapvideo.evaluation.metrics import all_definitions
+
+    check_keys(limits, all_definitions())
+    return limits
+
+
+def _earlier(path: Path | None) -> Mapping[str, Any] | None:
+    """Read the report that is compared with; early, because what follows takes long."""
+    if path is None:
+        return None
+    from fapvideo.evaluation.record import read_report
+
+    return read_report(path)
+
+
+def _check_choice(
+    result: Path | None,
+    suite: str | None,
+    of_result: Mapping[str, Any],
+    of_suite: Mapping[str, Any],
+) -> None:
+    """Refuse options that do not belong together."""
+    if (result is None) == (suite is None):
+        raise PresetError(
+            "give either a result or --suite",
+            hint="fapvideo eval OUT --source IN, or fapvideo eval --suite standard",
+        )
+    foreign = of_suite if suite is None else of_result
+    for name, value in foreign.items():
+        if value:
+            other = "a result" if suite is None else "--suite"
+            raise PresetError(f"{name} does not go with {other}")
+
+
+# --------------------------------------------------------------------------------- one result
+
+
+def _how_made(
+    result: Path, source: Path | None, preset: str | None, overrides: Mapping[str, Any]
+) -> Made:
+    """Put together how a result was made: what is said here precedes what its report says."""
+    from fapvideo.evaluation.single import Made, read_made
+
+    known = read_made(result) if preset is None else None
+    if known is None and source is None:
+        raise PresetError(
+            f"{result}: what was it made from?", hint="say so: --source IN --preset NAME"
+        )
+    base: str | RunPreset = preset or (known.preset if known is not None else RunPreset())
+    # A report's references may be gone by now; they need not be there for everything.
+    found = load_preset(base, overrides) if known is None or overrides else known.preset
+    chosen = source or (known.source if known is not None else None)
+    assert chosen is not None  # checked above
+    if not found.references:
+        raise PresetError(
+            f"{result}: which parts were swapped?",
+            hint="there is no report beside it: give --preset, or --reference eyes=her.png",
+        )
+    return Made(chosen, found, known.extra if known is not None else {})
+
+
+def evaluate_result(result: Path, made: Made, wanted: Wanted) -> None:
+    """Measure one result, and do what is wanted with the measurement."""
+    from fapvideo.evaluation.single import measure_result
+
+    command = f"fapvideo eval {shlex.quote(str(result))} --source {shlex.quote(str(made.source))}"
+    with (
+        tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch,
+        stop_on_signal() as stop,
+        output.noted_progress(as_json=wanted.as_json) as show,
+    ):
+        started = _clock()
+        show("follow", 0, 0, made.source.name)
+        found, clip = measure_result(
+            result,
+            made,
+            Path(scratch),
+            on_frame=lambda done, total: show("measure", done, total, result.name),
+            cancel=stop,
+        )
+        record = _record(f"{result.name} against {made.source.name}", [found], wanted, command)
+        if wanted.report is not None:
+            show("report", 0, 0, str(wanted.report))
+            _write_report(wanted.report, record, {found.clip: clip}, wanted, started)
+    _conclude(record, (found.system,), wanted)
+
+
+# -------------------------------------------------------------------------------------- suite
+
+
+def _evaluate_suite(
+    config: EvalPreset, names: Sequence[str], work: Path | None, device: str, wanted: Wanted
+) -> None:
+    """Compare systems, and do what is wanted with the measurements."""
+    from fapvideo.evaluation.suite import Hooks, run_suite
+    from fapvideo.evaluation.systems import judged, make_systems
+
+    systems = make_systems(names, device)
+    kept = work or Path(platformdirs.user_cache_dir("fapvideo")) / "eval" / config.name
+    command = f"fapvideo eval --suite {config.name} --systems {shlex.quote(','.join(names))}"
+    with (
+        tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch,
+        stop_on_signal() as stop,
+        output.noted_progress(as_json=wanted.as_json) as show,
+    ):
+        started = _clock()
+
+        def progress(now: EvalProgress) -> None:
+            show(now.stage, now.done, now.total, now.note)
+
+        found = run_suite(config, systems, kept, Path(scratch), Hooks(progress, stop))
+        title = f"Suite {config.name}"
+        record = _record(title, found.measurements, wanted, command, found.notes)
+        if wanted.report is not None:
+            show("report", 0, 0, str(wanted.report))
+            _write_report(wanted.report, record, found.materials(), wanted, started)
+    _conclude(record, judged([system.name for system in systems]), wanted)
+
+
+# ------------------------------------------------------------------------------------- output
+
+
+def _record(
+    title: str,
+    measurements: Sequence[Measurement],
+    wanted: Wanted,
+    command: str,
+    notes: Sequence[str] = (),
+) -> Record:
+    """Put a report together."""
+    from fapvideo.evaluation.metrics import all_definitions
+    from fapvideo.evaluation.record import Record
+    from fapvideo.evaluation.suite import PAIRS
+
+    photos = [PAIRS] if any(found.clip == PAIRS for found in measurements) else []
+    return Record(
+        title=title,
+        measurements=measurements,
+        definitions=all_definitions(),
+        thresholds=wanted.thresholds,
+        photos=photos,
+        notes=notes,
+        command=command,
+    )
+
+
+def _write_report(
+    folder: Path,
+    record: Record,
+    materials: Mapping[str, Material],
+    wanted: Wanted,
+    started: tuple[float, float],
+) -> None:
+    """Write the page, and the benchmark file beside it."""
+    from fapvideo.evaluation.benchmark import JSON_NAME, as_benchmark
+    from fapvideo.evaluation.page import write_page
+    from fapvideo.evaluation.record import write_whole
+
+    write_page(
+        folder,
+        record.measurements,
+        materials,
+        record.definitions,
+        title=record.title,
+        thresholds=wanted.thresholds,
+        against=wanted.against,
+        command=record.command,
+        licences=record.licences,
+    )
+    cpu_s, wall_s = (now - then for now, then in zip(_clock(), started, strict=True))
+    small = as_benchmark(record, cpu_s, wall_s)
+    write_whole(folder / JSON_NAME, json.dumps(small, indent=1) + "\n")
+
+
+def _conclude(record: Record, systems: Sequence[str], wanted: Wanted) -> None:
+    """Print what was found.
+
+    Raises:
+        QualityError: a threshold is missed, and that is to be an error.
+    """
+    from fapvideo.evaluation.judging import changes, missed
+
+    misses = missed(record.measurements, wanted.thresholds, systems)
+    if wanted.as_json:
+        differences = [] if wanted.against is None else changes(record, wanted.against)
+        found = {"missed": misses, "changes": [asdict(change) for change in differences]}
+        output.print_json({**record.to_dict(), **found})
+    else:
+        _print_tables(record, wanted.against)
+        for line in misses:
+            output.print_text(f"missed: {line}")
+        if wanted.report is not None:
+            output.print_text(f"\nReport: {wanted.report / 'index.html'}")
+    if misses and wanted.fail_under:
+        raise QualityError(
+            f"{len(misses)} thresholds are missed: {'; '.join(misses)}",
+            hint="the report (--report DIR) shows where; presets/eval has the thresholds",
+        )
+
+
+def _print_tables(record: Record, against: Mapping[str, Any] | None) -> None:
+    """Write headline metrics as rows, systems as columns; all metrics where there is one system."""
+    from fapvideo.evaluation.table import clip_table, headline_tables
+
+    tables = headline_tables(record, against)
+    if len(record.systems) == 1 and len(record.clips) == 1:
+        tables = [clip_table(record, record.clips[0], against)]
+    for table in tables[:1] if len(tables) > 1 else tables:
+        rows = []
+        for index, column in enumerate(table.columns):
+            cells = [_cell_text(row.cells[index]) for row in table.rows]
+            rows.append((column.key, f"{column.title} {column.sign}", column.unit, *cells))
+        heads = ("metric", f"{table.name.lower()}", "unit", *(row.system for row in table.rows))
+        output.print_table("", heads, rows)
+    for found in record.measurements:
+        for note in found.notes:
+            output.print_text(f"note: {found.system}, {found.clip}: {note}")
+    for note in record.notes:
+        output.print_text(f"note: {note}")
+
+
+def _cell_text(cell: Cell | None) -> str:
+    """Return a value with marks: * the best, ! outside its limits, and what changed."""
+    if cell is None:
+        return "-"
+    marks = ("*" if cell.best else "") + ("!" if cell.missed else "")
+    change = f" ({cell.change} {cell.verdict})" if cell.verdict else ""
+    return f"{cell.text}{marks}{change}"
+
+
+def _clock() -> tuple[float, float]:
+    """Return CPU and wall seconds."""
+    return time.process_time(), time.perf_counter()

@@ -1,0 +1,109 @@
+"""All metrics: the one list of their groups, and the networks they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from fapvideo.evaluation.definitions import Definition
+from fapvideo.evaluation.distribution import Distribution
+from fapvideo.evaluation.expression import Expression
+from fapvideo.evaluation.features import PartFeatures
+from fapvideo.evaluation.measure import Measurement, Metric, OnFrame, measure
+from fapvideo.evaluation.outside import Outside
+from fapvideo.evaluation.seam import Seam
+from fapvideo.evaluation.similarity import PartSimilarity
+from fapvideo.evaluation.suspects import find_suspects
+from fapvideo.evaluation.temporal import Temporal, load_perceptual
+from fapvideo.evaluation.truth import TruthMetric
+from fapvideo.evaluation.views import Clip, Material
+from fapvideo.nets.perceptual import PerceptualDistance
+from fapvideo.structs import Floats
+
+GROUPS: tuple[type[Metric], ...] = (
+    PartSimilarity,
+    Temporal,
+    Seam,
+    Outside,
+    Expression,
+    Distribution,
+    TruthMetric,
+)
+"""In the order of tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a clip beyond its pictures."""
+
+    landmarks: Floats | None = None
+    """[T, 478, 3] true landmarks."""
+    itself: bool = False
+    """Whether the references are the speaker's own photo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """What metrics look through; loaded once for any number of measurements."""
+
+    features: PartFeatures
+    perceptual: PerceptualDistance | None
+    """None where its weights are not on this machine: that metric is left out."""
+
+    @classmethod
+    def load(cls) -> Self:
+        """Load what is on this machine; nothing is downloaded.
+
+        Raises:
+            WeightsError: a file is missing or damaged.
+        """
+        return cls(PartFeatures.packaged(), load_perceptual())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Which optional ones are there."""
+        return ("perceptual",) if self.perceptual is not None else ()
+
+
+def fresh_metrics(
+    networks: Networks, material: Material, known: Known | None = None
+) -> tuple[Metric, ...]:
+    """Return one new metric of every group that applies, for one measurement."""
+    metrics: list[Metric] = [
+        PartSimilarity(networks.features),
+        Temporal(networks.perceptual, networks.features.embed),
+        Seam(),
+        Outside(material.info if isinstance(material, Clip) else None),
+        Expression(),
+        Distribution(networks.features.tower),
+    ]
+    if known is not None and (known.landmarks is not None or known.itself):
+        metrics.append(TruthMetric(known.landmarks, itself=known.itself))
+    return tuple(metrics)
+
+
+def measure_all(
+    material: Material,
+    result: Path,
+    networks: Networks,
+    known: Known | None = None,
+    *,
+    system: str = "result",
+    name: str = "",
+    on_frame: OnFrame = lambda done, total: None,
+    cancel: Callable[[], bool] = lambda: False,
+) -> Measurement:
+    """Compare `result` with its source by every metric; see `measure`."""
+    metrics = fresh_metrics(networks, material, known)
+    found = measure(
+        material, result, metrics, system=system, name=name, on_frame=on_frame, cancel=cancel
+    )
+    suspects = find_suspects(found.times_s, found.curves, all_definitions())
+    return replace(found, suspects=tuple(suspects))
+
+
+def all_definitions() -> tuple[Definition, ...]:
+    """Return the definition of every metric, group by group."""
+    return tuple(definition for group in GROUPS for definition in group.definitions)

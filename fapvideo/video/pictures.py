@@ -1,0 +1,55 @@
+"""Writing pictures that come from no video: FFV1 in Matroska, without loss but of chroma."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from fapvideo.errors import VideoWriteError
+from fapvideo.structs import Bytes, ColorTags
+from fapvideo.video.color import UNBIASED, write_tags
+
+TAGS = ColorTags(matrix=1, primaries=1, transfer=1)
+
+
+def write_pictures(output: Path, pictures: Iterable[Bytes], frame_rate: int) -> int:
+    """Write uint8 [H, W, 3] RGB pictures as BT.709 4:2:0 video; return how many.
+
+    The file appears only when it is whole; one that exists is replaced.
+
+    Raises:
+        VideoWriteError: it cannot be written, or there is no picture.
+    """
+    partial = output.with_name(f".{output.stem}.{secrets.token_hex(4)}.part{output.suffix}")
+    count = 0
+    try:
+        with av.open(f"file:{partial}", "w", format="matroska") as container:
+            stream = container.add_stream("ffv1", rate=frame_rate)
+            for picture in pictures:
+                if not count:
+                    stream.height, stream.width = picture.shape[:2]
+                    stream.pix_fmt = "yuv420p"
+                    write_tags(stream.codec_context, TAGS)
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
+                    format="yuv420p",
+                    dst_colorspace=TAGS.matrix,
+                    src_color_range=2,
+                    dst_color_range=1,
+                    interpolation=UNBIASED,
+                )
+                frame.pts, frame.time_base = count, Fraction(1, frame_rate)
+                container.mux(stream.encode(frame))
+                count += 1
+            if not count:
+                raise VideoWriteError(f"{output}: no pictures to write")
+            container.mux(stream.encode(None))
+        partial.replace(output)
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoWriteError(f"cannot write {output}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
