@@ -49,8 +49,14 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """`[model]`: size of the network."""
+    """`[model]`: which network, and its size."""
 
+    kind: Literal["embedded", "sd15_adapter"] = "embedded"
+    """`embedded`: a small UNet of one's own, described below. `sd15_adapter`: the injection on the
+    UNet of bundle `start`, of which only `variant` and `resolution` are chosen here."""
+    variant: Literal["A", "B"] = "A"
+    """Where the tokens are added: in ResNet blocks, or in place of cross-attention (`sd15_adapter`
+    only). Another variant than `start`'s begins at zero."""
     resolution: int = Field(128, multiple_of=32)
     """Side of the face crop, pixels."""
     factor: int = Field(4, ge=2)
@@ -65,7 +71,13 @@ class ModelConfig(Section):
     """Weights of the MobileNetV2 image tower; `random` ones are drawn from the seed."""
 
     @model_validator(mode="after")
-    def _divisible(self) -> ModelConfig:
+    def _fits(self) -> ModelConfig:
+        if self.kind == "sd15_adapter":
+            if self.resolution % 64:
+                raise ValueError(f"resolution {self.resolution} is not a multiple of 64")
+            return self
+        if self.variant == "B":
+            raise ValueError("variant B needs cross-attention: kind = 'sd15_adapter'")
         coarsest = self.factor * 2 ** (len(self.channels) - 1)
         if not self.channels or self.resolution % coarsest:
             raise ValueError(
@@ -106,6 +118,12 @@ class OptimConfig(Section):
     does without."""
     adversarial_start: Fraction01 = 0.8
     """Share of the steps after which it acts: sharpness is for the last part."""
+    train_unet: bool = True
+    """Whether the UNet learns, too, or only what is injected into it (`sd15_adapter` only)."""
+    checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, a third more time."""
+    compile: bool = False
+    """Compile the UNet by torch.compile: minutes at the start, for long runs on a GPU."""
     save_minutes: float = Field(4.0, gt=0.0)
     """Between checkpoints; stopping saves in any case."""
     sheet_steps: int = Field(500, ge=1)
@@ -126,6 +144,19 @@ class TrainPreset(Section):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainPreset:
+        if self.model.kind == "embedded":
+            if not self.optim.train_unet:
+                raise ValueError("optim.train_unet = false needs model.kind = 'sd15_adapter'")
+            return self
+        if not self.start:
+            raise ValueError("model.kind = 'sd15_adapter' needs start, the bundle to train")
+        for name in ("perceptual_weight", "adversarial_weight"):
+            if getattr(self.optim, name) > 0:
+                raise ValueError(f"optim.{name} has to be 0: sd15_adapter is trained on latents")
+        return self
 
 
 def load_train_preset(

@@ -1,12 +1,15 @@
-"""The denoising UNet: a stock diffusers class, minus the parts that variant B never uses."""
+"""The denoising UNet: a stock diffusers class, minus the parts that no variant uses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
 from torch import Tensor, nn
+
+from fapvideo.nets.sites import attention_sites
 
 SD15_CONFIG: dict[str, Any] = {
     "sample_size": 64,
@@ -48,8 +51,34 @@ def dead_keys(keys: Iterable[str]) -> set[str]:
     }
 
 
+def silence_cross_attention(unet: nn.Module) -> None:
+    """Make every cross-attention return its output bias, which is what it does for zeros.
+
+    For variant A: nobody gives the UNet a text, and keys and values of zeros are zeros.
+    """
+    strip_dead_cross_attention(unet)
+    for site in attention_sites(unet).values():
+        site.set_processor(_SilentProcessor())
+
+
+class _SilentProcessor:
+    """An attention processor that looks at nothing."""
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        bias = attn.to_out[0].bias
+        rows = torch.zeros_like(hidden_states) if bias is None else bias.expand_as(hidden_states)
+        return rows.to(hidden_states.dtype)
+
+
 def strip_dead_cross_attention(unet: nn.Module) -> None:
-    """Take the parts of `dead_keys` out of the UNet; it then works under variant B only."""
+    """Take the parts of `dead_keys` out of the UNet; its cross-attention then works no more."""
     for name, module in unet.named_modules():
         if name.endswith(".attn2"):
             for part in ("to_q", "to_k", "to_v"):

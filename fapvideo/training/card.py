@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import tomlkit
 
 from fapvideo.config.train import TrainPreset
+from fapvideo.training.adapter import MEASURED, STEPS
 from fapvideo.training.faces import FaceSet
 from fapvideo.training.pretrained import PERCEPTUAL_SET, wanted_sets
 from fapvideo.training.sets import PublicSet, public_set
@@ -39,6 +40,9 @@ def bundle_licences(training: Training) -> dict[str, str]:
     photos = [public_set(name).licence for name in training.sets] or [OWN_PHOTOS]
     trained = f"weights trained by fapvideo; photos: {'; '.join(photos)}"
     files = ("unet.safetensors", "adapter.safetensors")
+    if training.preset.model.kind == "sd15_adapter":
+        assert training.start is not None
+        return _adapter_licences(training, training.start, trained)
     if training.start is not None:  # what the first weights were under, these are under, too
         before = {file.path: file.licence for file in training.start.files}
         name = training.start.manifest.name
@@ -47,6 +51,29 @@ def bundle_licences(training: Training) -> dict[str, str]:
     imagenet = training.preset.model.encoder == "imagenet"
     encoder = public_set("mobilenet_v2").licence if imagenet else "Apache-2.0 (random weights)"
     return {**dict.fromkeys(files, trained), "encoder.safetensors": encoder}
+
+
+def _adapter_licences(training: Training, start: Bundle, trained: str) -> dict[str, str]:
+    """Return the licences of a bundle around an adapter: what it was before, and what was added."""
+    given = start.manifest
+    kept = {
+        "codec.safetensors": given.codec.file,
+        "encoder.safetensors": given.encoder.file,
+        "unet.safetensors": given.unet.file,
+        "adapter.safetensors": given.adapter.file,
+        "projector.safetensors": given.adapter.projector_file,
+    }
+    listed = {file.path: file.licence for file in start.files}
+    before = {
+        name: listed.get(file or "", "Apache-2.0 (random weights)") for name, file in kept.items()
+    }
+    changed = ["adapter.safetensors", "projector.safetensors"]
+    if training.preset.optim.train_unet:
+        changed.append("unet.safetensors")
+    started = {name: f"{trained}; started from {given.name} ({before[name]})" for name in changed}
+    if training.preset.model.variant == "A":
+        del before["projector.safetensors"], started["projector.safetensors"]
+    return before | started
 
 
 def model_card(training: Training) -> str:
@@ -70,6 +97,8 @@ def model_card(training: Training) -> str:
 def _facts(training: Training) -> str:
     model, optim = training.preset.model, training.preset.optim
     seen = training.steps * optim.batch_size
+    if training.start is not None and model.kind == "sd15_adapter":
+        return _adapter_facts(training, training.start, seen)
     return (
         f"A rectified-flow UNet (levels of {', '.join(map(str, model.channels))} channels) on"
         f" {model.resolution} px face crops, {model.factor}x space-to-depth, with the fused"
@@ -78,6 +107,23 @@ def _facts(training: Training) -> str:
         f"Trained for {training.steps} steps of {optim.batch_size} samples ({seen} samples drawn"
         f" from a pool of {training.samples}) in {training.seconds / 3600:.1f} hours, by"
         f" `fapvideo train`; weights are the exponential moving average."
+    )
+
+
+def _adapter_facts(training: Training, start: Bundle, seen: int) -> str:
+    model, optim = training.preset.model, training.preset.optim
+    place = (
+        "added inside its ResNet blocks (FuseAnyPart's variant A)"
+        if model.variant == "A"
+        else "in place of its cross-attention (FuseAnyPart's variant B)"
+    )
+    learnt = "UNet and injection were trained" if optim.train_unet else "The UNet was frozen"
+    return (
+        f"The UNet of bundle {start.manifest.name} on {model.resolution} px face crops, with the"
+        f" fused reference tokens {place}. {learnt}: noise prediction on DDPM's schedule.\n\n"
+        f"Trained for {training.steps} steps of {optim.batch_size} samples ({seen} samples drawn"
+        f" from a pool of {training.samples}) in {training.seconds / 3600:.1f} hours, by"
+        f" `fapvideo train`; what was trained is the exponential moving average."
     )
 
 
@@ -127,7 +173,7 @@ def _metrics(training: Training) -> str:
 
     rows = [
         ("guide alone (no network)", "guide_psnr", "guide_lpips"),
-        ("result, one step", "psnr", "lpips"),
+        (f"result, {_steps(training.preset)}", "psnr", "lpips"),
         ("result without injection", "psnr_no_injection", "lpips_no_injection"),
     ]
     table = ["| | PSNR in the hole, dB (higher is better) | LPIPS in the hole (lower is better) |"]
@@ -138,6 +184,12 @@ def _metrics(training: Training) -> str:
         " restored from a reference with the errors of real swaps; the truth is the face itself."
         "\n\n" + "\n".join(table)
     )
+
+
+def _steps(preset: TrainPreset) -> str:
+    if preset.model.kind == "sd15_adapter":
+        return f"{STEPS} steps without guidance, of the first {MEASURED} samples"
+    return "one step"
 
 
 def _use(training: Training) -> str:
@@ -158,6 +210,6 @@ def _limits(preset: TrainPreset) -> str:
         " measured by group here.",
         "- Hands, microphones and hair over a part may be painted over.",
     ]
-    if preset.model.encoder == "random":
+    if preset.model.encoder == "random" and preset.model.kind == "embedded":
         lines.insert(0, "- **A trial run: not meant to be used.** Its image tower is random.")
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from fapvideo.structs import Bytes
 from fapvideo.training.adversary import Adversary
 from fapvideo.training.draws import Draws
 from fapvideo.training.losses import held_out_metrics, restoration_loss
-from fapvideo.training.network import FlowNetwork, embedded_manifest
+from fapvideo.training.network import FlowNetwork, embedded_manifest, tune
 from fapvideo.training.processes import Processes
 from fapvideo.training.task import Batch, Samples, TrainedNetwork, contact_sheet
 from fapvideo.weights.bundle import Bundle
@@ -47,6 +47,7 @@ class FlowTask:
         self.network.to(device)
         memory: Any = {"memory_format": torch.channels_last}
         self.network.unet.to(**memory)
+        tune(self.network.unet, preset.optim)
         self.perceptual = None if perceptual is None else perceptual.to(device)
         self.adversary = None
         if preset.optim.adversarial_weight > 0:

@@ -24,6 +24,7 @@ from fapvideo.config.bundle import BundleManifest
 from fapvideo.config.train import TrainPreset
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.structs import Array
+from fapvideo.training.adapter import AdapterTask
 from fapvideo.training.board import Board
 from fapvideo.training.checkpoint import (
     CHECKPOINT,
@@ -82,7 +83,7 @@ class Trainer:
         self.device, self.processes = device, processes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(preset.seed)
-            self.task: Task = FlowTask(preset, perceptual, device, start, processes)
+            self.task = self._new_task(perceptual, start)
             state = torch.get_rng_state()
         self.draws = Draws(state, device, processes.rank, processes.count)
         optim = preset.optim
@@ -99,6 +100,12 @@ class Trainer:
         if (folder / CHECKPOINT).is_file():
             self._resume()
         self.board = Board(folder if processes.writes else None, self.step)
+
+    def _new_task(self, perceptual: PerceptualDistance | None, start: Bundle | None) -> Task:
+        if self.preset.model.kind == "sd15_adapter":
+            assert start is not None  # the preset was checked
+            return AdapterTask(self.preset, self.device, start)
+        return FlowTask(self.preset, perceptual, self.device, start, self.processes)
 
     @property
     def manifest(self) -> BundleManifest:

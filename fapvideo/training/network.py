@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from fapvideo.config.bundle import (
     SamplerSpec,
     UnetSpec,
 )
-from fapvideo.config.train import TrainPreset
+from fapvideo.config.train import OptimConfig, TrainPreset
 from fapvideo.denoise.sampler import FLOW_TIME_SCALE
 from fapvideo.nets.adapter import Adapter
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
@@ -124,8 +124,9 @@ class FlowNetwork(TrainedNetwork):
             name: value * injected.view(-1, 1, 1, 1)
             for name, value in self.adapter.project(tokens).items()
         }
-        with self.adapter.use(maps, 1.0):
-            change = self.unet(torch.cat(channels, 1), time * FLOW_TIME_SCALE).sample
+        # Active until the next call: checkpointing runs blocks again in the backward pass.
+        self.adapter.set_maps(maps)
+        change = self.unet(torch.cat(channels, 1), time * FLOW_TIME_SCALE).sample
         return self.codec.decode(start + change.float())
 
     def averaged(self, state: Mapping[str, Tensor]) -> FlowNetwork:
@@ -167,6 +168,14 @@ def evaluation_copy(network: N, adapter: Adapter, state: Mapping[str, Tensor]) -
     other.load_trained_state(state)
     cast(Adapter, other.get_submodule("adapter")).inject()
     return other.eval().requires_grad_(False)
+
+
+def tune(unet: nn.Module, optim: OptimConfig) -> None:
+    """Prepare a UNet for training as `[optim]` asks: less memory, compiled."""
+    if optim.checkpointing:
+        cast(Any, unet).enable_gradient_checkpointing()
+    if optim.compile:
+        unet.compile()
 
 
 def stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.training.network import embedded_manifest
 from fapvideo.training.sets import fetch
 from fapvideo.weights.bundle import Bundle, load_bundle
+from fapvideo.weights.encoder import ImageEncoder
 
 ENCODER_SET, PERCEPTUAL_SET = "mobilenet_v2", "perceptual"
 
@@ -27,8 +29,10 @@ def wanted_sets(preset: TrainPreset) -> tuple[str, ...]:
     return encoder + perceptual
 
 
-def load_start(preset: TrainPreset) -> Bundle | None:
-    """Return the bundle that training starts from, float32, on the CPU; `None` for random weights.
+def load_start(preset: TrainPreset, device: torch.device | str = "cpu") -> Bundle | None:
+    """Return the bundle that training starts from, float32; `None` for random weights.
+
+    On the CPU, but for `sd15_adapter`, which takes its networks over: on `device`.
 
     Raises:
         WeightsError: it is missing or damaged.
@@ -36,6 +40,8 @@ def load_start(preset: TrainPreset) -> Bundle | None:
     """
     if not preset.start:
         return None
+    if preset.model.kind == "sd15_adapter":
+        return _load_base(preset, device)
     bundle = load_bundle(preset.start)
     given, wanted = bundle.manifest, embedded_manifest(preset)
     for name in ("resolution", "guide_channels", "codec", "encoder", "unet", "adapter"):
@@ -47,8 +53,27 @@ def load_start(preset: TrainPreset) -> Bundle | None:
     return bundle
 
 
-def load_encoder(preset: TrainPreset, sets: Path, start: Bundle | None) -> MobileNetV2Tokens:
-    """Return the frozen image tower, float32, on the CPU: `start`'s own, where there is one."""
+def _load_base(preset: TrainPreset, device: torch.device | str) -> Bundle:
+    """Return the bundle whose UNet gets the injection, at the resolution of `preset`."""
+    bundle = load_bundle(preset.start, device)
+    if bundle.manifest.unet.kind != "unet2d_condition":
+        raise PresetError(
+            f"bundle {preset.start} has no UNet of SD-1.5's class",
+            hint="start = 'sd15', or model.kind = 'embedded'",
+        )
+    size = {"resolution": preset.model.resolution}
+    return replace(bundle, manifest=bundle.manifest.model_copy(update=size))
+
+
+def load_encoder(
+    preset: TrainPreset, sets: Path, start: Bundle | None
+) -> MobileNetV2Tokens | ImageEncoder:
+    """Return the frozen image tower, float32: `start`'s own, where there is one.
+
+    MobileNetV2 on the CPU, another one where `start` is.
+    """
+    if start is not None and preset.model.kind == "sd15_adapter":
+        return start.encoder
     if start is not None:
         tower = MobileNetV2Tokens()
         tower.load_state_dict(start.encoder.module.state_dict())

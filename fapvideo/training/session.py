@@ -34,7 +34,7 @@ from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.training.board import FOLDER as BOARD
 from fapvideo.training.card import Training, bundle_licences, model_card
 from fapvideo.training.checkpoint import CHECKPOINT
-from fapvideo.training.export import export_bundle
+from fapvideo.training.export import States, base_files, encoder_file, export_bundle
 from fapvideo.training.faces import FaceSet, OnProgress, prepare
 from fapvideo.training.loop import LOG, Trainer, metrics_of
 from fapvideo.training.loop import Progress as StepProgress
@@ -43,6 +43,7 @@ from fapvideo.training.pretrained import load_encoder, load_perceptual, load_sta
 from fapvideo.training.sets import fetch, public_set, set_folder, sets_folder
 from fapvideo.training.sources import Source, sources_in
 from fapvideo.weights.bundle import Bundle
+from fapvideo.weights.encoder import ImageEncoder
 
 HELDOUT_SEED = 77
 """Held-out samples are the same whatever the preset's seed, so that runs can be compared."""
@@ -141,7 +142,8 @@ def train(
     sets = sets or sets_folder()
     work = open_work(output, fresh=fresh)
     public = () if data else preset.data.sets
-    start = load_start(preset)
+    device = torch.device(device)
+    start = load_start(preset, device)
     fetch_sets((*public, *wanted_sets(preset)), sets, hooks)
     sources = sources_in(data or [set_folder(name, sets) for name in public])
     keep_recipe(work, preset, sources)
@@ -149,10 +151,10 @@ def train(
     size = preset.model.resolution
     faces = prepare(sources, work / "faces", size, preset.data, hooks.stage("faces"), hooks.stop)
     encoder = load_encoder(preset, sets, start)
-    heldout, pool = make_pools(preset, work, faces, encoder, workers, hooks, over)
+    fill = (-1.0, -1.0, -1.0) if start is None else start.manifest.hole_fill
+    heldout, pool = make_pools(preset, work, faces, encoder, workers, hooks, over, fill)
 
     perceptual = load_perceptual(preset, sets)
-    device = torch.device(device)
     trainer = Trainer(preset, work, pool, heldout, perceptual, device, start)
     trainer.run(progress=_step_teller(hooks), stop=over)
     hooks.check(f"at step {trainer.step} of {preset.optim.steps}")
@@ -216,10 +218,14 @@ def keep_recipe(work: Path, preset: TrainPreset, sources: Sequence[Source]) -> N
         PresetError: it is not the same.
     """
     fixed = preset.model_dump(mode="json", include={"seed", "data", "model"})
+    if preset.model.kind == "sd15_adapter":  # its image tower made the samples
+        fixed["start"] = preset.start
     fixed["files"] = [source.fingerprint() for source in sources]
     recipe: dict[str, Any] = json.loads(json.dumps(fixed))
     path = work / RECIPE
     before = json.loads(path.read_text("utf-8")) if path.is_file() else recipe
+    for name in ("data", "model"):  # a key that did not exist then had its default
+        before[name] = type(getattr(preset, name))().model_dump(mode="json") | before[name]
     changed = ", ".join(_differences(before, recipe))
     if changed:
         raise PresetError(
@@ -235,12 +241,16 @@ def make_pools(
     preset: TrainPreset,
     work: Path,
     faces: FaceSet,
-    encoder: MobileNetV2Tokens,
+    encoder: MobileNetV2Tokens | ImageEncoder,
     workers: int,
     hooks: Hooks,
     over: Callable[[], bool],
+    fill: tuple[float, float, float] = (-1.0, -1.0, -1.0),
 ) -> tuple[Pool, Pool]:
-    """Return the samples of held-out and of other faces, or as many as there is time for."""
+    """Return the samples of held-out and of other faces, or as many as there is time for.
+
+    `fill` is the colour of the hole that `encoder` sees.
+    """
     pools = []
     plans: tuple[tuple[Stage, str, int, int], ...] = (
         ("held-out", "heldout", preset.data.heldout_pool, HELDOUT_SEED),
@@ -250,7 +260,7 @@ def make_pools(
         chosen = tuple(faces.indices(heldout=name == "heldout"))
         size = preset.model.resolution
         data = preset.data if name == "train" else preset.data.model_copy(update={"occluders": 0})
-        recipe = PoolRecipe(work / "faces", chosen, seed, size, data, encoder)
+        recipe = PoolRecipe(work / "faces", chosen, seed, size, data, encoder, fill)
         folder = work / "pool" / name
         try:
             pool = build_pool(folder, recipe, count, workers, hooks.stage(stage), over)
@@ -265,7 +275,7 @@ def make_pools(
 def export(
     output: Path,
     trainer: Trainer,
-    encoder: MobileNetV2Tokens,
+    encoder: MobileNetV2Tokens | ImageEncoder,
     faces: FaceSet,
     public: Sequence[str],
     start: Bundle | None,
@@ -286,7 +296,7 @@ def export(
         output,
         trainer.manifest,
         trainer.averaged(),
-        encoder,
+        _frozen(encoder, start),
         bundle_licences(training),
         model_card(training),
     )
@@ -294,6 +304,14 @@ def export(
 
 
 # ------------------------------------------------------------------------------------- details
+
+
+def _frozen(encoder: MobileNetV2Tokens | ImageEncoder, start: Bundle | None) -> States:
+    """Return the bundle's files that were not trained."""
+    if isinstance(encoder, MobileNetV2Tokens):
+        return encoder_file(encoder)
+    assert start is not None
+    return base_files(start)
 
 
 def _is_empty(folder: Path) -> bool:

@@ -29,7 +29,12 @@ from fapvideo.nets.codec import SpaceToDepth, VaeCodec, build_codec
 from fapvideo.nets.projector import MlpProjector
 from fapvideo.nets.sites import published_resnets, resnets_up_to
 from fapvideo.nets.tiny import TINY_SEED, tiny_manifest, tiny_sd15_manifest
-from fapvideo.nets.unet import build_unet, dead_keys, strip_dead_cross_attention
+from fapvideo.nets.unet import (
+    build_unet,
+    dead_keys,
+    silence_cross_attention,
+    strip_dead_cross_attention,
+)
 from fapvideo.ops.token_grid import without_cls
 from fapvideo.weights.encoder import ImageEncoder
 from fapvideo.weights.options import resized_manifest, with_options
@@ -232,6 +237,8 @@ def _networks(manifest: BundleManifest, zero_init: bool) -> Networks:
         adapter = AttentionAdapter(unet, width)
         projector = MlpProjector(manifest.encoder.width, width)
     else:
+        if manifest.unet.kind == "unet2d_condition":
+            silence_cross_attention(unet)
         adapter = ResnetAdapter(
             unet, manifest.encoder.width, default_blocks(manifest, unet), zero_init=zero_init
         )
@@ -287,7 +294,7 @@ def _load_all(parts: Networks, manifest: BundleManifest, folder: Path) -> None:
     _load_encoder(parts.encoder, path_of("encoder.file", manifest.encoder.file))
     path = path_of("unet.file", manifest.unet.file)
     tensors = read_tensors(path)
-    if manifest.adapter.variant == "B":
+    if manifest.unet.kind == "unet2d_condition":
         for key in dead_keys(tensors):
             del tensors[key]
     load_into(parts.unet, tensors, "the UNet", path)

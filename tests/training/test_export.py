@@ -13,8 +13,9 @@ from fapvideo.config.bundle import load_manifest
 from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.config.train import TrainPreset
 from fapvideo.denoise.denoiser import Denoiser
+from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.training.card import Training, bundle_licences, model_card
-from fapvideo.training.export import export_bundle
+from fapvideo.training.export import States, encoder_file, export_bundle
 from fapvideo.training.faces import FaceSet
 from fapvideo.training.loop import Trainer
 from fapvideo.training.network import FlowNetwork, embedded_manifest
@@ -44,7 +45,7 @@ def test_training_and_the_denoiser_compute_the_same(
     model = preset.model.model_copy(update={"guide": guide})
     network = lively(preset.model_copy(update={"model": model}))
     manifest = embedded_manifest(preset.model_copy(update={"model": model}))
-    export_bundle(tmp_path / "bundle", manifest, network, recipe.encoder, files(), "card")
+    export_bundle(tmp_path / "bundle", manifest, network, encoder_of(recipe), files(), "card")
     target, guides, core, tokens = pool.batch(np.arange(3), CPU)
     ones = torch.ones(3)
 
@@ -81,12 +82,15 @@ def test_the_encoder_in_the_bundle_is_the_one_of_the_samples(
     preset = tiny_preset()
     network = lively(preset)
     manifest = embedded_manifest(preset)
-    written = export_bundle(tmp_path / "b", manifest, network, recipe.encoder, files(), "# card")
+    written = export_bundle(
+        tmp_path / "b", manifest, network, encoder_of(recipe), files(), "# card"
+    )
     assert (tmp_path / "b" / "MODEL_CARD.md").read_text() == "# card"
     assert load_manifest(tmp_path / "b") == written
     assert {entry.licence for entry in written.files} == {"CC0"}
     pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     found = load_bundle(tmp_path / "b").encoder(pictures)
+    assert recipe.encoder is not None
     expected = recipe.encoder(pictures)
     error = (found - expected).square().mean().sqrt() / expected.square().mean().sqrt()
     assert error < 5e-3  # float16 weights
@@ -122,3 +126,8 @@ def test_celeba_makes_card_and_weights_non_commercial(faces: FaceSet) -> None:
 
 def files() -> dict[str, str]:
     return dict.fromkeys(("unet.safetensors", "adapter.safetensors", "encoder.safetensors"), "CC0")
+
+
+def encoder_of(recipe: PoolRecipe) -> States:
+    assert isinstance(recipe.encoder, MobileNetV2Tokens)
+    return encoder_file(recipe.encoder)
