@@ -20,6 +20,7 @@ from fapvideo.evaluation.motion import Motion
 from fapvideo.structs import Bytes
 from fapvideo.training.clips import STRETCH_S, clip_faces, most_different
 from fapvideo.training.faces import FaceSet, prepare
+from fapvideo.training.faces_page import spread
 from fapvideo.training.measure import LOOKS, Measured
 from fapvideo.training.sources import Source, sources_in
 
@@ -187,6 +188,11 @@ def test_the_page_says_what_became_of_every_file(faces: FaceSet, faces_folder: P
     assert "8 faces from 8 of 8 files: 6 to train on, 2 held out. 0 files are left out." in page
     assert len(re.findall(r"src='data:image/jpeg;base64,", page)) == 8
     assert all(name in page for name in faces.names)
+
+
+def test_thumbnails_that_are_shown_are_spread_over_all() -> None:
+    assert spread([4, 5, 6], 3) == [4, 5, 6]
+    assert spread(list(range(10)), 5) == [0, 2, 4, 6, 8]
 
 
 def test_the_page_of_a_careless_folder(
