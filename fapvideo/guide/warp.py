@@ -13,6 +13,8 @@ from fapvideo.structs import Floats
 SUBPIXEL_BITS = 4
 STRAY = 3.0
 """How far, in pixels of the photo, a pixel may be read beyond its triangle."""
+PAINTED_BEYOND = 1.5
+"""No pixel is painted farther than this from its triangle, pixels of the crop."""
 SLIVER = 0.25
 """Twice the area, in pixels, under which a triangle is not painted."""
 LIP_MARGIN = 0.2
@@ -38,13 +40,15 @@ def triangle_map(points: Floats, size: int) -> NDArray[np.int32]:
     order = order[facing[order] > SLIVER]
     fixed = np.round((corners[..., :2] - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
     ids = np.full((size, size), -1, np.int32)
-    for index in order:
-        cv2.fillConvexPoly(ids, fixed[index], int(index), lineType=cv2.LINE_8, shift=SUBPIXEL_BITS)
+    for index, triangle in zip(order.tolist(), fixed[order], strict=True):
+        cv2.fillConvexPoly(ids, triangle, index, lineType=cv2.LINE_8, shift=SUBPIXEL_BITS)
     return ids
 
 
 def source_map(points: Floats, source: Floats, ids: NDArray[np.int32]) -> Floats:
     """Return [S, S, 2]: where in the source every pixel comes from (x, y; pixel-corner origin).
+
+    Pixels outside the mesh all come from one place.
 
     Args:
         points: [478, >=2] landmarks of the destination.
@@ -63,18 +67,25 @@ def source_map(points: Floats, source: Floats, ids: NDArray[np.int32]) -> Floats
     inverse[:, 0, 1], inverse[:, 1, 0] = -edges[:, 0, 1] / safe, -edges[:, 1, 0] / safe
     linear = np.stack([v - u, w - u], axis=-1) @ inverse
     shift = u - np.einsum("tij,tj->ti", linear, a)
-    affine = np.concatenate([linear.reshape(-1, 4), shift], axis=1).astype(np.float32)
+    affine = np.concatenate([linear.reshape(-1, 4), shift], axis=1)
+    affine = np.concatenate([affine, [[0, 0, 0, 0, *u[0]]]]).astype(np.float32)  # for index -1
     axis = np.arange(size, dtype=np.float32) + 0.5
-    per_pixel = affine[np.maximum(ids, 0)]
     x, y = axis[None, :], axis[:, None]
     out = np.empty((size, size, 2), np.float32)
-    out[..., 0] = per_pixel[..., 0] * x + per_pixel[..., 1] * y + per_pixel[..., 4]
-    out[..., 1] = per_pixel[..., 2] * x + per_pixel[..., 3] * y + per_pixel[..., 5]
+    for k in range(2):
+        by_x, by_y, rest = (np.take(affine[:, c], ids) for c in (2 * k, 2 * k + 1, 4 + k))
+        by_x *= x
+        by_y *= y
+        by_x += by_y
+        np.add(by_x, rest, out=out[..., k])
     # A pixel on the rim of a thin triangle is extrapolated; it must not leave the triangle's photo.
+    strays = np.linalg.norm(linear, axis=2).max(axis=1) * PAINTED_BEYOND > STRAY
+    pixels = np.flatnonzero(np.take(np.append(strays, False), ids))
     corners = np.stack([u, v, w]).astype(np.float32)
     lowest, highest = corners.min(axis=0) - STRAY, corners.max(axis=0) + STRAY
-    inside = np.maximum(ids, 0)
-    return np.clip(out, lowest[inside], highest[inside])
+    found, flat = ids.ravel()[pixels], out.reshape(-1, 2)
+    flat[pixels] = np.clip(flat[pixels], lowest[found], highest[found])
+    return out
 
 
 def without_teeth(source: Floats) -> Floats:
@@ -111,11 +122,12 @@ def steer_gaze(
     # Both eyes look the same way; the mean of two measurements is the steadier one.
     offset = np.clip(np.mean(offsets, axis=0), -FARTHEST_GAZE, FARTHEST_GAZE) * unit * strength
     out = where.copy()
+    flat = out.reshape(-1, 2)
     for lids, _ in eyes:
-        distance = signed_distance([points[list(lids), :2]], size, 0.0)
-        rows, columns = np.nonzero(distance < 0)
-        weight = soft_edge(distance[rows, columns], -0.06 * interocular, 0.06 * interocular)
-        out[rows, columns] += weight[:, None] * offset.astype(np.float32)
+        distance = signed_distance([points[list(lids), :2]], size, 0.0).ravel()
+        inside = np.flatnonzero(distance < 0)
+        weight = soft_edge(distance[inside], -0.06 * interocular, 0.06 * interocular)
+        flat[inside] += weight[:, None] * offset.astype(np.float32)
     return out
 
 
