@@ -105,11 +105,12 @@ def render(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string((files / "page.html").read_text("utf-8"))
-    columns = columns_of(record)
+    columns, tables = columns_of(record), headline_tables(record, against)
     return template.render(
         record=record,
         clips=clips,
-        tables=headline_tables(record, against),
+        tables=tables,
+        idle=dict.fromkeys(system for table in tables for system in table.idle),
         columns=columns,
         ids={column.key: place for place, column in enumerate(columns)},
         colours={name: place % 8 for place, name in enumerate(record.systems)},

@@ -32,9 +32,9 @@ THUMBNAIL_QUALITY = 72
 """WebP's."""
 VIDEO_SECONDS = 20.0
 """Longer videos are cut off here."""
-TILE = {2: 480, 3: 400}
+TILE = {2: 560, 3: 420, 4: 480}
 """Longer side of a tile by the number of tiles, pixels; `SMALL_TILE` for more."""
-SMALL_TILE = 320
+SMALL_TILE = 360
 COLUMNS = {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3}
 """Columns of the video by the number of tiles; 4 for more."""
 MARGIN = 0.45

@@ -11,7 +11,9 @@ from fapvideo.evaluation.record import Limits, Record, passes
 
 AVERAGE = "Average"
 SIGNS: dict[Better, str] = {"higher": "↑", "lower": "↓", "one": "→ 1"}
-MINUS, MULTIPLICATION = "−", "×"
+MINUS = "−"
+FLOOR = "edit."
+"""Metrics of how much was changed: doing nothing is perfect by most others, and never the best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Table:
     name: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    idle: tuple[str, ...] = ()
+    """Systems that change too little, by a threshold: out of competition."""
 
 
 def headline_tables(record: Record, against: Mapping[str, Any] | None = None) -> list[Table]:
@@ -120,7 +124,8 @@ def title_of(definition: Definition | None, key: str) -> str:
         return key
     pairs = zip(definition.key.split("."), key.split("."), strict=True)
     pieces = [given.replace("_", " ") for own, given in pairs if own == "*"]
-    return ", ".join([definition.title, *pieces])
+    title = definition.title.removesuffix(", part").removesuffix(", zone") if pieces else ""
+    return ", ".join([title or definition.title, *pieces])
 
 
 def limits_text(limits: Limits | None) -> str:
@@ -163,40 +168,49 @@ def _table(
         for system in record.systems
         if any(item.system == system and item.clip in clips for item in record.measurements)
     ]
+    floors = {key for _, _, key in now if key.startswith(FLOOR)}
     values = {
         (system, column.key): _mean(now, clips, system, column.key)
         for system in systems
         for column in columns
     }
+    idle = [s for s in systems if _idle(record, {k: _mean(now, clips, s, k) for k in floors})]
     rows = []
     for system in systems:
         cells = []
         for column in columns:
             value = values[system, column.key]
-            others = [values[other, column.key] for other in systems]
+            rivals = [values[other, column.key] for other in systems if other not in idle]
             same = _having(earlier, clips, system, column.key) == _having(
                 now, clips, system, column.key
             )
             before = _mean(earlier, clips, system, column.key) if same else None
-            cells.append(_cell(record, column, value, others, before))
+            cells.append(_cell(record, column, value, [] if system in idle else rivals, before))
         measured = {item.clip for item in record.measurements if item.system == system}
         missing = average and len(measured) < len(clips)
         note = f"{len(measured)} of {len(clips)} clips" if missing else ""
         rows.append(Row(system, tuple(cells), note))
-    return Table(name, tuple(columns), tuple(rows))
+    return Table(name, tuple(columns), tuple(rows), tuple(idle))
+
+
+def _idle(record: Record, values: Mapping[str, float | None]) -> bool:
+    """Tell whether one of the values misses its threshold."""
+    return any(
+        value is not None and not passes(value, record.limits(key)) for key, value in values.items()
+    )
 
 
 def _cell(
     record: Record,
     column: Column,
     value: float | None,
-    others: Sequence[float | None],
+    rivals: Sequence[float | None],
     before: float | None,
 ) -> Cell | None:
-    """Judge one value among those of the other systems, and against an earlier one."""
+    """Judge one value among those of all systems that compete, and against an earlier one."""
     if value is None:
         return None
-    known = [_badness(other, column.better) for other in others if other is not None]
+    known = [_badness(other, column.better) for other in rivals if other is not None]
     badness = _badness(value, column.better)
     best = len(known) > 1 and badness == min(known) < max(known)
     change, verdict = "", ""

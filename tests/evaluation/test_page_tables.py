@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from report_material import Limits
 
@@ -9,7 +11,7 @@ from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.measure import Measurement, Suspect
 from fapvideo.evaluation.picks import choose, film_positions, worst
 from fapvideo.evaluation.record import Record, passes
-from fapvideo.evaluation.table import Cell, headline_tables, number
+from fapvideo.evaluation.table import Cell, headline_tables, number, title_of
 
 UP = Definition("a.up", "Up", "%", "higher", "", "own", headline=True, curve=True)
 DOWN = Definition("a.down.*", "Down", "dE", "lower", "", "own", headline=True, curve=True)
@@ -68,6 +70,25 @@ def test_one_system_alone_is_not_the_best() -> None:
     (cell,) = cells(record(measured("only", up=1.0)), "a.up")
     assert cell is not None
     assert not cell.best
+
+
+def test_doing_nothing_is_never_the_best() -> None:
+    idle = measured("idle", down_nose=0.0)
+    idle = replace(idle, values={**idle.values, "edit.strength": 0.01})
+    made = record(idle, measured("a", down_nose=1.0), measured("b", down_nose=2.0))
+    assert [cell.best for cell in cells(made, "a.down.nose") if cell] == [True, False, False]
+    floor = {"edit.strength": Limits(min=0.2)}
+    strict = record(*made.measurements, thresholds=floor)
+    assert [cell.best for cell in cells(strict, "a.down.nose") if cell] == [False, True, False]
+    assert headline_tables(strict)[0].idle == ("idle",)
+
+
+def test_the_piece_a_star_stands_for_is_in_the_title() -> None:
+    part = Definition("edit.*", "Edit strength, part", "", "higher", "", "own")
+    assert title_of(part, "edit.left_eye") == "Edit strength, left eye"
+    assert title_of(DOWN, "a.down.nose") == "Down, nose"
+    assert title_of(UP, "a.up") == "Up"
+    assert title_of(None, "who.knows") == "who.knows"
 
 
 def test_columns_are_the_headline_metrics_in_the_order_of_their_definitions() -> None:
