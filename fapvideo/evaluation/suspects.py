@@ -65,7 +65,7 @@ class _Event:
     worst_s: float
     last_s: float
     severity: float
-    """1 is just conspicuous."""
+    """For ranking: 0 is just worth a look, 1 is at the absolute limit."""
     number: str
     """The value, in words."""
 
@@ -108,13 +108,13 @@ def _events(
     """Return the stretches in which one curve is conspicuous."""
     values = np.array([np.nan if value is None else value for value in curve], float)
     severity = _severity(values, definition, RULES.get(key))
-    bad = np.flatnonzero(severity >= 1)
+    bad = np.flatnonzero(~np.isnan(severity))
     if not len(bad):
         return []
     times = np.asarray(times_s, float)
     out = []
     for stretch in np.split(bad, np.flatnonzero(np.diff(times[bad]) > TOGETHER_S) + 1):
-        worst = int(stretch[np.argmax(severity[stretch])])
+        worst = int(stretch[np.argmax(severity[stretch])])  # the first of equals
         out.append(
             _Event(
                 key=key,
@@ -131,26 +131,26 @@ def _events(
 
 
 def _severity(values: Floats, definition: Definition, rule: Rule | None) -> Floats:
-    """Return how conspicuous each value is, 1 and more is; nan where there is none."""
-    if np.isnan(values).all():
-        return values
-    # Made so that more is worse. Ratios count by their logarithm: twice is as far as half.
-    if definition.better == "one":
-        worse, least, limit = (
-            np.log(np.maximum(part, 1e-3))
-            for part in (values, *((rule.least, rule.limit) if rule else (1.0, np.inf)))
-        )
-    else:
-        sign = -1.0 if definition.better == "higher" else 1.0
-        worse = sign * values
-        least = np.asarray(sign * rule.least if rule else -np.inf)
-        limit = np.asarray(sign * rule.limit if rule else np.inf)
+    """Return how bad each conspicuous value is (see `_Event`); nan where nothing is conspicuous."""
+    if not np.isfinite(values).any():
+        return np.full(len(values), np.nan)
+    worse = _worse(values, definition)
     middle = np.nanmedian(worse)
     spread = SPREAD * np.nanmedian(np.abs(worse - middle))
-    smallest = 0.02 * max(abs(middle), 1e-3)  # a curve that hardly varies has no outliers
-    score = (worse - middle) / (OUTLIER * max(spread, smallest))
-    score = np.where(worse >= limit, np.maximum(score, 1.0 + (worse - limit)), score)
-    return np.where(worse >= least, score, np.where(np.isnan(worse), np.nan, 0.0))
+    smallest = 0.02 * max(abs(float(middle)), 1e-3)  # a curve that hardly varies has no outliers
+    unusual = (worse - middle) / (OUTLIER * max(spread, smallest))
+    if rule is None:
+        return np.where(unusual >= 1, np.minimum(unusual / 10, 1.0), np.nan)
+    least, limit = (float(_worse(one, definition)) for one in (rule.least, rule.limit))
+    conspicuous = ((unusual >= 1) & (worse >= least)) | (worse >= limit)
+    return np.where(conspicuous, (worse - least) / max(limit - least, 0.5), np.nan)
+
+
+def _worse(values: Floats | float, definition: Definition) -> Floats:
+    """Turn values so that more is worse. Ratios count by their logarithm."""
+    if definition.better == "one":
+        return np.log(np.maximum(values, 1e-3))
+    return np.asarray(values) * (-1.0 if definition.better == "higher" else 1.0)
 
 
 def _number(values: Floats, worst: int, definition: Definition) -> str:
@@ -166,13 +166,20 @@ def _number(values: Floats, worst: int, definition: Definition) -> str:
 def _suspect(group: Sequence[_Event]) -> Suspect:
     """Put the events of one moment into one sentence, the most conspicuous first."""
     first = group[0]
-    reason = f"{first.name}: {first.number} at {clock(first.worst_s)}"
-    if first.last_s > first.first_s:
-        reason += f" (from {clock(first.first_s)} to {clock(first.last_s)})"
-    others = dict.fromkeys(event.name for event in group if event.name != first.name)
+    reason = f"{first.name}: {first.number} at {clock(first.worst_s)}{_span(first)}"
+    others = {event.name: event for event in reversed(group) if event.name != first.name}
     if others:
-        reason += f"; also {', '.join(others)}"
+        reason += "; also " + ", ".join(
+            f"{name}{_span(event) if event.last_s - event.first_s > TOGETHER_S else ''}"
+            for name, event in reversed(others.items())
+        )
     return Suspect(first.worst, first.worst_s, reason, first.key)
+
+
+def _span(event: _Event) -> str:
+    if event.last_s == event.first_s:
+        return ""
+    return f" (from {clock(event.first_s)} to {clock(event.last_s)})"
 
 
 def clock(seconds: float) -> str:

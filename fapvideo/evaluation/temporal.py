@@ -35,6 +35,8 @@ EVERY = 5
 """Perceptual distance and embeddings look at one pair of frames in so many."""
 FEWEST_PIXELS = 32
 """A zone with fewer pixels than this says nothing."""
+FEWEST_LOOKS = 3
+"""Looks at one part in one shot that make a standard deviation."""
 LUMA, CHROMA = [0], [1, 2]
 """Channels of Y, Cr, Cb."""
 NOISE = {
@@ -196,11 +198,13 @@ class Temporal:
         self._flow = SourceFlow()
         self._past: dict[int, list[_Moment]] = {}
         self._seen: dict[str, _Relative] = {}
-        self._looks: dict[tuple[int, str], tuple[_Spread, _Spread]] = {}
+        self._looks: dict[tuple[int, int, str], tuple[_Spread, _Spread]] = {}
+        self._shot = 0
 
     def update(self, pair: FramePair) -> Mapping[str, float]:
         """Take the next frame; every curve comes from `curves`."""
         past: dict[int, list[_Moment]] = {}
+        self._shot += pair.first_of_shot
         for view in pair.faces:
             before = [] if pair.first_of_shot else self._past.get(view.track, [])
             now = _moment(pair.index, view)
@@ -217,8 +221,7 @@ class Temporal:
     def summary(self) -> Mapping[str, float]:
         """Return the ratios over the whole clip."""
         out = {key: relative.value() for key, relative in self._seen.items()}
-        if self._looks:
-            out["temporal.embedding"] = self._spread()
+        out |= self._spread()
         out |= self._at_joins()
         return out
 
@@ -283,16 +286,17 @@ class Temporal:
 
     def _look(self, view: FaceView, embed: Embed) -> None:
         for part in view.parts:
-            spreads = self._looks.setdefault((view.track, part), (_Spread(), _Spread()))
+            spreads = self._looks.setdefault((self._shot, view.track, part), (_Spread(), _Spread()))
             for spread, crop in zip(spreads, (view.result, view.source), strict=True):
                 spread.add(embed(crop, view.landmarks, part))
 
-    def _spread(self) -> float:
+    def _spread(self) -> dict[str, float]:
         """Return the ratio of standard deviations, over all faces and parts."""
         seen = _Relative(*NOISE["embedding"])
         for result, source in self._looks.values():
-            seen.points.append((0, result.variance() ** 0.5, source.variance() ** 0.5))
-        return seen.value()
+            if result.count >= FEWEST_LOOKS:
+                seen.points.append((0, result.variance() ** 0.5, source.variance() ** 0.5))
+        return {"temporal.embedding": seen.value()} if seen.points else {}
 
     def _at_joins(self) -> dict[str, float]:
         seen = self._seen.get("temporal.warp.mask")
