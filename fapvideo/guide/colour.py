@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fapvideo.ops.image import LUMA, as_rgb, blur, luma
+from fapvideo.ops.image import LUMA, as_rgb, blur, luma, reduced, reduction
 from fapvideo.structs import Floats
 
 CHEEKS = (50, 280, 205, 425, 101, 330, 118, 347, 187, 411, 117, 346, 36, 266, 6, 197, 195, 9)
@@ -14,9 +14,16 @@ LIGHT_REACH = 0.28
 """Blur of the brightness difference that counts as light, inter-ocular distances."""
 LIGHT_LIMIT = 0.3
 TINT_LIMIT = 0.12
+NEAR, WIDE = 0.05, 0.3
+"""Blurs of the membrane's values and of their surroundings, inter-ocular distances."""
 MEMBRANE_LIMIT, MEMBRANE_LOCAL, MEMBRANE_TINT = 0.25, 0.08, 0.02
 """Largest correction on the rim, and largest departure from its surroundings' correction, in
 brightness and in colour."""
+POOLED = 4.0
+"""Few samples in a pixel of a reduced picture are as good as many: otherwise far-off but numerous
+pixels would win."""
+SMOOTH_ENLARGED = 0.8
+"""Blur, in pixels, that takes the creases out of a picture enlarged by two."""
 SKIN_DARK_REFERENCE, SKIN_DARK_TARGET = 0.2, 0.4
 """A beard of the target may count, hair of the reference over a brow may not."""
 
@@ -114,16 +121,26 @@ def membrane(difference: Floats, weights: Floats, interocular: float) -> Floats:
         weights: [S, S] of rim pixels that may be compared.
         interocular: pixels.
     """
-    difference = np.clip(difference, -MEMBRANE_LIMIT, MEMBRANE_LIMIT)
-    weighted = difference * as_rgb(weights)
-    wide, _ = _normalised_blur(weighted, weights, 0.3 * interocular)
-    near, weight = _normalised_blur(weighted, weights, 0.05 * interocular)
+    weighted = np.clip(difference, -MEMBRANE_LIMIT, MEMBRANE_LIMIT)
+    weighted *= as_rgb(weights)
+    known = (weights > 0).astype(np.float32)
+    # All is blurred, and may be reckoned in a smaller picture, if the blur is wide enough.
+    factor = reduction(NEAR * interocular, weights.shape)
+    if factor > 1:
+        weighted, weights, known = (reduced(x, factor) for x in (weighted, weights, known))
+    wide, _ = _normalised_blur(weighted, weights, WIDE * interocular / factor)
+    near, weight = _normalised_blur(weighted, weights, NEAR * interocular / factor)
     local = near - wide
     shade = luma(local)
     local -= as_rgb(shade)
     near = wide + as_rgb(np.clip(shade, -MEMBRANE_LOCAL, MEMBRANE_LOCAL))
     near += np.clip(local, -MEMBRANE_TINT, MEMBRANE_TINT, out=local)
-    return push_pull(near, np.minimum(weight * 2.0, 1.0) * (weights > 0))
+    known *= np.minimum(weight * 2.0, 1.0)
+    if factor == 1:
+        return push_pull(near, known)
+    filled = push_pull(near, np.minimum(known * POOLED, 1.0))
+    whole = cv2.resize(filled, difference.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return blur(whole, SMOOTH_ENLARGED)
 
 
 def _normalised_blur(weighted: Floats, weights: Floats, sigma: float) -> tuple[Floats, Floats]:
@@ -143,10 +160,9 @@ def push_pull(values: Floats, weights: Floats) -> Floats:
     coarse_weight = cv2.resize(weights, half, interpolation=cv2.INTER_AREA)
     coarse = cv2.resize(weighted, half, interpolation=cv2.INTER_AREA)
     coarse /= as_rgb(np.maximum(coarse_weight, 1e-6))
-    # Few samples are as good as many: otherwise far-off but numerous pixels would win.
-    filled = push_pull(coarse, np.minimum(coarse_weight * 4.0, 1.0))
+    filled = push_pull(coarse, np.minimum(coarse_weight * POOLED, 1.0))
     back = cv2.resize(filled, (values.shape[1], values.shape[0]), interpolation=cv2.INTER_LINEAR)
-    back = blur(back, 0.8)
+    back = blur(back, SMOOTH_ENLARGED)
     back *= 1.0 - keep
     back += weighted
     return back

@@ -112,16 +112,27 @@ def blur(image: Floats, sigma: float) -> Floats:
     """
     if sigma < 0.2:
         return image
-    factor = 1
-    while sigma / factor > 2 * SHARPEST_REDUCED and min(image.shape[:2]) // (2 * factor) >= 8:
-        factor *= 2
+    factor = reduction(sigma, image.shape)
     if factor == 1:
         return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
     size = (image.shape[1], image.shape[0])
-    small_size = (-(-size[0] // factor), -(-size[1] // factor))
-    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA)
+    small = reduced(image, factor)
     small = cv2.GaussianBlur(small, (0, 0), sigma / factor, borderType=cv2.BORDER_REFLECT_101)
     return cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
+
+
+def reduction(sigma: float, shape: Sequence[int]) -> int:
+    """Return the power of two by which a picture [H, W, ...] may be reduced to show that blur."""
+    factor = 1
+    while sigma / factor > 2 * SHARPEST_REDUCED and min(shape[:2]) // (2 * factor) >= 8:
+        factor *= 2
+    return factor
+
+
+def reduced(image: Floats, factor: int) -> Floats:
+    """Return `image` [H, W(, C)], `factor` times smaller by area averaging, sizes rounded up."""
+    size = (-(-image.shape[1] // factor), -(-image.shape[0] // factor))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def luma(rgb: Floats) -> Floats:
