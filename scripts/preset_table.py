@@ -11,15 +11,17 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from fapvideo.config.evaluation import EvalPreset
 from fapvideo.config.schema import RunPreset
 from fapvideo.config.train import TrainPreset
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "presets.md"
 TRAINING_PAGE = PAGE.with_name("training.md")
+EVALUATION_PAGE = PAGE.with_name("evaluation.md")
 BEGIN, END = "<!-- keys: begin -->\n", "<!-- keys: end -->\n"
 
 
@@ -36,14 +38,24 @@ def rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         if name == "references" or name == "schema_version":
             continue
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            about = (field.annotation.__doc__ or "").partition(": ")[2].replace("\n", " ")
-            yield f"| **`[{prefix}{name}]`** | | | {about} |\n"
-            yield from rows(field.annotation, f"{prefix}{name}.")
+        inner = table_of(field.annotation)
+        if inner is not None:
+            about = (inner.__doc__ or "").partition(": ")[2].replace("\n", " ")
+            heading = f"[[{prefix}{name}]]" if get_args(field.annotation) else f"[{prefix}{name}]"
+            yield f"| **`{heading}`** | | | {about} |\n"
+            yield from rows(inner, f"{prefix}{name}.")
         else:
-            default = "none" if field.default is None else json.dumps(field.default)
+            value = field.get_default(call_default_factory=True)
+            default = "none" if value is None else json.dumps(value, default=str)
+            default = "required" if field.is_required() else default
             values = allowed(properties[name])
             yield f"| `{prefix}{name}` | {default} | {values} | {notes.get(name, '')} |\n"
+
+
+def table_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of a table, or of each table of a list of them; None for a plain value."""
+    model = next(iter(get_args(annotation)), annotation)
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 def allowed(spec: dict[str, Any]) -> str:
@@ -88,5 +100,6 @@ def updated(page: str, model: type[BaseModel] = RunPreset) -> str:
 
 
 if __name__ == "__main__":
-    for path, preset in ((PAGE, RunPreset), (TRAINING_PAGE, TrainPreset)):
+    pages = ((PAGE, RunPreset), (TRAINING_PAGE, TrainPreset), (EVALUATION_PAGE, EvalPreset))
+    for path, preset in pages:
         path.write_text(updated(path.read_text("utf-8"), preset), "utf-8")

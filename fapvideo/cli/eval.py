@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,19 +12,17 @@ import platformdirs
 import typer
 
 from fapvideo.cli import options, output
+from fapvideo.cli.findings import Wanted, clock, conclude, make_record, write_report
 from fapvideo.cli.session import stop_on_signal
 from fapvideo.config.evaluation import EvalPreset, Threshold, load_eval_preset
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
-from fapvideo.errors import PresetError, QualityError
+from fapvideo.errors import PresetError
 
 if TYPE_CHECKING:
-    from fapvideo.evaluation.measure import Measurement
     from fapvideo.evaluation.record import Record
     from fapvideo.evaluation.single import Made
     from fapvideo.evaluation.suite import EvalProgress
-    from fapvideo.evaluation.table import Cell
-    from fapvideo.evaluation.views import Material
 
 THRESHOLDS = "standard"
 """Suite whose thresholds judge a single result."""
@@ -81,17 +76,6 @@ Work = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be done with measurements."""
-
-    report: Path | None
-    against: Mapping[str, Any] | None
-    thresholds: Mapping[str, Threshold]
-    fail_under: bool
-    as_json: bool
-
-
 def evaluate(
     result: Result = None,
     source: Source = None,
@@ -125,7 +109,7 @@ def evaluate(
         names = systems.split(",") if systems else list(config.systems)
         _evaluate_suite(config, names, work, device, wanted)
     elif result is not None:
-        evaluate_result(result, _how_made(result, source, preset, overrides), wanted)
+        _evaluate_result(result, _how_made(result, source, preset, overrides), wanted)
 
 
 def _limits(name: str) -> Mapping[str, Threshold]:
@@ -193,30 +177,66 @@ def _how_made(
     return Made(chosen, found, known.extra if known is not None else {})
 
 
-def evaluate_result(result: Path, made: Made, wanted: Wanted) -> None:
+def _evaluate_result(result: Path, made: Made, wanted: Wanted) -> None:
     """Measure one result, and do what is wanted with the measurement."""
-    from fapvideo.evaluation.single import measure_result
-
-    command = f"fapvideo eval {shlex.quote(str(result))} --source {shlex.quote(str(made.source))}"
     with (
         tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch,
         stop_on_signal() as stop,
         output.noted_progress(as_json=wanted.as_json) as show,
     ):
-        started = _clock()
-        show("follow", 0, 0, made.source.name)
-        found, clip = measure_result(
-            result,
-            made,
-            Path(scratch),
-            on_frame=lambda done, total: show("measure", done, total, result.name),
-            cancel=stop,
-        )
-        record = _record(f"{result.name} against {made.source.name}", [found], wanted, command)
-        if wanted.report is not None:
-            show("report", 0, 0, str(wanted.report))
-            _write_report(wanted.report, record, {found.clip: clip}, wanted, started)
-    _conclude(record, (found.system,), wanted)
+        record = _measured(result, made, wanted, Path(scratch), show, stop)
+    conclude(record, record.systems, wanted)
+
+
+def report_run(result: Path, folder: Path, *, as_json: bool) -> None:
+    """Write the page of a run that is done, from the report beside its output.
+
+    Raises:
+        NoFaceFound: there was nothing to swap, so there is nothing to measure.
+    """
+    from fapvideo.evaluation.single import read_made
+
+    made = read_made(result)
+    assert made is not None  # a run writes it
+    wanted = Wanted(folder, None, _limits(THRESHOLDS), fail_under=False, as_json=as_json)
+    with (
+        tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch,
+        stop_on_signal() as stop,
+        output.noted_progress(as_json=as_json) as show,
+    ):
+        _measured(result, made, wanted, Path(scratch), show, stop)
+
+
+def _measured(
+    result: Path,
+    made: Made,
+    wanted: Wanted,
+    scratch: Path,
+    show: output.Show,
+    stop: Callable[[], bool],
+) -> Record:
+    """Measure one result, and write its page if one is wanted."""
+    from fapvideo.evaluation.licences import licences_of
+    from fapvideo.evaluation.single import measure_result
+
+    started = clock()
+    show("follow", 0, 0, made.source.name)
+    found, clip = measure_result(
+        result,
+        made,
+        scratch,
+        on_frame=lambda done, total: show("measure", done, total, result.name),
+        cancel=stop,
+    )
+    command = f"fapvideo eval {shlex.quote(str(result))} --source {shlex.quote(str(made.source))}"
+    title = f"{result.name} against {made.source.name}"
+    record = make_record(
+        title, [found], wanted, command, licences=licences_of([made.preset.bundle])
+    )
+    if wanted.report is not None:
+        show("report", 0, 0, str(wanted.report))
+        write_report(wanted.report, record, {found.clip: clip}, wanted, started)
+    return record
 
 
 # -------------------------------------------------------------------------------------- suite
@@ -226,6 +246,7 @@ def _evaluate_suite(
     config: EvalPreset, names: Sequence[str], work: Path | None, device: str, wanted: Wanted
 ) -> None:
     """Compare systems, and do what is wanted with the measurements."""
+    from fapvideo.evaluation.licences import licences_of
     from fapvideo.evaluation.suite import Hooks, run_suite
     from fapvideo.evaluation.systems import judged, make_systems
 
@@ -237,131 +258,20 @@ def _evaluate_suite(
         stop_on_signal() as stop,
         output.noted_progress(as_json=wanted.as_json) as show,
     ):
-        started = _clock()
+        started = clock()
 
         def progress(now: EvalProgress) -> None:
             show(now.stage, now.done, now.total, now.note)
 
         found = run_suite(config, systems, kept, Path(scratch), Hooks(progress, stop))
         title = f"Suite {config.name}"
-        record = _record(title, found.measurements, wanted, command, found.notes)
+        used = [*config.fetch, *(clip.set for clip in config.clips)]
+        used += [config.pairs.set] if config.pairs.count and not config.pairs.folder else []
+        licences = licences_of((clip.preset.bundle for clip in found.clips), used)
+        record = make_record(
+            title, found.measurements, wanted, command, notes=found.notes, licences=licences
+        )
         if wanted.report is not None:
             show("report", 0, 0, str(wanted.report))
-            _write_report(wanted.report, record, found.materials(), wanted, started)
-    _conclude(record, judged([system.name for system in systems]), wanted)
-
-
-# ------------------------------------------------------------------------------------- output
-
-
-def _record(
-    title: str,
-    measurements: Sequence[Measurement],
-    wanted: Wanted,
-    command: str,
-    notes: Sequence[str] = (),
-) -> Record:
-    """Put a report together."""
-    from fapvideo.evaluation.metrics import all_definitions
-    from fapvideo.evaluation.record import Record
-    from fapvideo.evaluation.suite import PAIRS
-
-    photos = [PAIRS] if any(found.clip == PAIRS for found in measurements) else []
-    return Record(
-        title=title,
-        measurements=measurements,
-        definitions=all_definitions(),
-        thresholds=wanted.thresholds,
-        photos=photos,
-        notes=notes,
-        command=command,
-    )
-
-
-def _write_report(
-    folder: Path,
-    record: Record,
-    materials: Mapping[str, Material],
-    wanted: Wanted,
-    started: tuple[float, float],
-) -> None:
-    """Write the page, and the benchmark file beside it."""
-    from fapvideo.evaluation.benchmark import JSON_NAME, as_benchmark
-    from fapvideo.evaluation.page import write_page
-    from fapvideo.evaluation.record import write_whole
-
-    write_page(
-        folder,
-        record.measurements,
-        materials,
-        record.definitions,
-        title=record.title,
-        thresholds=wanted.thresholds,
-        against=wanted.against,
-        command=record.command,
-        licences=record.licences,
-    )
-    cpu_s, wall_s = (now - then for now, then in zip(_clock(), started, strict=True))
-    small = as_benchmark(record, cpu_s, wall_s)
-    write_whole(folder / JSON_NAME, json.dumps(small, indent=1) + "\n")
-
-
-def _conclude(record: Record, systems: Sequence[str], wanted: Wanted) -> None:
-    """Print what was found.
-
-    Raises:
-        QualityError: a threshold is missed, and that is to be an error.
-    """
-    from fapvideo.evaluation.judging import changes, missed
-
-    misses = missed(record.measurements, wanted.thresholds, systems)
-    if wanted.as_json:
-        differences = [] if wanted.against is None else changes(record, wanted.against)
-        found = {"missed": misses, "changes": [asdict(change) for change in differences]}
-        output.print_json({**record.to_dict(), **found})
-    else:
-        _print_tables(record, wanted.against)
-        for line in misses:
-            output.print_text(f"missed: {line}")
-        if wanted.report is not None:
-            output.print_text(f"\nReport: {wanted.report / 'index.html'}")
-    if misses and wanted.fail_under:
-        raise QualityError(
-            f"{len(misses)} thresholds are missed: {'; '.join(misses)}",
-            hint="the report (--report DIR) shows where; presets/eval has the thresholds",
-        )
-
-
-def _print_tables(record: Record, against: Mapping[str, Any] | None) -> None:
-    """Write headline metrics as rows, systems as columns; all metrics where there is one system."""
-    from fapvideo.evaluation.table import clip_table, headline_tables
-
-    tables = headline_tables(record, against)
-    if len(record.systems) == 1 and len(record.clips) == 1:
-        tables = [clip_table(record, record.clips[0], against)]
-    for table in tables[:1] if len(tables) > 1 else tables:
-        rows = []
-        for index, column in enumerate(table.columns):
-            cells = [_cell_text(row.cells[index]) for row in table.rows]
-            rows.append((column.key, f"{column.title} {column.sign}", column.unit, *cells))
-        heads = ("metric", f"{table.name.lower()}", "unit", *(row.system for row in table.rows))
-        output.print_table("", heads, rows)
-    for found in record.measurements:
-        for note in found.notes:
-            output.print_text(f"note: {found.system}, {found.clip}: {note}")
-    for note in record.notes:
-        output.print_text(f"note: {note}")
-
-
-def _cell_text(cell: Cell | None) -> str:
-    """Return a value with marks: * the best, ! outside its limits, and what changed."""
-    if cell is None:
-        return "-"
-    marks = ("*" if cell.best else "") + ("!" if cell.missed else "")
-    change = f" ({cell.change} {cell.verdict})" if cell.verdict else ""
-    return f"{cell.text}{marks}{change}"
-
-
-def _clock() -> tuple[float, float]:
-    """Return CPU and wall seconds."""
-    return time.process_time(), time.perf_counter()
+            write_report(wanted.report, record, found.materials(), wanted, started)
+    conclude(record, judged([system.name for system in systems]), wanted)

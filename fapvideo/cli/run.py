@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,9 @@ import typer
 
 from fapvideo.cli import options, output
 from fapvideo.cli.session import open_swapper, stop_on_signal
+from fapvideo.errors import NoFaceFound
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -34,6 +38,13 @@ def run(
     require_face: Annotated[
         bool, typer.Option("--require-face", help="Fail (exit code 5) where there is no face.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Measure the result and write a page about it.")
+    ] = False,
+    report_folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the page goes. Default: OUT.report."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Progress as JSON lines on stderr, the report on stdout.")
     ] = False,
@@ -50,7 +61,7 @@ def run(
         stop_on_signal() as cancel,
         shown as progress,
     ):
-        report = swapper.run(
+        done = swapper.run(
             input_path,
             output_path,
             overwrite=overwrite,
@@ -59,6 +70,22 @@ def run(
             cancel=cancel,
         )
     if as_json:
-        output.print_json(report.to_dict())
+        output.print_json(done.to_dict())
     else:
-        output.print_summary(report)
+        output.print_summary(done)
+    if report or report_folder is not None:
+        _write_page(Path(str(done.output["path"])), report_folder, as_json=as_json)
+
+
+def _write_page(result: Path, folder: Path | None, *, as_json: bool) -> None:
+    """Measure the result; where there is no face there is nothing to measure, and that is said."""
+    from fapvideo.cli.eval import report_run
+
+    target = folder or result.with_name(f"{result.name}.report")
+    try:
+        report_run(result, target, as_json=as_json)
+    except NoFaceFound as error:
+        log.warning("no report: %s", error)
+    else:
+        if not as_json:
+            output.print_text(f"report: {target / 'index.html'}")

@@ -115,6 +115,8 @@ class EvalPreset(Section):
     """What is compared: embedded, guide, paste, poisson, noop, `bundle=DIR`, `name=PATH`."""
     fetch: tuple[str, ...] = ()
     """Public sets that metrics use, such as `perceptual`; downloaded once."""
+    inception: str = ""
+    """TorchScript file of an Inception network, relative to the preset, for `frechet.inception`."""
     clips: tuple[ClipConfig, ...] = ()
     pairs: PairsConfig = PairsConfig()
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
@@ -154,7 +156,8 @@ def load_eval_preset(
         }
     )
     clips = tuple(_absolute(clip, folder) for clip in preset.clips)
-    return preset.model_copy(update={"clips": clips, "pairs": pairs})
+    inception = _resolved(preset.inception, folder)
+    return preset.model_copy(update={"clips": clips, "pairs": pairs, "inception": inception})
 
 
 def _absolute(clip: ClipConfig, folder: Path) -> ClipConfig:

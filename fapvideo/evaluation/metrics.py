@@ -51,20 +51,24 @@ class Networks:
     features: PartFeatures
     perceptual: PerceptualDistance | None
     """None where its weights are not on this machine: that metric is left out."""
+    inception: Path | None = None
+    """Weights for FID, where the user has them."""
 
     @classmethod
-    def load(cls) -> Self:
+    def load(cls, inception: str = "") -> Self:
         """Load what is on this machine; nothing is downloaded.
 
         Raises:
             WeightsError: a file is missing or damaged.
         """
-        return cls(PartFeatures.packaged(), load_perceptual())
+        file = Path(inception) if inception else None
+        return cls(PartFeatures.packaged(), load_perceptual(), file)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Which optional ones are there."""
-        return ("perceptual",) if self.perceptual is not None else ()
+        given = {"perceptual": self.perceptual, "inception": self.inception}
+        return tuple(name for name, network in given.items() if network is not None)
 
 
 def fresh_metrics(
@@ -77,7 +81,7 @@ def fresh_metrics(
         Seam(),
         Outside(material.info if isinstance(material, Clip) else None),
         Expression(),
-        Distribution(networks.features.tower),
+        Distribution(networks.features.tower, inception=networks.inception),
     ]
     if known is not None and (known.landmarks is not None or known.itself):
         metrics.append(TruthMetric(known.landmarks, itself=known.itself))

@@ -161,7 +161,7 @@ class _Run:
     def run(self) -> SuiteResult:
         """Prepare, swap, measure."""
         clips, pairs = self._prepare()
-        self._networks = Networks.load()
+        self._networks = Networks.load(self._preset.inception)
         frames = sum(clip.frames for clip in clips) + (pairs.frames if pairs else 0)
         self._begin("swap", frames * len(self._systems))
         for system in self._systems:

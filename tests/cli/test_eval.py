@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import face_clips
 import numpy as np
 import pytest
 import runs
@@ -116,6 +117,31 @@ def test_what_a_run_says_about_itself_need_not_be_repeated(fapvideo: Any, result
     assert found["source"] == str(results / "one.mkv")
     assert found["extra"]["fps"] > 0
     assert [event["stage"] for event in done.events][-1] == "measure"
+
+
+def test_a_run_may_report_on_itself(fapvideo: Any, results: Path) -> None:
+    run = ("run", results / "one.mkv", "-o", results / "new.mkv", "--preset", results / "tiny.toml")
+    done = fapvideo(*run, "--report")
+    assert done.code == 0, done.err
+    page = results / "new.mkv.report" / "index.html"
+    assert f"report: {page}" in done.out
+    written = json.loads(page.with_name("report.json").read_text("utf-8"))
+    assert written["measurements"][0]["frames"] == 6
+    elsewhere = results / "elsewhere"
+    again = fapvideo(*run, "--overwrite", "--report-folder", elsewhere, "--json")
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["frames"]["total"] == 6, "the run's report, and nothing else"
+    assert (elsewhere / "index.html").is_file()
+
+
+def test_a_run_without_a_face_has_nothing_to_report(fapvideo: Any, folder: Path) -> None:
+    face_clips.face_clip(folder, "no_face", frames=4)
+    clip = next(folder.glob("no_face*"))
+    run = ("run", clip, "-o", folder / "new.mkv", "--preset", folder / "tiny.toml", "--report")
+    done = fapvideo(*run)
+    assert done.code == 0, done.err
+    assert (folder / "new.mkv").is_file()
+    assert not (folder / "new.mkv.report").exists()
 
 
 def test_references_that_are_gone_are_a_note(fapvideo: Any, results: Path) -> None:
