@@ -125,7 +125,8 @@ def test_tokens_are_fused_part_by_part_as_in_inference(recipe: PoolRecipe) -> No
             source, box = (torch.from_numpy(b[k])[None] for b in (sample.sources, sample.boxes))
             assert not torch.equal(source, box)
             tokens = fuse_fractional(tokens, [[PartSource(alone, source)]], box[:, None], small)
-        torch.testing.assert_close(fused[i], tokens[0], atol=1e-5, rtol=1e-4)
+        scale = float(tokens.std())  # a random tower's tokens are tiny
+        torch.testing.assert_close(fused[i] / scale, tokens[0] / scale, atol=1e-3, rtol=1e-3)
 
 
 def test_the_quick_tower_gives_nearly_the_same_tokens(recipe: PoolRecipe) -> None:
