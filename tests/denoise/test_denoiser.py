@@ -174,6 +174,32 @@ def test_guidance_costs_nothing_outside_its_stretch(published: Bundle) -> None:
     assert sizes == [2 * N, 2 * N, N, N]
 
 
+def test_maps_are_computed_once_per_crop_at_the_token_grid(published: Bundle) -> None:
+    """Not at every step, and not at every resolution: 16 x 16, then enlarged."""
+    grids: list[tuple[int, ...]] = []
+    linears = [m for name, m in published.adapter.named_modules() if name.endswith("projector")]
+    assert len(linears) == len(published.adapter.site_names())
+    handles = [
+        linear.register_forward_hook(lambda _m, _i, out: grids.append(tuple(out.shape[:2])))
+        for linear in linears
+    ]
+    run(published, inputs(published), steps=4, strength=1.0, guidance=4.0)
+    for handle in handles:
+        handle.remove()
+    assert sorted(grids) == sorted([(N, 256), (1, 256)] * len(linears))  # tokens, and none
+
+
+def test_attention_is_torchs_fused_one(published: Bundle) -> None:
+    """SDPA in the UNet, in the VAE and in the image tower."""
+    adapter = published.adapter.inject()
+    processors = published.unet.attn_processors
+    own = {type(p).__name__ for name, p in processors.items() if "attn1" in name}
+    adapter.eject()
+    assert own == {"AttnProcessor2_0"}
+    assert {type(p).__name__ for p in published.codec.vae.attn_processors.values()} == own
+    assert published.encoder.module.tower.vision.config._attn_implementation == "sdpa"
+
+
 def test_published_mode_ignores_the_guide_and_takes_the_published_settings(
     published: Bundle,
 ) -> None:
