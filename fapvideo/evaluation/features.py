@@ -1,12 +1,17 @@
-"""Features: what a facial part looks like as a vector, comparable by cosine; tokens of a face.
+"""Features: what a facial part looks like, as a vector that is comparable by cosine.
 
-A part is cut out by its own landmarks, made grey and brought to mean 0 and standard deviation 1
-inside a soft mask of fixed shape, so that place, size, turn in the plane and light do not count.
-Its vector is the activations of two early blocks of MobileNetV2, averaged over a 4 x 4 grid (which
-keeps the layout), centred by the mean over faces and half whitened: projected on the principal
-components, each divided by the square root of its standard deviation. The choice was made by
-validation: docs/evaluation.md and `benchmarks/validate_metrics.py`, which also fits mean and
-components, on photos that the validation never sees.
+A part is laid out flat: every pixel of a small window in the canonical face reads the picture where
+the face mesh has that point, so place, pose and expression do not count. The window is made grey
+and brought to mean 0 and standard deviation 1 under a soft mask, so light does not count. The
+vector is made of
+
+- texture: activations of MobileNetV2's block 3 (24 channels), averaged over a 4 x 4 grid, which
+  keeps the layout;
+- shape: the part's landmarks in the head frame, with a weight of one half;
+
+each projected on its principal components over faces, divided by (standard deviation) ** 0.75.
+The choice was made by validation (docs/evaluation.md, `benchmarks/validate_metrics.py`), which also
+fits means and components, on photos that take no part in the validation.
 """
 
 from __future__ import annotations
@@ -17,118 +22,197 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from fapvideo.errors import WeightsError
+from fapvideo.guide.warp import triangle_map
+from fapvideo.mask.parts import FACE_SHRINK
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.ops import mesh
-from fapvideo.ops.geometry import similarity_matrix, warp
 from fapvideo.ops.image import luma, signed_distance, soft_edge
+from fapvideo.ops.pose import head_pose
 from fapvideo.structs import Array, Floats
 from fapvideo.weights.bundle import EMBEDDED
 from fapvideo.weights.state import load_into, read_tensors
 
-SIDE = 64
-"""Side of the square pictures of parts, pixels."""
-GRID = 4
-TAPS = (3, 6)
-"""Blocks of the tower whose activations count: 24 and 32 channels, stride 4 and 8."""
+SIDE = 48
+"""Side of a window, pixels."""
+GRID, BLOCK = 4, 3
+"""Cells per side, and the block of the tower whose activations count."""
 GROWN, FEATHER = 0.08, 0.12
 """Growth and softness of the masks, inter-ocular distances."""
 CLIPPED = 4.0
 """Standard deviations beyond which light does not count."""
+FLAT = 1.0
+"""Added to the standard deviation (0..255 scale), so that noise in a flat window stays small."""
 BASIS = Path(__file__).parent / "data" / "part_basis.safetensors"
+
+Picture = tuple[Array, Floats]
+"""A picture, uint8 or float in [0, 1], [H, W, 3] RGB, and its landmarks [478, 3]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Where a part is cut out, in the canonical face (inter-ocular distance 1)."""
+    """A square of the canonical face (inter-ocular distance 1, origin between the eyes)."""
 
     centre: tuple[float, float]
     side: float
-    anchors: tuple[int, ...]
-    """Landmarks by which it is aligned."""
     mirrored: bool = False
-    """Whether it is shown mirrored, so that right eyes look like left ones."""
+    """Right eyes and brows are shown as left ones."""
 
 
-EYE_CORNERS = (33, 133, 263, 362)
 WINDOWS: Mapping[str, tuple[Window, ...]] = {
-    "eyes": (
-        Window((-0.5, 0.0), 1.0, EYE_CORNERS, mirrored=True),
-        Window((0.5, 0.0), 1.0, EYE_CORNERS),
-    ),
-    "brows": (
-        Window((-0.5, -0.33), 1.0, mesh.RIGHT_BROW + mesh.LEFT_BROW, mirrored=True),
-        Window((0.5, -0.33), 1.0, mesh.RIGHT_BROW + mesh.LEFT_BROW),
-    ),
-    "nose": (Window((0.0, 0.42), 1.15, mesh.NOSE),),
-    "mouth": (Window((0.0, 0.98), 1.2, mesh.LIPS_OUTER),),
+    "eyes": (Window((-0.5, 0.0), 1.0, mirrored=True), Window((0.5, 0.0), 1.0)),
+    "brows": (Window((-0.5, -0.33), 1.0, mirrored=True), Window((0.5, -0.33), 1.0)),
+    "nose": (Window((0.0, 0.42), 1.15),),
+    "mouth": (Window((0.0, 0.98), 1.2),),
+    "face": (Window((0.0, 0.55), 2.2),),
 }
 PARTS = tuple(WINDOWS)
-"""Parts that have features."""
+RIDGE = (1, 4, 5, 6, 19, 94, 195, 197)
+"""Middle line of the nose, tip and all."""
+SHAPES: Mapping[str, tuple[int, ...]] = {
+    "eyes": mesh.RIGHT_EYE_RING + mesh.LEFT_EYE_RING + mesh.RIGHT_EYE_LIDS + mesh.LEFT_EYE_LIDS,
+    "brows": mesh.RIGHT_BROW + mesh.LEFT_BROW,
+    "nose": mesh.NOSE + RIDGE,
+    "mouth": mesh.LIPS_OUTER + mesh.LIPS_INNER,
+    "face": mesh.FACE_OVAL + mesh.NOSE + mesh.LIPS_OUTER + mesh.RIGHT_BROW + mesh.LEFT_BROW,
+}
+"""Landmarks that are a part's shape."""
 
-Picture = tuple[Array, Floats]
-"""A picture, uint8 [H, W, 3] or float [H, W, 3] in [0, 1], and its landmarks [478, 2 or 3]."""
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How one window reads a picture."""
+
+    corners: NDArray[np.int64]
+    """[SIDE, SIDE, 3] landmarks around every pixel."""
+    shares: Floats
+    """[SIDE, SIDE, 3] how much of each."""
+    mask: Floats
+    """[SIDE, SIDE] soft mask of the part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Means and scaled principal components of one part."""
+
+    mean: Floats
+    """[D] of the texture of a window."""
+    components: Floats
+    """[D, K]."""
+    shape_mean: Floats
+    """[N * 3]."""
+    shape_components: Floats
+    """[N * 3, L]."""
 
 
 @cache
-def window_mask(part: str, index: int) -> Floats:
-    """Return [SIDE, SIDE] the soft mask of a part in one of its windows."""
+def layout(part: str, index: int) -> Layout:
+    """Return how window `index` of `part` reads a picture."""
     window = WINDOWS[part][index]
     scale = SIDE / window.side
-    polygons = [
-        (mesh.canonical()[list(ring), :2] - window.centre) * scale + SIDE / 2
-        for ring in mesh.outlines(part)
-    ]
-    mask = soft_edge(signed_distance(polygons, SIDE), GROWN * scale, FEATHER * scale)
-    mask = mask[:, ::-1] if window.mirrored else mask
-    return np.ascontiguousarray(mask, np.float32)
+    points = mesh.canonical() * np.float32(scale)
+    points[:, :2] += SIDE / 2 - scale * np.array(window.centre, np.float32)
+    ids = triangle_map(points, SIDE)
+    corners = mesh.triangles()[np.maximum(ids, 0)]
+    a, b, c = (points[corners[..., k], :2].astype(np.float64) for k in range(3))
+    axis = np.arange(SIDE) + 0.5
+    pixel = np.stack(np.meshgrid(axis, axis), axis=-1)
+    whole = _cross(b - a, c - a)
+    second, third = _cross(pixel - a, c - a) / whole, _cross(b - a, pixel - a) / whole
+    shares = np.stack([1 - second - third, second, third], axis=-1).astype(np.float32)
+    polygons = [points[list(ring), :2] for ring in mesh.outlines(part)]
+    grown = FACE_SHRINK if part == "face" else GROWN
+    mask = soft_edge(signed_distance(polygons, SIDE), grown * scale, FEATHER * scale)
+    mask = np.where(ids >= 0, mask, 0).astype(np.float32)
+    step = -1 if window.mirrored else 1
+    return Layout(corners[:, ::step], shares[:, ::step], np.ascontiguousarray(mask[:, ::step]))
 
 
-def part_picture(picture: Array, landmarks: Floats, part: str, index: int) -> Floats:
-    """Return [SIDE, SIDE] float32: one window of a part, grey, light-normalised, masked.
+def _cross(a: Array, b: Array) -> Array:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
+def part_window(picture: Array, landmarks: Floats, part: str, index: int) -> Floats:
+    """Return [SIDE, SIDE] float32: one window of a part, flat, grey, light-normalised, masked.
 
     Args:
-        picture: uint8 or float32 [H, W, 3].
+        picture: [H, W, 3], 0..255.
         landmarks: [478, 2 or 3] in it.
         part: one of `PARTS`.
         index: which of its windows.
     """
-    window = WINDOWS[part][index]
-    chosen = list(window.anchors)
-    matrix = similarity_matrix(landmarks[chosen, :2], mesh.canonical()[chosen, :2])
-    scale = SIDE / window.side
-    matrix = matrix * scale
-    matrix[:, 2] += SIDE / 2 - scale * np.array(window.centre)
-    if window.mirrored:
-        matrix = np.array([[-1.0, 1.0], [1.0, 1.0]])[:, :1] * matrix
-        matrix[0, 2] += SIDE
-    grey = luma(warp(picture, matrix, (SIDE, SIDE)).astype(np.float32))
-    mask = window_mask(part, index)
-    weight = mask / mask.sum()
-    mean = float((weight * grey).sum())
-    spread = float(np.sqrt((weight * (grey - mean) ** 2).sum()))
-    level = 255.0 if picture.dtype == np.uint8 else 1.0
-    normal = (grey - mean) / (spread + 0.004 * level)
-    return np.clip(normal, -CLIPPED, CLIPPED) * mask
+    plan = layout(part, index)
+    where = (landmarks[plan.corners, :2] * plan.shares[..., None]).sum(axis=2) - 0.5
+    flat = cv2.remap(
+        picture, where.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    grey = luma(flat.astype(np.float32))
+    weight = plan.mask / plan.mask.sum()
+    grey = grey - (weight * grey).sum()
+    spread = float(np.sqrt((weight * grey**2).sum()))
+    return np.clip(grey / (spread + FLAT), -CLIPPED, CLIPPED) * plan.mask
+
+
+def part_shape(landmarks: Floats, part: str) -> Floats:
+    """Return [N * 3] the part's landmarks in the head frame."""
+    return head_pose(landmarks).to_head(landmarks)[list(SHAPES[part])].reshape(-1)
+
+
+@torch.no_grad()
+def textures(
+    tower: MobileNetV2Tokens, pictures: Sequence[Picture], parts: Sequence[str]
+) -> dict[str, Floats]:
+    """Return part -> [N, windows, D] averaged activations; one pass for everything."""
+    ready = [(_comparable(picture, landmarks)) for picture, landmarks in pictures]
+    windows = [
+        part_window(picture, landmarks, part, index)
+        for part in parts
+        for picture, landmarks in ready
+        for index in range(len(WINDOWS[part]))
+    ]
+    if not windows:
+        return {}
+    grey = torch.from_numpy(np.stack(windows).astype(np.float32))[:, None]
+    hidden: Tensor = grey.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+    for index, block in enumerate(tower.features):
+        hidden = block(hidden)
+        if index == BLOCK:
+            break
+    rows = functional.adaptive_avg_pool2d(hidden, GRID).flatten(1).numpy()
+    out, start = {}, 0
+    for part in parts:
+        shape = (len(pictures), len(WINDOWS[part]))
+        out[part] = rows[start : start + shape[0] * shape[1]].reshape(*shape, -1)
+        start += shape[0] * shape[1]
+    return out
+
+
+def _comparable(picture: Array, landmarks: Floats) -> Picture:
+    """Bring a picture to 0..255 and, where it is far finer than a window, to about its size."""
+    if picture.dtype != np.uint8:
+        picture = np.asarray(picture, np.float32) * np.float32(255)
+    finer = mesh.interocular(landmarks) / SIDE
+    if finer >= 2:
+        factor = 2 ** int(np.log2(finer))
+        size = (max(1, picture.shape[1] // factor), max(1, picture.shape[0] // factor))
+        scale = np.array([size[0] / picture.shape[1], size[1] / picture.shape[0]], np.float32)
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        landmarks = landmarks[:, :2] * scale
+    return picture, landmarks
 
 
 class PartFeatures:
     """Feature vectors of facial parts."""
 
-    def __init__(
-        self, tower: MobileNetV2Tokens, basis: Mapping[str, tuple[Floats, Floats]]
-    ) -> None:
-        """Prepare.
-
-        Args:
-            tower: the image tower, frozen, float32.
-            basis: part -> (mean [D], components [D, K]) of what `activations` returns.
-        """
+    def __init__(self, tower: MobileNetV2Tokens, basis: Mapping[str, Basis]) -> None:
+        """Prepare; `tower` is frozen and float32, `basis` holds what can be asked for."""
         self.tower, self._basis = tower, basis
 
     @classmethod
@@ -146,53 +230,22 @@ class PartFeatures:
         return tuple(self._basis)
 
     def __call__(self, pictures: Sequence[Picture], parts: Sequence[str]) -> dict[str, Floats]:
-        """Return part -> [N, F] vectors of length 1, one per picture; one pass for all of them."""
-        known = [part for part in parts if part in self._basis]
-        rows = activations(self.tower, pictures, known)
-        return {part: self._project(part, rows[part]) for part in known}
+        """Return part -> [N, F] vectors of length 1; parts without a basis are left out."""
+        rows = textures(self.tower, pictures, [part for part in parts if part in self._basis])
+        return {part: self._vectors(part, given, pictures) for part, given in rows.items()}
 
     def embed(self, picture: Array, landmarks: Floats, part: str) -> Floats:
         """Return [F] the vector of one part of one picture."""
         return self([(picture, landmarks)], [part])[part][0]
 
-    def _project(self, part: str, rows: Floats) -> Floats:
-        """Map activations [N, W, D] to [N, F]; the vectors of windows are joined."""
-        mean, components = self._basis[part]
-        vectors = ((rows - mean) @ components).reshape(len(rows), -1)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return (vectors / np.maximum(lengths, 1e-9)).astype(np.float32)
-
-
-@torch.no_grad()
-def activations(
-    tower: MobileNetV2Tokens, pictures: Sequence[Picture], parts: Sequence[str]
-) -> dict[str, Floats]:
-    """Return part -> [N, windows, D] averaged activations of the tower's blocks `TAPS`."""
-    squares = [
-        part_picture(picture, landmarks, part, index)
-        for part in parts
-        for picture, landmarks in pictures
-        for index in range(len(WINDOWS[part]))
-    ]
-    if not squares:
-        return {part: np.zeros((0, len(WINDOWS[part]), 0), np.float32) for part in parts}
-    grey = torch.from_numpy(np.stack(squares))[:, None]
-    hidden: Tensor = grey.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-    pooled = []
-    for index, block in enumerate(tower.features):
-        hidden = block(hidden)
-        if index in TAPS:
-            small = functional.adaptive_avg_pool2d(hidden, GRID).flatten(1)
-            pooled.append(small / small.shape[1] ** 0.5)
-        if index == TAPS[-1]:
-            break
-    rows = torch.cat(pooled, dim=1).numpy()
-    out, start = {}, 0
-    for part in parts:
-        count = len(pictures) * len(WINDOWS[part])
-        out[part] = rows[start : start + count].reshape(len(pictures), len(WINDOWS[part]), -1)
-        start += count
-    return out
+    def _vectors(self, part: str, rows: Floats, pictures: Sequence[Picture]) -> Floats:
+        """Project textures [N, W, D] and shapes, and join them."""
+        basis = self._basis[part]
+        texture = ((rows - basis.mean) @ basis.components).reshape(len(rows), -1)
+        shapes = np.stack([part_shape(landmarks, part) for _, landmarks in pictures])
+        shape = (shapes - basis.shape_mean) @ basis.shape_components
+        vectors = np.concatenate([texture, shape], axis=1)
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
 def packaged_tower() -> MobileNetV2Tokens:
@@ -206,24 +259,26 @@ def packaged_tower() -> MobileNetV2Tokens:
         tower = MobileNetV2Tokens()
     load_into(tower, read_tensors(path), "the image encoder", path)
     tower.to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return tower
+    return tower.requires_grad_(False)
 
 
-def read_basis(path: Path) -> dict[str, tuple[Floats, Floats]]:
-    """Read the means and components that `benchmarks/validate_metrics.py --fit` wrote.
+def read_basis(path: Path) -> dict[str, Basis]:
+    """Read what `benchmarks/validate_metrics.py --fit` wrote.
 
     Raises:
-        WeightsError: missing, damaged, or it holds no pair of tensors for a part.
+        WeightsError: missing, damaged or incomplete.
     """
-    tensors = read_tensors(path)
+    tensors = {key: value.float().numpy() for key, value in read_tensors(path).items()}
+    parts = [part for part in PARTS if f"{part}.mean" in tensors]
     try:
         return {
-            part: (
-                tensors[f"{part}.mean"].float().numpy(),
-                tensors[f"{part}.components"].float().numpy(),
+            part: Basis(
+                tensors[f"{part}.mean"],
+                tensors[f"{part}.components"],
+                tensors[f"{part}.shape_mean"],
+                tensors[f"{part}.shape_components"],
             )
-            for part in PARTS
-            if f"{part}.mean" in tensors
+            for part in parts
         }
     except KeyError as error:
         raise WeightsError(f"{path}: {error.args[0]} is missing") from None

@@ -18,7 +18,7 @@ from fapvideo.evaluation.views import FaceView, FramePair
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Floats
 
-VALIDATED: tuple[str, ...] = ("eyes", "brows")
+VALIDATED: tuple[str, ...] = ("eyes", "brows", "nose", "mouth", "face")
 """Parts whose similarity passed its validation; others are not reported."""
 EXPECTED = 0.5
 """A face counts where a swap is expected at least this strongly (`FaceView.weight`)."""
@@ -31,8 +31,8 @@ Values = dict[Key, list[float]]
 
 _OWN = "own; FuseAnyPart's OSim has no published definition"
 _FEATURES = (
-    "Cosine between feature vectors (MobileNetV2, aligned by the part's own landmarks, light "
-    "normalised, masked) of the part "
+    "Cosine between feature vectors (texture laid out flat on the face mesh through MobileNetV2, "
+    "light normalised, and shape in the head frame) of the part "
 )
 
 
