@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,11 +73,13 @@ def train(
     resolved = load_train_preset(preset, options.collect_overrides(settings))
     target = output_path or Path("runs") / resolved.name
     from fapvideo.swapper import resolve_device
+    from fapvideo.training.processes import leads
     from fapvideo.training.session import Hooks  # torch: only once everything else is right
     from fapvideo.training.session import train as train_bundle
 
     folders = data or packaged_photos(resolved, target)
-    with stop_on_signal() as stop, _progress(as_json) as progress:
+    shown = _progress(as_json) if leads() else nullcontext(lambda progress: None)
+    with stop_on_signal() as stop, shown as progress:
         report = train_bundle(
             resolved,
             folders,
@@ -88,6 +90,8 @@ def train(
             device=resolve_device(device),
             hooks=Hooks(progress, stop),
         )
+    if not leads():
+        return
     if as_json:
         output.print_json(asdict(report))
     else:
@@ -122,7 +126,7 @@ def packaged_photos(preset: TrainPreset, target: Path) -> list[Path]:
     from fapvideo.evaluation.animate import AnimatedPortrait
     from fapvideo.evaluation.motion import Motion
     from fapvideo.reference.images import read_image
-    from fapvideo.training.session import open_work
+    from fapvideo.training.work import open_work
 
     motions = (
         Motion(),

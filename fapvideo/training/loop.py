@@ -38,6 +38,7 @@ from fapvideo.training.flow import FlowTask
 from fapvideo.training.network import Ema
 from fapvideo.training.processes import ALONE, Processes
 from fapvideo.training.records import append_log, cut_log, read_log
+from fapvideo.training.resident import on_device
 from fapvideo.training.task import Samples, Task, TrainedNetwork
 from fapvideo.weights.bundle import Bundle
 
@@ -74,12 +75,14 @@ class Trainer:
     ) -> None:
         """Build the network, or go on from `folder/checkpoint.pt` where there is one.
 
-        A new one has random weights, or those of `start`, a bundle of the same architecture.
+        A new one has random weights, or those of `start`, a bundle of the same architecture. Of
+        several `processes`, each has a Trainer; the first one writes.
 
         Raises:
             WeightsError: the checkpoint is damaged, or of another network.
         """
-        self.preset, self.folder, self.pool, self.heldout = preset, folder, pool, heldout
+        self.preset, self.folder = preset, folder
+        self.pool, self.heldout = on_device(pool, device), on_device(heldout, device)
         self.device, self.processes = device, processes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(preset.seed)

@@ -83,13 +83,20 @@ class Pool:
     def batch(self, rows: Array, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return target and guide [B, 3, R, R] in [-1, 1], core [B, 1, R, R], tokens."""
 
-        def picture(array: Array) -> Tensor:
-            pixels = torch.from_numpy(array[rows]).to(device).permute(0, 3, 1, 2)
-            return pixels.float() / 127.5 - 1.0
+        arrays = (self.target, self.guide, self.core, self.tokens)
+        target, guide, core, tokens = (torch.from_numpy(a[rows]).to(device) for a in arrays)
+        return as_batch(target, guide, core, tokens)
 
-        core = torch.from_numpy(self.core[rows]).to(device)[:, None].float()
-        tokens = torch.from_numpy(self.tokens[rows]).to(device).float()
-        return picture(self.target), picture(self.guide), core, tokens
+
+def as_batch(
+    target: Tensor, guide: Tensor, core: Tensor, tokens: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return rows as they are stored in the form that training takes; see `Pool.batch`."""
+
+    def picture(pixels: Tensor) -> Tensor:
+        return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+    return picture(target), picture(guide), core[:, None].float(), tokens.float()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,38 +16,34 @@ Every stage keeps its results in the work folder, so that a stopped run goes on 
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from fapvideo.config.bundle import MANIFEST_NAME
 from fapvideo.config.train import TrainPreset
 from fapvideo.errors import Cancelled, DeviceError, PresetError, WeightsError
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
-from fapvideo.training.board import FOLDER as BOARD
 from fapvideo.training.card import Training, bundle_licences, model_card
-from fapvideo.training.checkpoint import CHECKPOINT
 from fapvideo.training.export import States, base_files, encoder_file, export_bundle
 from fapvideo.training.faces import FaceSet, OnProgress, prepare
-from fapvideo.training.loop import LOG, Trainer, metrics_of
 from fapvideo.training.loop import Progress as StepProgress
+from fapvideo.training.loop import Trainer, metrics_of
 from fapvideo.training.pool import Pool, PoolRecipe, build_pool
 from fapvideo.training.pretrained import load_encoder, load_perceptual, load_start, wanted_sets
+from fapvideo.training.processes import Processes, joined
 from fapvideo.training.sets import fetch, public_set, set_folder, sets_folder
-from fapvideo.training.sources import Source, sources_in
+from fapvideo.training.sources import sources_in
+from fapvideo.training.work import is_empty, keep_recipe, open_work
 from fapvideo.weights.bundle import Bundle
 from fapvideo.weights.encoder import ImageEncoder
 
 HELDOUT_SEED = 77
 """Held-out samples are the same whatever the preset's seed, so that runs can be compared."""
-RECIPE = "recipe.json"
 
 Stage = Literal["fetch", "faces", "held-out", "samples", "train", "export"]
 
@@ -140,60 +136,74 @@ def train(
     """
     over = _time_limit(max_minutes, hooks)
     sets = sets or sets_folder()
-    work = open_work(output, fresh=fresh)
+    with joined(torch.device(device)) as (processes, here):
+        check_share(preset, processes)
+        with processes.first_alone():
+            work = open_work(output, fresh=fresh and processes.writes)
+            made = _material(preset, data, work, workers, here, sets, hooks, over)
+        perceptual = load_perceptual(preset, sets)
+        pools = made.pool, made.heldout
+        trainer = Trainer(preset, work, *pools, perceptual, here, made.start, processes)
+        trainer.run(progress=_step_teller(hooks), stop=over)
+        hooks.check(f"at step {trainer.step} of {preset.optim.steps}")
+        if trainer.step == 0 or not processes.writes:
+            return _report(trainer, work, made.faces, None, {})
+        hooks.progress(TrainProgress("export", 0, 0))
+        metrics = export(output, trainer, made)
+        return _report(trainer, work, made.faces, output, metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a run trains on and starts from."""
+
+    public: tuple[str, ...]
+    """Public sets the photos are from."""
+    start: Bundle | None
+    faces: FaceSet
+    encoder: MobileNetV2Tokens | ImageEncoder
+    pool: Pool
+    heldout: Pool
+
+
+def _material(
+    preset: TrainPreset,
+    data: Sequence[Path],
+    work: Path,
+    workers: int,
+    device: torch.device,
+    sets: Path,
+    hooks: Hooks,
+    over: Callable[[], bool],
+) -> Material:
+    """Fetch, find faces and make samples, or take what of it is there."""
     public = () if data else preset.data.sets
-    device = torch.device(device)
     start = load_start(preset, device)
     fetch_sets((*public, *wanted_sets(preset)), sets, hooks)
     sources = sources_in(data or [set_folder(name, sets) for name in public])
     keep_recipe(work, preset, sources)
-
     size = preset.model.resolution
     faces = prepare(sources, work / "faces", size, preset.data, hooks.stage("faces"), hooks.stop)
     encoder = load_encoder(preset, sets, start)
     fill = (-1.0, -1.0, -1.0) if start is None else start.manifest.hole_fill
     heldout, pool = make_pools(preset, work, faces, encoder, workers, hooks, over, fill)
-
-    perceptual = load_perceptual(preset, sets)
-    trainer = Trainer(preset, work, pool, heldout, perceptual, device, start)
-    trainer.run(progress=_step_teller(hooks), stop=over)
-    hooks.check(f"at step {trainer.step} of {preset.optim.steps}")
-    if trainer.step == 0:
-        return _report(trainer, work, faces, None, {})
-    hooks.progress(TrainProgress("export", 0, 0))
-    metrics = export(output, trainer, encoder, faces, public, start)
-    return _report(trainer, work, faces, output, metrics)
+    return Material(public, start, faces, encoder, pool, heldout)
 
 
 # ------------------------------------------------------------------------------------- stages
 
 
-def work_folder(output: Path) -> Path:
-    """Return where the working files of a bundle are kept."""
-    return output.with_name(f"{output.name}.work")
-
-
-def open_work(output: Path, *, fresh: bool = False) -> Path:
-    """Return the work folder, made if it is not there, emptied of an earlier run if `fresh`.
+def check_share(preset: TrainPreset, processes: Processes) -> None:
+    """Check that the batch can be shared out.
 
     Raises:
-        WeightsError: it cannot be made, or `output` is something else than a bundle.
+        PresetError: it cannot.
     """
-    if output.exists() and not (output / MANIFEST_NAME).is_file() and not _is_empty(output):
-        raise WeightsError(
-            f"{output} exists and is no bundle", hint="give --output a new folder, or remove it"
+    if preset.optim.batch_size % processes.count:
+        raise PresetError(
+            f"optim.batch_size = {preset.optim.batch_size} cannot be shared by"
+            f" {processes.count} processes"
         )
-    work = work_folder(output)
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        if fresh:
-            for path in (*work.glob("sheet_*.png"), work / RECIPE, work / CHECKPOINT, work / LOG):
-                path.unlink(missing_ok=True)
-            for folder in (work / "faces", work / "pool", work / BOARD):
-                shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise WeightsError(f"{work} cannot be written: {error.strerror or error}") from None
-    return work
 
 
 def fetch_sets(names: Sequence[str], sets: Path, hooks: Hooks) -> None:
@@ -207,34 +217,6 @@ def fetch_sets(names: Sequence[str], sets: Path, hooks: Hooks) -> None:
             raise
     if names:
         hooks.progress(TrainProgress("fetch", len(names), len(names)))
-
-
-def keep_recipe(work: Path, preset: TrainPreset, sources: Sequence[Source]) -> None:
-    """Write down what the work folder is made from, or check that it is the same as before.
-
-    `[optim]` may change from call to call: a run can be made longer.
-
-    Raises:
-        PresetError: it is not the same.
-    """
-    fixed = preset.model_dump(mode="json", include={"seed", "data", "model"})
-    if preset.model.kind == "sd15_adapter":  # its image tower made the samples
-        fixed["start"] = preset.start
-    fixed["files"] = [source.fingerprint() for source in sources]
-    recipe: dict[str, Any] = json.loads(json.dumps(fixed))
-    path = work / RECIPE
-    before = json.loads(path.read_text("utf-8")) if path.is_file() else recipe
-    for name in ("data", "model"):  # a key that did not exist then had its default
-        before[name] = type(getattr(preset, name))().model_dump(mode="json") | before[name]
-    changed = ", ".join(_differences(before, recipe))
-    if changed:
-        raise PresetError(
-            f"{work} was made with other settings: {changed}",
-            hint="--fresh begins anew; another --output keeps what is there",
-        )
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(recipe, indent=1), "utf-8")
-    partial.replace(path)
 
 
 def make_pools(
@@ -272,14 +254,7 @@ def make_pools(
     return pools[0], pools[1]
 
 
-def export(
-    output: Path,
-    trainer: Trainer,
-    encoder: MobileNetV2Tokens | ImageEncoder,
-    faces: FaceSet,
-    public: Sequence[str],
-    start: Bundle | None,
-) -> Mapping[str, float]:
+def export(output: Path, trainer: Trainer, made: Material) -> Mapping[str, float]:
     """Put the averaged network, its encoder and its model card into the bundle's folder.
 
     Returns:
@@ -287,16 +262,17 @@ def export(
     """
     metrics = metrics_of(trainer.conclude())
     pools = len(trainer.pool), len(trainer.heldout)
+    preset, steps, seconds = trainer.preset, trainer.step, trainer.seconds
     training = Training(
-        trainer.preset, faces, public, trainer.step, trainer.seconds, metrics, *pools, start
+        preset, made.faces, made.public, steps, seconds, metrics, *pools, made.start
     )
-    if _is_empty(output):
+    if is_empty(output):
         output.rmdir()
     export_bundle(
         output,
         trainer.manifest,
         trainer.averaged(),
-        _frozen(encoder, start),
+        _frozen(made),
         bundle_licences(training),
         model_card(training),
     )
@@ -306,31 +282,18 @@ def export(
 # ------------------------------------------------------------------------------------- details
 
 
-def _frozen(encoder: MobileNetV2Tokens | ImageEncoder, start: Bundle | None) -> States:
+def _frozen(made: Material) -> States:
     """Return the bundle's files that were not trained."""
-    if isinstance(encoder, MobileNetV2Tokens):
-        return encoder_file(encoder)
-    assert start is not None
-    return base_files(start)
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
+    if isinstance(made.encoder, MobileNetV2Tokens):
+        return encoder_file(made.encoder)
+    assert made.start is not None
+    return base_files(made.start)
 
 
 def _time_limit(max_minutes: float | None, hooks: Hooks) -> Callable[[], bool]:
     """Return a function that is true once time is up or the caller wants to stop."""
     end = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
     return lambda: hooks.stop() or time.monotonic() >= end
-
-
-def _differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
-    """Yield the dotted keys in which two recipes differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in sorted(before.keys() | now.keys()):
-            yield from _differences(before.get(name), now.get(name), f"{key}{name}.")
-    elif before != now:
-        yield key.removesuffix(".")
 
 
 def _step_teller(hooks: Hooks) -> Callable[[StepProgress], None]:

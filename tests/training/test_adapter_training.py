@@ -27,7 +27,8 @@ from fapvideo.training.faces import FaceSet
 from fapvideo.training.loop import Trainer, metrics_of
 from fapvideo.training.pool import Pool, PoolRecipe, build_pool
 from fapvideo.training.records import read_log
-from fapvideo.training.session import train, work_folder
+from fapvideo.training.session import train
+from fapvideo.training.work import work_folder
 from fapvideo.weights.bundle import Bundle, load_bundle
 
 VARIANTS = [("A", True), ("A", False), ("B", True), ("B", False)]

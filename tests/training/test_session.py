@@ -25,14 +25,8 @@ from fapvideo.structs import Bytes
 from fapvideo.training.faces import load_faces
 from fapvideo.training.pool import open_pool
 from fapvideo.training.pretrained import load_encoder
-from fapvideo.training.session import (
-    Hooks,
-    TrainProgress,
-    make_pools,
-    open_work,
-    train,
-    work_folder,
-)
+from fapvideo.training.session import Hooks, TrainProgress, make_pools, train
+from fapvideo.training.work import open_work, work_folder
 from fapvideo.weights.bundle import load_bundle
 
 FEW = [f"--set={key}={value}" for key, value in TINY.items()]
