@@ -183,7 +183,7 @@ def _clip_payload(clip: ClipContents) -> dict[str, Any]:
                 "unit": curve.unit,
                 "better": curve.better,
                 "values": {
-                    name: [None if value is None else float(f"{value:.5g}") for value in values]
+                    name: [None if value is None else float(f"{value:.4g}") for value in values]
                     for name, values in curve.values.items()
                 },
                 "worst": {name: list(found) for name, found in curve.worst.items()},
