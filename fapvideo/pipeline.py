@@ -33,6 +33,7 @@ from fapvideo.mask.open_set import FaceBoxes, open_set_masks
 from fapvideo.mask.parts import part_boxes, part_masks
 from fapvideo.ops.geometry import Matrix, transform
 from fapvideo.ops.image import resize
+from fapvideo.ops.memory import keep_freed_memory
 from fapvideo.ops.pose import (
     CROP_INTEROCULAR,
     HeadPose,
@@ -117,6 +118,7 @@ class Pipeline:
         self._published = preset.denoise.mode == "published"
         self._weights = shape_weights(preset.guide.shape, self.parts)
         self._noise: dict[int, Tensor] = {}
+        keep_freed_memory()
 
     def swap(self, batch: FrameBatch, analysis: Analysis) -> SwappedBatch:
         """Swap the parts of all selected faces in a batch of frames."""
