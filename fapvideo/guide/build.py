@@ -122,7 +122,9 @@ def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floa
     """Return 1 minus how much the rim of the hole is something else than skin on either side."""
     radius = max(1, round(RIM * interocular))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    inside = blur(cv2.erode(hole, kernel), radius / 2)
+    # 8 bits are enough for what is blurred next, and several times as fast.
+    inside = cv2.erode(np.rint(hole * 255).astype(np.uint8), kernel).astype(np.float32)
+    inside = blur(inside, radius / 2) / 255
     clear = smoothstep(1.5 * blur(np.minimum(bare, skin), 0.03 * interocular))
     return 1.0 - (1.0 - inside) * (1.0 - clear)
 

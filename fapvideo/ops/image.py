@@ -99,9 +99,29 @@ def smoothstep(values: Floats) -> Floats:
 
 def soft_edge(distance: Floats, start: float, width: float) -> Floats:
     """Return 1 up to `start`, 0 from `start + width`, smooth in between (same unit as distance)."""
-    share = distance - start
-    share /= max(width, 1e-6)
-    return smoothstep(np.subtract(1.0, share, out=share))
+    width = max(width, 1e-6)
+    out = np.zeros(distance.shape, distance.dtype)
+    inside = np.flatnonzero(distance < start + width)
+    share = (distance.ravel()[inside] - start) / width
+    out.reshape(-1)[inside] = smoothstep(1.0 - share)
+    return out
+
+
+def window_of(mask: Floats, margin: float) -> tuple[slice, slice]:
+    """Return the rows and columns around the positive values of `mask` [H, W].
+
+    Args:
+        mask: at least one value should be positive; else the whole picture is returned.
+        margin: pixels on every side; the start is rounded down to a multiple of 16, so that what is
+            computed in reduced pictures stays the same.
+    """
+    rows, columns = (np.flatnonzero(mask.max(axis=axis) > 0) for axis in (1, 0))
+    if not len(rows):
+        return slice(None), slice(None)
+    starts = (max(0, int(used[0] - margin) // 16 * 16) for used in (rows, columns))
+    stops = (int(used[-1] + margin) + 1 for used in (rows, columns))
+    top, bottom = (slice(*span) for span in zip(starts, stops, strict=True))
+    return top, bottom
 
 
 def blur(image: Floats, sigma: float) -> Floats:
