@@ -42,6 +42,8 @@ class DataConfig(Section):
     """Share of samples whose reference went through another person's face first (swap cycle)."""
     same_person: Fraction01 = 0.3
     """Share of samples with another photo or moment of the person as reference, if there is one."""
+    relight: Fraction01 = 0.0
+    """Share of samples whose target is seen in another light: few photos look too much alike."""
     occluders: Fraction01 = 0.2
     """Share of samples with something drawn before a face: hands, hair, glasses, microphones."""
     all_parts: Fraction01 = 0.6

@@ -41,10 +41,13 @@ PARTS = ("eyes", "brows", "nose", "mouth")
 
 
 EXTRAS = 1
-"""Other photos and occluders are drawn by a generator of their own: a sample that has neither is
-the same whatever `same_person` and `occluders` say."""
+"""Other photos, light and occluders are drawn by a generator of their own: a sample without any is
+the same whatever `same_person`, `relight` and `occluders` say."""
 ON_TARGET = 0.6
 """Share of the occluders that are before the target; the others are on the reference."""
+
+TARGET_LIGHT = 0.6
+"""How far a target's light is changed, where a reference's is changed by 0.5 or 1."""
 
 Face = tuple[Floats, Floats]
 """A crop [S, S, 3] and its landmarks [478, 3]."""
@@ -94,6 +97,8 @@ class SampleMaker:
         if occluded == "reference":
             donor = cover_reference(extras, *donor, parts), donor[1]
         image, points = _resized(a, size)
+        if extras.random() < self.config.relight:
+            image = np.clip(_under_other_light(extras, image, TARGET_LIGHT), 0.0, 1.0)
         if rng.random() < self.config.cycle:
             source, source_points = _through(rng, donor, b, parts)
         else:
@@ -213,8 +218,14 @@ def _through(
 
 
 def _jitter(rng: np.random.Generator, image: Floats, *, strong: bool) -> Floats:
-    """Return the picture under another light, gain, contrast, saturation and sharpness."""
-    amount = 1.0 if strong else 0.5
+    """Return the picture under another light, and of another sharpness."""
+    out = _under_other_light(rng, image, 1.0 if strong else 0.5)
+    out = blur(out, max(0.0, rng.normal(0.3, 0.5) * image.shape[0] / 128))
+    return np.clip(out + rng.normal(0, 0.01, out.shape), 0.0, 1.0).astype(np.float32)
+
+
+def _under_other_light(rng: np.random.Generator, image: Floats, amount: float) -> Floats:
+    """Return the picture with another gamma, gain, shading, contrast, saturation; not clipped."""
     size = image.shape[0]
     out = np.clip(image, 1e-3, 1.0) ** np.exp(rng.normal(0, 0.25 * amount))
     out = out * np.exp(rng.normal(0, 0.12 * amount, 3) + rng.normal(0, 0.2 * amount))
@@ -223,9 +234,7 @@ def _jitter(rng: np.random.Generator, image: Floats, *, strong: bool) -> Floats:
     grey = out.mean(axis=-1, keepdims=True)
     out = grey + (out - grey) * np.exp(rng.normal(0, 0.2 * amount))
     mean = out.mean()
-    out = mean + (out - mean) * np.exp(rng.normal(0, 0.15 * amount))
-    out = blur(out.astype(np.float32), max(0.0, rng.normal(0.3, 0.5) * size / 128))
-    return np.clip(out + rng.normal(0, 0.01, out.shape), 0.0, 1.0).astype(np.float32)
+    return (mean + (out - mean) * np.exp(rng.normal(0, 0.15 * amount))).astype(np.float32)
 
 
 def _smooth_noise(rng: np.random.Generator, amplitude: float) -> Floats:

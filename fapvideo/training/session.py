@@ -44,6 +44,8 @@ from fapvideo.weights.encoder import ImageEncoder
 
 HELDOUT_SEED = 77
 """Held-out samples are the same whatever the preset's seed, so that runs can be compared."""
+BARE = {"occluders": 0.0, "relight": 0.0}
+"""They show the photos as they are, too."""
 
 Stage = Literal["fetch", "faces", "held-out", "samples", "train", "export"]
 
@@ -241,7 +243,7 @@ def make_pools(
     for stage, name, count, seed in plans:
         chosen = tuple(faces.indices(heldout=name == "heldout"))
         size = preset.model.resolution
-        data = preset.data if name == "train" else preset.data.model_copy(update={"occluders": 0})
+        data = preset.data if name == "train" else preset.data.model_copy(update=BARE)
         recipe = PoolRecipe(work / "faces", chosen, seed, size, data, encoder, fill)
         folder = work / "pool" / name
         try:

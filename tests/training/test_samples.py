@@ -29,7 +29,8 @@ def samples(maker: SampleMaker) -> list[Sample]:
 
 def maker_of(faces: FaceSet, people: str = "", **data: Any) -> SampleMaker:
     """Return a maker of samples of all eight faces, one letter for the person of each."""
-    config = tiny_preset().data.model_copy(update={"occluders": 0.0, **data})
+    bare = {"occluders": 0.0, "relight": 0.0}
+    config = tiny_preset().data.model_copy(update={**bare, **data})
     owned = replace(faces, people=tuple(people) or ("",) * len(faces))
     return SampleMaker(owned, list(range(len(faces))), config, SIZE)
 
@@ -150,6 +151,20 @@ def test_the_swap_goes_through_another_persons_face(faces: FaceSet) -> None:
     assert maker_of(faces, "aaabbbcd")._strangers(1) == [3, 4, 5, 6, 7]
     assert maker_of(faces, "aaaaaaaa")._strangers(1) == list(range(8))
     assert maker_of(faces)._strangers(1) == list(range(8))
+
+
+def test_a_target_in_another_light(faces: FaceSet) -> None:
+    lit, plain = maker_of(faces, relight=1.0), maker_of(faces)
+    for index in range(4):
+        sample, before = lit.make(6, index), plain.make(6, index)
+        assert np.abs(sample.target - before.target).mean() > 0.01
+        # It is the same picture: contours stay where they were.
+        found, expected = (np.gradient(s.target.mean(axis=-1))[0].ravel() for s in (sample, before))
+        assert np.corrcoef(found, expected)[0, 1] > 0.9
+        outside = sample.core == 0
+        np.testing.assert_array_equal(sample.guide[outside], sample.target[outside])
+        for name in ("core", "parts", "reference", "reference_parts", "boxes", "sources"):
+            np.testing.assert_array_equal(getattr(sample, name), getattr(before, name))
 
 
 # --------------------------------------------------------------------------- things in front

@@ -175,11 +175,11 @@ def test_other_settings_need_a_fresh_start(trained: Path, photos: Path, tmp_path
     assert list(work_folder(output).iterdir()) == []
 
 
-def test_held_out_samples_have_nothing_drawn_before_them(trained: Path, tmp_path: Path) -> None:
-    """So that metrics of runs with different shares of occluders compare."""
+def test_held_out_samples_show_photos_as_they_are(trained: Path, tmp_path: Path) -> None:
+    """So that metrics of runs with different shares of occluders and light compare."""
     shutil.copytree(work_folder(trained) / "faces", tmp_path / "faces")
     faces, preset = load_faces(tmp_path / "faces"), few()
-    data = preset.data.model_copy(update={"occluders": 1.0})
+    data = preset.data.model_copy(update={"occluders": 1.0, "relight": 1.0})
     preset = preset.model_copy(update={"data": data})
     encoder = load_encoder(preset, tmp_path, None)
     heldout, pool = make_pools(preset, tmp_path, faces, encoder, 1, Hooks(), lambda: False)
