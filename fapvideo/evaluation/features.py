@@ -229,6 +229,10 @@ class PartFeatures:
         """Parts that have a basis."""
         return tuple(self._basis)
 
+    def texture_size(self, part: str) -> int:
+        """Return how many of a vector's first numbers are texture; the others are shape."""
+        return len(WINDOWS[part]) * self._basis[part].components.shape[1]
+
     def __call__(self, pictures: Sequence[Picture], parts: Sequence[str]) -> dict[str, Floats]:
         """Return part -> [N, F] vectors of length 1; parts without a basis are left out."""
         rows = textures(self.tower, pictures, [part for part in parts if part in self._basis])

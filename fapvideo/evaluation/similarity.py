@@ -22,8 +22,9 @@ VALIDATED: tuple[str, ...] = ("eyes", "brows", "nose", "mouth", "face")
 """Parts whose similarity passed its validation; others are not reported."""
 EXPECTED = 0.5
 """A face counts where a swap is expected at least this strongly (`FaceView.weight`)."""
-TOO_ALIKE = 0.05
-"""Reference and source closer than this are taken to be this far apart."""
+TOO_ALIKE = 0.5
+"""Reference and source closer than this (cosine 0.875) are taken to be this far apart: the strength
+of swapping somebody's part for the same part means little."""
 
 Key = tuple[str, str]
 """(name with a gap for the part, part)."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +17,8 @@ from PIL import Image
 from portrait import finder, headshot
 
 from fapvideo.config.schema import ReferenceConfig
-from fapvideo.evaluation.features import PartFeatures
-from fapvideo.evaluation.similarity import PartSimilarity
+from fapvideo.evaluation.features import BASIS, PartFeatures
+from fapvideo.evaluation.similarity import VALIDATED, PartSimilarity
 from fapvideo.evaluation.views import FaceView
 from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import crop_matrix, head_pose
@@ -150,3 +153,15 @@ def test_light_and_a_turn_in_the_plane_do_not_count() -> None:
     for part, (one, other) in features()(given, PARTS).items():
         assert float(one @ other) > 0.93, part
         assert np.linalg.norm(one) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_only_what_passed_its_validation_is_reported(checkout: Path) -> None:
+    """`benchmarks/validate_metrics.py` decides, on the very basis that the package holds."""
+    path = checkout / "benchmarks" / "results" / "metric_validation.json"
+    found = json.loads(path.read_text("utf-8"))
+    assert found["basis_sha256"] == hashlib.sha256(BASIS.read_bytes()).hexdigest()
+    assert list(VALIDATED) == found["passed"]
+    rows = {row["part"]: row for row in found["people_on_two_photos"]}
+    for part in PartFeatures.packaged().parts:
+        passed = rows[part]["area"] >= 0.85 and rows[part]["pairs"] >= 30
+        assert passed == (part in VALIDATED)
