@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,6 +20,7 @@ import torch
 from fapvideo.errors import WeightsError
 from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.flow import SourceFlow, moved
+from fapvideo.evaluation.relative import Relative, Spread
 from fapvideo.evaluation.views import SIDE, Bools, FaceView, FramePair
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.structs import Bytes, Floats
@@ -115,52 +116,6 @@ def _definitions() -> tuple[Definition, ...]:
     return tuple(out)
 
 
-@dataclass
-class _Relative:
-    """A fault of the result and the same of the source, point by point.
-
-    Both get `floor` added, so that a source that stands still does not make the ratio explode:
-    a fault below it cannot be told from rounding and the measuring itself.
-    """
-
-    floor: float
-    power: int
-    points: list[tuple[int, float, float]] = field(default_factory=list)
-    """(frame, result, source)."""
-
-    def value(self) -> float:
-        """Return the ratio of the whole clip."""
-        _, result, source = np.array(self.points).T
-        return self._ratio((result**self.power).mean(), (source**self.power).mean())
-
-    def curve(self) -> dict[int, float]:
-        """Return frame -> ratio, of the worst face."""
-        out: dict[int, float] = {}
-        for frame, result, source in self.points:
-            ratio = self._ratio(result**self.power, source**self.power)
-            out[frame] = max(ratio, out.get(frame, 0.0))
-        return out
-
-    def _ratio(self, result: float, source: float) -> float:
-        least = self.floor**self.power
-        return float(((result + least) / (source + least)) ** (1 / self.power))
-
-
-@dataclass
-class _Spread:
-    """Standard deviation of vectors of length 1, added one by one."""
-
-    count: int = 0
-    total: Floats | float = 0.0
-
-    def add(self, vector: Floats) -> None:
-        self.count += 1
-        self.total = self.total + np.asarray(vector, np.float64)
-
-    def variance(self) -> float:
-        return max(1.0 - float(np.square(self.total / self.count).sum()), 0.0)
-
-
 @dataclass(frozen=True)
 class _Moment:
     """What later frames need of one face in one frame; result first, source second."""
@@ -197,8 +152,8 @@ class Temporal:
         self._perceptual, self._embed, self._joins = perceptual, embed, frozenset(joins)
         self._flow = SourceFlow()
         self._past: dict[int, list[_Moment]] = {}
-        self._seen: dict[str, _Relative] = {}
-        self._looks: dict[tuple[int, int, str], tuple[_Spread, _Spread]] = {}
+        self._seen: dict[str, Relative] = {}
+        self._looks: dict[tuple[int, int, str], tuple[Spread, Spread]] = {}
         self._shot = 0
 
     def update(self, pair: FramePair) -> Mapping[str, float]:
@@ -279,20 +234,20 @@ class Temporal:
 
     def _add(self, key: str, frame: int, values: Sequence[float]) -> None:
         """Add one point, (result, source), to the curve `key`."""
-        seen = self._seen.setdefault(key, _Relative(*NOISE[key.split(".")[1]]))
+        seen = self._seen.setdefault(key, Relative(*NOISE[key.split(".")[1]]))
         seen.points.append((frame, values[0], values[1]))
 
     # ------------------------------------------------------------------------ whole clip
 
     def _look(self, view: FaceView, embed: Embed) -> None:
         for part in view.parts:
-            spreads = self._looks.setdefault((self._shot, view.track, part), (_Spread(), _Spread()))
+            spreads = self._looks.setdefault((self._shot, view.track, part), (Spread(), Spread()))
             for spread, crop in zip(spreads, (view.result, view.source), strict=True):
                 spread.add(embed(crop, view.landmarks, part))
 
     def _spread(self) -> dict[str, float]:
         """Return the ratio of standard deviations, over all faces and parts."""
-        seen = _Relative(*NOISE["embedding"])
+        seen = Relative(*NOISE["embedding"])
         for result, source in self._looks.values():
             if result.count >= FEWEST_LOOKS:
                 seen.points.append((0, result.variance() ** 0.5, source.variance() ** 0.5))
@@ -300,9 +255,9 @@ class Temporal:
 
     def _at_joins(self) -> dict[str, float]:
         seen = self._seen.get("temporal.warp.mask")
-        curve = seen.curve() if seen is not None else {}
-        at = [value for frame, value in curve.items() if frame in self._joins]
-        between = [value for frame, value in curve.items() if frame not in self._joins]
+        ratios = seen.ratios() if seen is not None else {}
+        at = [value for frame, value in ratios.items() if frame in self._joins]
+        between = [value for frame, value in ratios.items() if frame not in self._joins]
         if not at or not between:
             return {}
         return {"temporal.joins": float(np.median(at) / np.median(between))}
