@@ -83,6 +83,14 @@ def systems_tables(result: Mapping[str, Any]) -> Iterator[str]:
         cells = [[system, *(number(spent[system].get(clip)) for clip in clips)]
                  for system in systems if spent[system]]  # fmt: skip
         yield from table(["system", *clips], cells)
+    if any(result.get("conditions", {}).values()):
+        system = systems[0]
+        yield f"### {system} by head turn (yaw) and occlusion (presence)"
+        yield ""
+        rows = result["conditions"][system]
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        cells = [[in_words(row.get(name, "")) for name in columns] for row in rows]
+        yield from table(columns, cells)
     for note in result["notes"]:
         yield f"- {note}"
 

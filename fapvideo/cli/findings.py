@@ -127,11 +127,13 @@ def _print_tables(record: Record, against: Mapping[str, Any] | None) -> None:
             rows.append((column.key, f"{column.title} {column.sign}", column.unit, *cells))
         heads = ("metric", f"{table.name.lower()}", "unit", *(row.system for row in table.rows))
         output.print_table("", heads, rows)
+    where: dict[str, list[str]] = {note: [] for note in record.notes}
     for found in record.measurements:
         for note in found.notes:
-            output.print_text(f"note: {found.system}, {found.clip}: {note}")
-    for note in record.notes:
-        output.print_text(f"note: {note}")
+            where.setdefault(note, []).append(f"{found.system}, {found.clip}")
+    for note, places in where.items():
+        only = f"{places[0]}: " if len(places) == 1 < len(record.measurements) else ""
+        output.print_text(f"note: {only}{note}")
 
 
 def _cell_text(cell: Cell | None) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fapvideo
 from fapvideo.config.presets import PACKAGE
+from fapvideo.evaluation.bins import by_condition
 from fapvideo.evaluation.record import Record
 
 JSON_NAME = "benchmark.json"
@@ -22,7 +23,8 @@ def as_benchmark(record: Record, cpu_s: float, wall_s: float) -> dict[str, Any]:
         cpu_s: CPU seconds of this process.
         wall_s: seconds by the clock; both are of work done now, not of what was kept from before.
     """
-    definitions = {definition.key: definition for definition in record.definitions}
+    headline = [definition for definition in record.definitions if definition.headline]
+    curves = [definition.key for definition in headline if definition.curve]
     return {
         "kind": KIND,
         "what": record.title,
@@ -33,7 +35,7 @@ def as_benchmark(record: Record, cpu_s: float, wall_s: float) -> dict[str, Any]:
         "machine": dict(record.machine),
         "seconds": {"cpu": round(cpu_s, 1), "wall": round(wall_s, 1)},
         "notes": list(record.notes),
-        "headline": [key for key, item in definitions.items() if item.headline],
+        "headline": [definition.key for definition in headline],
         "measurements": [
             {
                 "system": found.system,
@@ -47,7 +49,22 @@ def as_benchmark(record: Record, cpu_s: float, wall_s: float) -> dict[str, Any]:
             }
             for found in record.measurements
         ],
+        "conditions": {system: _conditions(record, system, curves) for system in record.systems},
     }
+
+
+def _conditions(record: Record, system: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the means of a system's curves by head turn and occlusion, over all its clips."""
+    own = [found for found in record.measurements if found.system == system]
+    return [
+        {
+            "condition": each.condition,
+            "range": each.label,
+            "frames": each.frames,
+            **_rounded({key: value for key, value in each.means.items() if key in keys}),
+        }
+        for each in by_condition(own)
+    ]
 
 
 def commit() -> str:

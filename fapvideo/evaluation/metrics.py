@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from fapvideo.evaluation.bins import Conditions
 from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.distribution import Distribution
 from fapvideo.evaluation.expression import Expression
 from fapvideo.evaluation.features import PartFeatures
+from fapvideo.evaluation.identity import Identity, IdentityEmbedding, available
 from fapvideo.evaluation.measure import Measurement, Metric, OnFrame, measure
 from fapvideo.evaluation.outside import Outside
 from fapvideo.evaluation.seam import Seam
@@ -24,12 +26,14 @@ from fapvideo.structs import Floats
 
 GROUPS: tuple[type[Metric], ...] = (
     PartSimilarity,
+    Identity,
     Temporal,
     Seam,
     Outside,
     Expression,
     Distribution,
     TruthMetric,
+    Conditions,
 )
 """In the order of tables."""
 
@@ -51,6 +55,8 @@ class Networks:
     features: PartFeatures
     perceptual: PerceptualDistance | None
     """None where its weights are not on this machine: that metric is left out."""
+    identity: IdentityEmbedding | None = None
+    """None without the extra `identity`."""
     inception: Path | None = None
     """Weights for FID, where the user has them."""
 
@@ -62,12 +68,17 @@ class Networks:
             WeightsError: a file is missing or damaged.
         """
         file = Path(inception) if inception else None
-        return cls(PartFeatures.packaged(), load_perceptual(), file)
+        identity = IdentityEmbedding() if available() else None
+        return cls(PartFeatures.packaged(), load_perceptual(), identity, file)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Which optional ones are there."""
-        given = {"perceptual": self.perceptual, "inception": self.inception}
+        given = {
+            "perceptual": self.perceptual,
+            "identity": self.identity,
+            "inception": self.inception,
+        }
         return tuple(name for name, network in given.items() if network is not None)
 
 
@@ -77,11 +88,13 @@ def fresh_metrics(
     """Return one new metric of every group that applies, for one measurement."""
     metrics: list[Metric] = [
         PartSimilarity(networks.features),
+        Identity(networks.identity),
         Temporal(networks.perceptual, networks.features.embed),
         Seam(),
         Outside(material.info if isinstance(material, Clip) else None),
         Expression(),
         Distribution(networks.features.tower, inception=networks.inception),
+        Conditions(),
     ]
     if known is not None and (known.landmarks is not None or known.itself):
         metrics.append(TruthMetric(known.landmarks, itself=known.itself))
@@ -104,7 +117,9 @@ def measure_all(
     found = measure(
         material, result, metrics, system=system, name=name, on_frame=on_frame, cancel=cancel
     )
-    suspects = find_suspects(found.times_s, found.curves, all_definitions())
+    hard = {definition.key for definition in Conditions.definitions}  # no fault of the result
+    curves = {key: curve for key, curve in found.curves.items() if key not in hard}
+    suspects = find_suspects(found.times_s, curves, all_definitions())
     return replace(found, suspects=tuple(suspects))
 
 

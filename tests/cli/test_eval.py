@@ -119,6 +119,14 @@ def test_what_a_run_says_about_itself_need_not_be_repeated(fapvideo: Any, result
     assert [event["stage"] for event in done.events][-1] == "measure"
 
 
+def test_references_that_were_given_in_code_are_the_ones(fapvideo: Any, results: Path) -> None:
+    with runs.swapper() as swapper:
+        swapper.run(results / "one.mkv", results / "new.mkv", {"nose": [face_clips.BRAND]})
+    done = fapvideo("eval", results / "new.mkv", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["measurements"][0]["parts"] == ["nose"]
+
+
 def test_a_run_may_report_on_itself(fapvideo: Any, results: Path) -> None:
     run = ("run", results / "one.mkv", "-o", results / "new.mkv", "--preset", results / "tiny.toml")
     done = fapvideo(*run, "--report")
