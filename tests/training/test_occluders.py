@@ -71,8 +71,10 @@ def test_ranges_and_the_same_seed_draws_the_same(face: tuple[Floats, Floats], ki
 def test_a_hand_has_the_skin_of_the_face_and_comes_from_outside(
     face: tuple[Floats, Floats],
 ) -> None:
-    for thing in things(face, "hand"):
-        skin = scene_of(np.random.default_rng(0), *face).skin
+    image = face[0].copy()
+    image[: len(image) // 8] = (0, 1, 0)  # what is above the forehead is no skin
+    skin = scene_of(np.random.default_rng(0), image, face[1]).skin
+    for thing in things((image, face[1]), "hand"):
         solid = thing.alpha > 0.95
         colour = np.median(thing.colour[solid], axis=0)
         assert np.abs(colour / colour.sum() - skin / skin.sum()).max() < 0.06
@@ -113,6 +115,7 @@ def test_only_things_that_cover_the_swapped_part_are_drawn(face: tuple[Floats, F
         rng = np.random.default_rng(seed)
         thing = draw_thing(rng, image, points, ("mouth",), reference=True)
         assert all(thing.alpha[y - 3 : y + 4, x - 3 : x + 4].max() == 0 for x, y in eyes)
+        assert np.ptp(np.median(thing.colour[thing.alpha > 0.95], axis=0)) < 0.06  # no skin: grey
     out = cover_reference(np.random.default_rng(0), image, points, PARTS)
     assert np.abs(out - image).max() > 0.1
 

@@ -116,18 +116,16 @@ def test_the_reference_is_another_photo_of_the_same_person(faces: FaceSet) -> No
 
 
 def test_expression_stays_the_targets(faces: FaceSet) -> None:
-    """Face 7 has its mouth open, face 0 has not: the guide of 7 with the look of 0 is open."""
-    maker = maker_of(faces, "a......a", same_person=1.0, cycle=0.0, all_parts=1.0)
-    closed = maker_of(faces, "a......a", same_person=0.0, cycle=0.0, all_parts=1.0)
-    other, own = (m.make(0, 7) for m in (maker, closed))
-    assert whose(faces, other.sources) == {0}
-    # The hole, which is drawn around the target's own shape, does not depend on the reference.
-    np.testing.assert_array_equal(other.core, own.core)
-    np.testing.assert_array_equal(other.target, own.target)
-    assert not np.array_equal(other.guide, own.guide)
-    inside = other.core == 1
-    apart = np.abs(other.guide - other.target)[inside].mean()
-    assert apart < 2 * np.abs(own.guide - own.target)[inside].mean()
+    """Faces 4 and 7 look to different sides: in the guide the one's contours lie as the other's."""
+    maker = maker_of(faces, "....a..a", same_person=1.0, cycle=0.0, all_parts=1.0)
+    for seed in range(3):
+        for index, other in ((4, 7), (7, 4)):
+            sample = maker.make(seed, index)
+            assert whose(faces, sample.sources) == {other}
+            inside = sample.core == 1
+            slopes = [np.stack(np.gradient(picture.mean(axis=-1)))[:, inside].ravel()
+                      for picture in (sample.guide, sample.target)]  # fmt: skip
+            assert np.corrcoef(*slopes)[0, 1] > 0.75  # 0.6 to 0.7 were they not warped
 
 
 def test_the_share_of_other_photos(faces: FaceSet) -> None:
