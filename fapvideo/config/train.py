@@ -116,8 +116,7 @@ class OptimConfig(Section):
     perceptual_weight: float = Field(0.5, ge=0.0)
     """Of the perceptual distance (LPIPS); 0 does without, and downloads nothing for it."""
     adversarial_weight: float = Field(0.0, ge=0.0)
-    """Of the patch discriminator's gradient at the picture, in proportion to the other losses'; 0
-    does without."""
+    """Of how unreal the parts look to a patch discriminator; 0 does without."""
     adversarial_start: Fraction01 = 0.8
     """Share of the steps after which it acts: sharpness is for the last part."""
     train_unet: bool = True

@@ -19,7 +19,7 @@ from fapvideo.training.processes import Processes
 
 LEARNING_RATE = 2e-4
 RISE = 0.1
-"""Share of the adversary's stretch in which its weight rises from zero: it is blind at first."""
+"""Share of its stretch in which it only learns, and of the one after, in which its weight rises."""
 RIM = 9
 """Side of the square by which the hole is widened, per 128 px of picture: the seam is judged."""
 
@@ -43,54 +43,41 @@ class Adversary:
         self._seen: tuple[Tensor, Tensor, Tensor] | None = None
 
     def weight(self, step: int) -> float:
-        """Return its weight at `step`: 0 before its start, then rising to the full one."""
+        """Return its weight in the loss at `step`, which rises from zero once it has learnt."""
         start = self.optim.adversarial_start * self.optim.steps
         rise = max(1.0, RISE * (self.optim.steps - start))
-        return self.optim.adversarial_weight * min(1.0, max(0.0, (step + 1 - start) / rise))
+        return self.optim.adversarial_weight * min(1.0, max(0.0, (step + 1 - start) / rise - 1.0))
 
-    def join(
-        self,
-        loss: Tensor,
-        predicted: Tensor,
-        target: Tensor,
-        core: Tensor,
-        judged: Tensor,
-        weight: float,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Add the adversary's say to `loss`.
+    def acts(self, step: int) -> bool:
+        """Return whether it learns at `step`."""
+        return step >= self.optim.adversarial_start * self.optim.steps
 
-        Its gradient at the picture is scaled to `weight` times that of `loss`, so that neither
-        can drown the other (after VQGAN, Esser et al. 2021, arXiv 2012.09841, which balances at
-        the last layer; at the picture it takes no second pass through the network).
+    def judge(self, predicted: Tensor, target: Tensor, core: Tensor, judged: Tensor) -> Tensor:
+        """Return how unreal the painted parts look, to be made small; gradients reach `predicted`.
+
+        The discriminator's spectral norms bound them: it cannot drown the other losses, and while
+        it has learnt nothing it says next to nothing.
 
         Args:
-            loss: of `predicted`.
             predicted: [B, 3, R, R] with gradients.
             target: the truth, same shape.
             core: [B, 1, R, R] the hole.
             judged: indices of the samples that take part; at least one.
-            weight: of `weight`, above zero.
-
-        Returns:
-            A scalar whose value means nothing and whose gradient is that of both, and the parts.
         """
-        near = widened(core[judged])
-        pasted = torch.lerp(target, predicted, core)[judged]
-        logits = self.network(pasted, core[judged])
-        fooled = -(logits * spread(near, logits)).sum()
-        (wanted,) = torch.autograd.grad(fooled, predicted)
-        (given,) = torch.autograd.grad(loss, predicted)
-        balance = given[judged].norm() / wanted[judged].norm().clamp_min(1e-12)
-        gradient = given + weight * balance * wanted
-        self._seen = (target[judged], pasted.detach(), core[judged])
-        return (predicted * gradient).sum(), {"fooled": fooled.detach()}
+        real, hole = target[judged], core[judged]
+        painted = torch.lerp(real, predicted[judged], hole)
+        self._seen = (real, painted.detach(), hole)
+        self.network.requires_grad_(False)  # it learns later, from a pass of its own
+        logits = self.network(painted, hole).float()
+        return -(logits * spread(widened(hole), logits)).sum()
 
     def learn(self) -> dict[str, Tensor]:
-        """Learn from the pictures of the last `join`, if there was one since: hinge loss."""
+        """Learn from the pictures last judged, if that was not done yet: hinge loss."""
         if self._seen is None:
             return {}
         real, painted, core = self._seen
         self._seen = None
+        self.network.requires_grad_(True)
         with torch.autocast(real.device.type, torch.bfloat16):
             both = self.network(torch.cat([real, painted]), torch.cat([core, core]))
         first, second = both.float().chunk(2)

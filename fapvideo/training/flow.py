@@ -63,20 +63,19 @@ class FlowTask:
         guide[rows] = blank(target[rows], core[rows])
         injected = (draws.uniform(count) >= optim.injection_dropout) | dropped
         full, time = draws.uniform(count) < FULL_TIME, draws.uniform(count)
-        weight = 0.0 if self.adversary is None else self.adversary.weight(step)
-        if weight > 0:
+        adversary = self.adversary if self.adversary and self.adversary.acts(step) else None
+        if adversary is not None:
             full[0] = True  # so that there always is something to judge
         time = torch.where(full, 1.0, time.clamp_min(FIRST_TIME)).to(self.device)
         noise = draws.normal(count, *self.network.latent_shape)
         given = (target, guide, core, tokens, time, noise, injected.float().to(self.device))
         predicted = self.network(*given)
         loss, parts = restoration_loss(predicted, target, core, optim, self.perceptual)
-        parts = {"loss": loss.detach(), **parts}
-        if self.adversary is not None and weight > 0:
-            judged = self._indices(full)
-            loss, more = self.adversary.join(loss, predicted, target, core, judged, weight)
-            parts |= more
-        return loss, parts
+        if adversary is not None:
+            unreal = adversary.judge(predicted, target, core, self._indices(full))
+            loss = loss + adversary.weight(step) * unreal
+            parts["unreal"] = unreal.detach()
+        return loss, {"loss": loss.detach(), **parts}
 
     @torch.no_grad()
     def measure(self, network: TrainedNetwork, heldout: Samples) -> dict[str, float]:

@@ -172,3 +172,19 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
         run.save()
     assert (tmp_path / CHECKPOINT).read_bytes() == before
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's
+def test_a_compiled_network_learns_the_same_and_is_saved_under_the_same_names(
+    pool: Pool, tmp_path: Path
+) -> None:
+    plain = trainer(tmp_path / "plain", pool, steps=2)
+    compiled = trainer(tmp_path / "compiled", pool, steps=2, compile=True)
+    for run in (plain, compiled):
+        run.run()
+    assert checkpoint(tmp_path / "plain")["ema"].keys() == compiled.ema.state.keys()
+    for name, value in plain.losses.items():
+        assert float(compiled.losses[name]) == pytest.approx(float(value), rel=0.01), name
+    one, other = (float(run.conclude()["psnr"]) for run in (plain, compiled))
+    assert other == pytest.approx(one, abs=0.1)
