@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fapvideo.ops.image import blur, luma, resize
+from fapvideo.ops.image import as_rgb, blur, luma, resize
 from fapvideo.structs import Floats
 
 SMOOTH_LUMA, SMOOTH_TINT = 1 / 160, 1 / 50
@@ -28,12 +28,13 @@ def restore_detail(result: Floats, small_guide: Floats, guide: Floats, amount: f
     """
     size, small = guide.shape[0], result.shape[0]
     change = result - small_guide
-    grey = luma(change)[..., None]
-    tint = blur(change - grey, SMOOTH_TINT * small)
+    grey = luma(change)
+    tint = blur(change - as_rgb(grey), SMOOTH_TINT * small)
     if size == small:
-        return np.clip(small_guide + grey + tint, 0.0, 1.0).astype(np.float32)
-    change = blur(grey + np.zeros_like(tint), SMOOTH_LUMA * small) + tint
-    change = cv2.resize(change, (size, size), interpolation=cv2.INTER_CUBIC)
-    soft = resize(small_guide, size) + change
-    detailed = soft + amount * (guide + change - soft)
-    return np.clip(detailed, 0.0, 1.0).astype(np.float32)
+        return np.clip(small_guide + as_rgb(grey) + tint, 0.0, 1.0).astype(np.float32)
+    tint += as_rgb(blur(grey, SMOOTH_LUMA * small))
+    detailed = cv2.resize(tint, (size, size), interpolation=cv2.INTER_CUBIC)
+    detailed += guide
+    if amount < 1:
+        detailed -= (1.0 - amount) * (guide - resize(small_guide, size))
+    return np.clip(detailed, 0.0, 1.0, out=detailed)

@@ -41,10 +41,10 @@ def paste(
 
     Only the frame pixels under a positive alpha are touched.
     """
-    rows, columns = np.nonzero(alpha > 0)
+    rows, columns = (np.flatnonzero(alpha.max(axis=axis) > 0) for axis in (1, 0))
     if not len(rows):
         return None
-    area = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    area = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     inverse = invert(matrix)
     box = _box_of(inverse, area, frame_size, 2.0)
     if box is None:

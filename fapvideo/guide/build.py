@@ -20,7 +20,7 @@ from fapvideo.guide.colour import (
 from fapvideo.guide.sharpness import match_sharpness
 from fapvideo.guide.warp import sample, source_map, steer_gaze, triangle_map, without_teeth
 from fapvideo.ops import mesh
-from fapvideo.ops.image import as_rgb, blur, signed_distance, smoothstep, soft_edge
+from fapvideo.ops.image import as_rgb, blur, signed_distance, smoothstep, soft_edge, window_of
 from fapvideo.structs import Floats, PartMasks
 
 RIM = 0.1
@@ -79,21 +79,19 @@ def build_guide(
     size = target.shape[0]
     oval = _oval(landmarks, size, interocular) * (masks.inner_mouth <= 0)
     skin = oval * skin_map(target, landmarks, SKIN_DARK_TARGET)
-    merged = np.zeros((size, size, 3), np.float32)
-    bare, weight = np.zeros((2, size, size), np.float32)
-    for piece in pieces:
-        mask = np.maximum.reduce([masks.parts[part] for part in piece.parts])
+    own = [np.maximum.reduce([masks.parts[part] for part in piece.parts]) for piece in pieces]
+    # A reference is needed a little beyond its part too: the membrane compares it there.
+    reaches = [mask + 0.02 * blur(mask, RING * interocular) for mask in own]
+    total = np.sum(reaches, axis=0)
+    change = np.zeros((size, size, 3), np.float32)
+    bare = np.zeros((size, size), np.float32)
+    for piece, mask, reach in zip(pieces, own, reaches, strict=True):
         fitted, shown = _fit_piece(target, piece, mask, masks.core, oval, skin, config, interocular)
-        # The reference is needed a little beyond its part too: the membrane compares it there.
-        reach = mask + 0.02 * blur(mask, RING * interocular)
-        merged += fitted * as_rgb(reach)
-        bare += shown * reach
-        weight += reach
-    least = np.maximum(weight, 1e-4)
-    bare /= least
-    merged /= as_rgb(least)
-    # What the guide changes: nothing where no reference reaches.
-    change = (merged - target) * as_rgb((weight > 1e-4).astype(np.float32))
+        share = reach / np.maximum(total, 1e-4) * (total > 1e-4)
+        fitted -= target
+        fitted *= as_rgb(share)
+        change += fitted
+        bare += shown * share
     if config.membrane:
         rim = (blur(masks.core, RING * interocular / 3) > 0.04) & (masks.core < 0.5)
         weights = rim * skin * bare + 1e-4 * (rim * oval)
@@ -121,12 +119,16 @@ def _closed_eyes(
 def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floats:
     """Return 1 minus how much the rim of the hole is something else than skin on either side."""
     radius = max(1, round(RIM * interocular))
+    trust = np.ones_like(hole)  # outside the hole it does not matter
+    window = window_of(hole, 2 * radius)
+    hole, bare, skin = hole[window], bare[window], skin[window]
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     # 8 bits are enough for what is blurred next, and several times as fast.
     inside = cv2.erode(np.rint(hole * 255).astype(np.uint8), kernel).astype(np.float32)
     inside = blur(inside, radius / 2) / 255
     clear = smoothstep(1.5 * blur(np.minimum(bare, skin), 0.03 * interocular))
-    return 1.0 - (1.0 - inside) * (1.0 - clear)
+    trust[window] -= (1.0 - inside) * (1.0 - clear)
+    return trust
 
 
 def _fit_piece(

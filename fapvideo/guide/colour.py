@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fapvideo.ops.image import LUMA, as_rgb, blur, luma, reduced, reduction
+from fapvideo.ops.image import LUMA, as_rgb, block_span, blur, luma, reduced, reduction
 from fapvideo.structs import Floats
 
 CHEEKS = (50, 280, 205, 425, 101, 330, 118, 347, 187, 411, 117, 346, 36, 266, 6, 197, 195, 9)
@@ -39,10 +39,7 @@ def skin_map(image: Floats, landmarks: Floats, darkest: float) -> Floats:
         landmarks: [478, >=2] of the face in it.
         darkest: largest luma (0..1) by which skin may fall below the cheeks.
     """
-    size = image.shape[0]
-    at = np.clip(landmarks[list(CHEEKS), :2].astype(np.int64), 0, size - 1)
-    cheeks = blur(image, size / 64)[at[:, 1], at[:, 0]]
-    middle = np.median(cheeks, axis=0)
+    middle = _cheeks(image, landmarks)
     grey, grey_middle = luma(image), float(luma(middle))
     # The colour without its brightness, less the cheeks': a matrix with a shift, in one pass.
     shifted = np.column_stack([np.eye(3) - LUMA, grey_middle - middle]).astype(np.float32)
@@ -50,6 +47,17 @@ def skin_map(image: Floats, landmarks: Floats, darkest: float) -> Floats:
     tint = np.maximum(np.maximum(red, green), blue)
     darker = (grey_middle - grey) / darkest
     return np.clip(2.0 - np.maximum(tint / TINT_LIMIT, darker) * 1.5, 0.0, 1.0)
+
+
+def _cheeks(image: Floats, landmarks: Floats) -> Floats:
+    """Return [3] the median colour of the cheeks; what is blurred is the picture around them."""
+    size = image.shape[0]
+    sigma = size / 64
+    at = np.clip(landmarks[list(CHEEKS), :2].astype(np.int64), 0, size - 1)
+    low, high = at.min(axis=0), at.max(axis=0)
+    columns, rows = (block_span(low[k], high[k], 4 * sigma) for k in range(2))
+    soft = blur(image[rows, columns], sigma)
+    return np.median(soft[at[:, 1] - rows.start, at[:, 0] - columns.start], axis=0)
 
 
 def match_ring(

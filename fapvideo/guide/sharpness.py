@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fapvideo.ops.image import blur, luma
+from fapvideo.ops.image import blur, luma, window_of
 from fapvideo.structs import Floats
 
 FINE = 0.012
@@ -47,8 +47,9 @@ def match_sharpness(
         interocular: pixels.
     """
     unit = max(FINE * interocular, 0.7)
-    wanted = fineness(luma(target), weights, unit)
-    grey = luma(guide)
+    window = window_of(weights, 4 * COARSE * unit)
+    weights, grey = weights[window], luma(guide[window])
+    wanted = fineness(luma(target[window]), weights, unit)
     found = [fineness(grey, weights, unit)]
     if wanted >= found[0]:
         return guide

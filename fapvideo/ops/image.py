@@ -16,6 +16,8 @@ LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 DISTANCE_GRID = 64
 FAR_CELLS = 3
 """Cells of that grid beyond which an exact distance does not matter to its neighbours."""
+BLOCK = 16
+"""Windows are whole blocks of so many pixels: most reduced pictures have the same pixels then."""
 SHARPEST_REDUCED = 2.0
 """Smallest sigma, in reduced pixels, at which a reduced picture still shows the blur smoothly."""
 
@@ -112,16 +114,19 @@ def window_of(mask: Floats, margin: float) -> tuple[slice, slice]:
 
     Args:
         mask: at least one value should be positive; else the whole picture is returned.
-        margin: pixels on every side; the start is rounded down to a multiple of 16, so that what is
-            computed in reduced pictures stays the same.
+        margin: pixels on every side, rounded up to blocks of 16 pixels, so that a blur in the
+            window, which may be computed on a reduced picture, sees the same pixels there.
     """
     rows, columns = (np.flatnonzero(mask.max(axis=axis) > 0) for axis in (1, 0))
     if not len(rows):
         return slice(None), slice(None)
-    starts = (max(0, int(used[0] - margin) // 16 * 16) for used in (rows, columns))
-    stops = (int(used[-1] + margin) + 1 for used in (rows, columns))
-    top, bottom = (slice(*span) for span in zip(starts, stops, strict=True))
-    return top, bottom
+    return block_span(rows[0], rows[-1], margin), block_span(columns[0], columns[-1], margin)
+
+
+def block_span(first: float, last: float, margin: float) -> slice:
+    """Return whole blocks of 16 pixels that hold `first` to `last` with a margin; from 0 on."""
+    start, stop = int((first - margin) // BLOCK), int((last + margin) // BLOCK) + 1
+    return slice(max(0, start) * BLOCK, max(0, stop) * BLOCK)
 
 
 def blur(image: Floats, sigma: float) -> Floats:

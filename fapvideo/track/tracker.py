@@ -91,7 +91,7 @@ class FaceTracker:
         """Compare the colour histogram with the frame before."""
         small = cv2.resize(rgb, (64, 64), interpolation=cv2.INTER_AREA)
         histogram = np.concatenate(
-            [np.histogram(small[..., c], 16, (0, 256))[0] for c in range(3)]
+            [np.bincount(small[..., c].ravel() >> 4, minlength=16) for c in range(3)]
         ).astype(np.float32) / (3 * 64 * 64)
         before, self._histogram = self._histogram, histogram
         if before is None:

@@ -3,7 +3,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fapvideo.ops.image import blur, luma, resize, signed_distance, smoothstep, soft_edge
+from fapvideo.ops.image import (
+    as_rgb,
+    blur,
+    luma,
+    reduced,
+    reduction,
+    resize,
+    signed_distance,
+    smoothstep,
+    soft_edge,
+    window_of,
+)
 
 RNG = np.random.default_rng(5)
 
@@ -130,6 +141,44 @@ def test_blur_keeps_the_sum_and_small_sigmas_do_nothing():
     x = np.arange(41) - 20
     assert (soft * x**2).sum() == pytest.approx(9, rel=0.05)
     assert blur(np.ones((20, 20), np.float32), 5).min() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 6.0, 20.0])
+def test_a_blur_in_a_window_is_that_of_the_whole_picture(sigma):
+    """A window starts where a reduced picture's pixel starts, and its margin holds the blur."""
+    image = RNG.uniform(size=(384, 320)).astype(np.float32)
+    mask = np.zeros_like(image)
+    mask[187:230, 149:180] = 0.5
+    window = window_of(mask, 4 * sigma + 2 * reduction(sigma, image.shape))
+    assert image[window].size < 0.6 * image.size
+    seen = mask[window] > 0
+    assert seen.sum() == (mask > 0).sum()
+    np.testing.assert_allclose(
+        blur(image[window], sigma)[seen], blur(image, sigma)[mask > 0], atol=2e-4
+    )
+
+
+def test_a_window_stays_in_the_picture():
+    mask = np.zeros((40, 30), np.float32)
+    assert mask[window_of(mask, 3)].shape == (40, 30), "nothing to look at: all of it"
+    mask[39, 0] = 1
+    assert window_of(mask, 5) == (slice(32, 48), slice(0, 16))
+    assert mask[window_of(mask, 5)].shape == (8, 16)
+
+
+def test_a_reduced_picture_shows_the_same_in_fewer_pixels():
+    image = RNG.uniform(size=(32, 48, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        reduced(image, 4), image.reshape(8, 4, 12, 4, 3).mean(axis=(1, 3)), atol=1e-5
+    )
+    assert reduced(image[..., 0], 5).shape == (7, 10)
+    factors = [reduction(sigma, (256, 256)) for sigma in (1, 4, 4.1, 9, 30, 1e6)]
+    assert factors == [1, 1, 2, 4, 8, 32], "eight pixels are always left"
+
+
+def test_a_plane_as_a_picture():
+    plane = RNG.uniform(size=(5, 7)).astype(np.float32)
+    np.testing.assert_array_equal(as_rgb(plane), np.repeat(plane[..., None], 3, axis=-1))
 
 
 def test_luma_is_that_of_bt709():
