@@ -87,15 +87,21 @@ def write_report(
     write_whole(folder / JSON_NAME, json.dumps(small, indent=1) + "\n")
 
 
-def conclude(record: Record, systems: Sequence[str], wanted: Wanted) -> None:
+def conclude(record: Record, systems: Sequence[str], wanted: Wanted, *, strict: bool) -> None:
     """Print what was found.
+
+    Args:
+        record: it.
+        systems: which ones are judged by thresholds.
+        wanted: what is to be done.
+        strict: whether a threshold that nothing was measured for is missed.
 
     Raises:
         QualityError: a threshold is missed, and that is to be an error.
     """
     from fapvideo.evaluation.judging import changes, missed
 
-    misses = missed(record.measurements, wanted.thresholds, systems)
+    misses = missed(record.measurements, wanted.thresholds, systems, strict=strict)
     if wanted.as_json:
         differences = [] if wanted.against is None else changes(record, wanted.against)
         found = {"missed": misses, "changes": [asdict(change) for change in differences]}

@@ -247,6 +247,20 @@ def test_wrong_arguments_are_exit_code_2(
     assert message in done.err
 
 
+def test_a_single_result_is_judged_by_what_can_be_measured(
+    fapvideo: Any, results: Path, suite: Path
+) -> None:
+    """`truth.landmarks.result` is not; a copy of the source passes the rest, a paste does not."""
+    more = '"truth.landmarks.result" = {max = 9}\n"truth.psnr" = {min = 99.999}\n'
+    text = ITSELF.partition("[thresholds]")[0] + "[thresholds]\n" + more
+    suite.write_text(text, "utf-8")
+    judge = (*options(results), "--thresholds", suite, "--fail-under")
+    assert fapvideo("eval", results / "same.mkv", *judge).code == 0
+    missed = fapvideo("eval", results / "pasted.mkv", *judge)
+    assert missed.code == 9
+    assert "result, one: truth.psnr is" in missed.err
+
+
 def test_a_threshold_nobody_measures_is_refused(fapvideo: Any, suite: Path) -> None:
     suite.write_text(ITSELF.replace("truth.psnr", "truth.pnsr"), "utf-8")
     done = fapvideo("eval", "--suite", suite, "--work", suite.parent / "work")
