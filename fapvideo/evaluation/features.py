@@ -44,8 +44,9 @@ SIDE = 48
 """Side of a window, pixels."""
 GRID, BLOCK = 4, 3
 """Cells per side, and the block of the tower whose activations count."""
-GROWN, FEATHER = 0.08, 0.12
-"""Growth and softness of the masks, inter-ocular distances."""
+GROWN, FEATHER = 0.05, 0.10
+"""Growth and softness of the masks, inter-ocular distances: they end inside what a swap replaces by
+default (`[mask]`), so that what it leaves does not count as the source's part."""
 CLIPPED = 4.0
 """Standard deviations beyond which light does not count."""
 FLAT = 1.0
