@@ -229,6 +229,22 @@ def test_a_new_adapter_begins_as_the_plain_unet(adapter_pool: Pool, variant: str
     assert not any(name.startswith("unet") for name in reached)
 
 
+def test_an_error_in_the_hole_weighs_more(adapter_pool: Pool) -> None:
+    """With no weight outside the loss is the hole's error; with equal weights it is the mean."""
+    found = {}
+    for outside in (0.0, 0.1, 1.0):
+        task = lively(load_bundle("tiny_sd15"), adapter_preset(**{"optim.outside_weight": outside}))
+        batch = adapter_pool.batch(np.arange(1), CPU)
+        with torch.no_grad():
+            loss, parts = task.loss(batch, Draws(torch.Generator().get_state(), CPU), 0)
+        found[outside] = float(loss)
+        assert (float(loss) == pytest.approx(float(parts["hole"]))) == (outside == 0)
+    share = float(task.network.codec.mask(batch[2]).mean())
+    rest = (found[1.0] - share * found[0.0]) / (1 - share)
+    expected = (share * found[0.0] + 0.1 * (1 - share) * rest) / (share + 0.1 * (1 - share))
+    assert found[0.1] == pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("variant", ["A", "B"])
 def test_checkpointing_changes_memory_only(adapter_pool: Pool, variant: str) -> None:
     gradients = []
