@@ -18,7 +18,7 @@ REST = 0.04
 PARTS = ("eyes", "brows", "nose", "mouth")
 OPEN, SHUT = 0.85, 0.42
 """Shares of the neutral eye opening from which on an eye closes, and at which it is shut."""
-WINK = 0.4
+WINK = 0.6
 """Difference of the two eyes' shares from which on they are taken apart; below it is noise."""
 EYELIDS = tuple(
     (list(lids[1:8]), list(lids[15:8:-1])) for lids in (mesh.RIGHT_EYE_LIDS, mesh.LEFT_EYE_LIDS)
