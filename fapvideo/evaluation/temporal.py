@@ -48,7 +48,10 @@ NOISE = {
 power: 1 averages values over time, 2 squares."""
 
 
-def _definitions() -> tuple[Definition, ...]:
+SPOT = {"mask": "inside the mask", "ring": "in the ring", "outside": "outside"}
+
+
+def _warp_definitions() -> list[Definition]:
     warp = (
         "Mean absolute difference between the result's frame and its frame before, moved by the "
         "source's optical flow, divided by the same of the source; pixels whose flow forward and "
@@ -60,15 +63,17 @@ def _definitions() -> tuple[Definition, ...]:
         "outside": "Beyond: 1 unless the result changes what it must not touch (or is encoded).",
     }
     lai = "Lai et al., ECCV 2018 (warping error); Sundaram et al., ECCV 2010 (consistency)"
-    spot = {"mask": "inside the mask", "ring": "in the ring", "outside": "outside"}
-    out = [
+    return [
         Definition(
             f"temporal.warp.{zone}", f"Warp error, {zone}", "", "one", warp + where[zone], lai,
             headline=zone == "mask", curve=True,
         )
         for zone in ZONES
     ]  # fmt: skip
-    out += [
+
+
+def _part_definitions() -> list[Definition]:
+    return [
         Definition(
             "temporal.lpips.mask", "Flow-warped perceptual distance", "", "one",
             "LPIPS inside the mask between a frame and the frame before moved by the source's "
@@ -94,11 +99,15 @@ def _definitions() -> tuple[Definition, ...]:
             "own",
         ),
     ]  # fmt: skip
+
+
+def _flicker_definitions() -> list[Definition]:
+    out = []
     for name, what in (("luma", "mean brightness"), ("chroma", "mean colour (Cb, Cr)")):
         out += [
             Definition(
                 f"temporal.{name}.{zone}", f"{name.capitalize()} flicker, {zone}", "", "one",
-                f"RMS second difference in time of the {what} {spot[zone]}, divided by the "
+                f"RMS second difference in time of the {what} {SPOT[zone]}, divided by the "
                 "source's: flicker of a whole zone.",
                 "own", headline=(name, zone) == ("luma", "mask"), curve=zone != "outside",
             )
@@ -107,13 +116,13 @@ def _definitions() -> tuple[Definition, ...]:
     out += [
         Definition(
             f"temporal.pixels.{zone}", f"Pixel flicker, {zone}", "", "one",
-            f"RMS second difference in time of every pixel's brightness {spot[zone]} (half "
+            f"RMS second difference in time of every pixel's brightness {SPOT[zone]} (half "
             "resolution, no flow), divided by the source's: flicker of a spot, sparkle.",
             "own", curve=zone == "mask",
         )
         for zone in ZONES
     ]  # fmt: skip
-    return tuple(out)
+    return out
 
 
 @dataclass(frozen=True)
@@ -133,7 +142,11 @@ class _Moment:
 class Temporal:
     """Warp error, perceptual distance, landmark acceleration, flicker: groups `temporal.*`."""
 
-    definitions: ClassVar[tuple[Definition, ...]] = _definitions()
+    definitions: ClassVar[tuple[Definition, ...]] = (
+        *_warp_definitions(),
+        *_part_definitions(),
+        *_flicker_definitions(),
+    )
 
     def __init__(
         self,
