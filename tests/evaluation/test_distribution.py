@@ -123,6 +123,9 @@ def test_doing_nothing_is_at_distance_zero_and_blur_is_not() -> None:
         assert same.summary()[f"frechet.{zone}"] == pytest.approx(0.0, abs=1e-6)
         assert blurred.summary()[f"frechet.{zone}"] > 2 * same.summary()[f"frechet.floor.{zone}"]
     assert same.summary()["frechet.samples"] == FEWEST
+    assert np.array_equal(blurred.real["mask"], same.real["mask"]), "real is the source"
+    assert np.array_equal(same.result["mask"], same.real["mask"])
+    assert not np.array_equal(blurred.result["mask"], blurred.real["mask"])
     for key in same.summary():
         assert sum(one.fits(key) for one in Distribution.definitions) == 1
 
