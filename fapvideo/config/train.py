@@ -44,6 +44,10 @@ class DataConfig(Section):
     """Share of samples with another photo or moment of the person as reference, if there is one."""
     relight: Fraction01 = 0.0
     """Share of samples whose target is seen in another light: few photos look too much alike."""
+    soft: Fraction01 = 0.2
+    """Share of samples whose target is as soft and noisy as small or compressed video."""
+    intact: Fraction01 = 0.1
+    """Share of samples whose guide is right as it is: what needs no correction should get none."""
     occluders: Fraction01 = 0.2
     """Share of samples with something drawn before a face: hands, hair, glasses, microphones."""
     all_parts: Fraction01 = 0.6

@@ -8,7 +8,9 @@ of sample avoid that, both with the true face as the answer:
   with which A is restored. Its errors are the errors of real swaps.
 * *self*: A's own photo under another light, gain, sharpness and with imprecise landmarks.
 
-In both, a share of the samples takes the part from *another photo or moment of the same person*,
+A small share is neither: the guide is the face itself, and right (`intact`).
+
+In the first two, a share of the samples takes the part from *another photo or moment of the same person*,
 where there is one. The guide's landmarks stay those of the truth, so expression comes from the
 target, and only the look from the reference. Another share has something in front of one of the
 two faces (`covering`).
@@ -41,8 +43,8 @@ PARTS = ("eyes", "brows", "nose", "mouth")
 
 
 EXTRAS = 1
-"""Other photos, light and occluders are drawn by a generator of their own: a sample without any is
-the same whatever `same_person`, `relight` and `occluders` say."""
+"""What only a share of the samples has is drawn by a generator of its own: a sample without any of
+it is the same whatever the shares are."""
 ON_TARGET = 0.6
 """Share of the occluders that are before the target; the others are on the reference."""
 
@@ -92,13 +94,16 @@ class SampleMaker:
         a = self.faces.face(number, mirrored=mirrored)
         b = self._face(rng, int(rng.choice(self._strangers(number))))
         occluded = _draw_occluded(extras, self.config.occluders)
-        other = self._other_photo(extras, number)
+        intact = bool(extras.random() < self.config.intact)
+        other = None if intact else self._other_photo(extras, number)
         donor = a if other is None else self.faces.face(other, mirrored=mirrored)
         if occluded == "reference":
             donor = cover_reference(extras, *donor, parts), donor[1]
         image, points = _resized(a, size)
         if extras.random() < self.config.relight:
             image = np.clip(_under_other_light(extras, image, TARGET_LIGHT), 0.0, 1.0)
+        if extras.random() < self.config.soft:
+            image = _softened(extras, image)
         if rng.random() < self.config.cycle:
             source, source_points = _through(rng, donor, b, parts)
         else:
@@ -106,9 +111,11 @@ class SampleMaker:
         masks = whole = _draw_hole(rng, points, b[1], parts, size)
         if occluded == "target":
             image, masks = cover_target(extras, image, points, parts, whole)
-        placed = points + _smooth_noise(rng, 0.012 * iod)
+        placed, settings = points + _smooth_noise(rng, 0.012 * iod), _draw_guide(rng)
+        if intact:
+            source, source_points, placed, settings = image, points, points, GuideConfig()
         piece = GuidePart(parts, source, source_points, placed.astype(np.float32))
-        guide = build_guide(image, points, [piece], masks, _draw_guide(rng), iod).picture
+        guide = build_guide(image, points, [piece], masks, settings, iod).picture
         reference, reference_points = _resized(donor, size)
         if other is not None:
             whole = part_masks([reference_points], parts, MaskConfig().as_reference(), size, iod)
@@ -222,6 +229,18 @@ def _jitter(rng: np.random.Generator, image: Floats, *, strong: bool) -> Floats:
     out = _under_other_light(rng, image, 1.0 if strong else 0.5)
     out = blur(out, max(0.0, rng.normal(0.3, 0.5) * image.shape[0] / 128))
     return np.clip(out + rng.normal(0, 0.01, out.shape), 0.0, 1.0).astype(np.float32)
+
+
+def _softened(rng: np.random.Generator, image: Floats) -> Floats:
+    """Return the picture as a small, noisy, compressed frame would show it."""
+    size = image.shape[0]
+    small = round(size / np.exp(rng.uniform(np.log(1.2), np.log(3.5))))
+    out = resize(resize(image, small), size)
+    out = np.clip(out + rng.normal(0, rng.uniform(0, 0.02), out.shape), 0.0, 1.0)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))]
+    pixels = cv2.cvtColor(np.rint(out * 255).astype(np.uint8), cv2.COLOR_RGB2BGR)
+    coded = cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_COLOR)
+    return cv2.cvtColor(coded, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
 
 
 def _under_other_light(rng: np.random.Generator, image: Floats, amount: float) -> Floats:

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from training_setup import tiny_preset
 
+from fapvideo.guide.sharpness import fineness
 from fapvideo.mask.parts import part_boxes
+from fapvideo.ops.image import luma
 from fapvideo.training.faces import FaceSet
 from fapvideo.training.samples import PARTS, Sample, SampleMaker
+from fapvideo.training.session import BARE
 
 SIZE = 64
 
@@ -29,8 +32,7 @@ def samples(maker: SampleMaker) -> list[Sample]:
 
 def maker_of(faces: FaceSet, people: str = "", **data: Any) -> SampleMaker:
     """Return a maker of samples of all eight faces, one letter for the person of each."""
-    bare = {"occluders": 0.0, "relight": 0.0}
-    config = tiny_preset().data.model_copy(update={**bare, **data})
+    config = tiny_preset().data.model_copy(update={**BARE, **data})
     owned = replace(faces, people=tuple(people) or ("",) * len(faces))
     return SampleMaker(owned, list(range(len(faces))), config, SIZE)
 
@@ -89,7 +91,7 @@ def test_all_parts_or_a_choice_of_them(samples: list[Sample]) -> None:
 
 
 def test_only_chosen_faces_are_drawn(faces: FaceSet) -> None:
-    data = tiny_preset().data
+    data = tiny_preset().data.model_copy(update=BARE)
     crop = faces.face(5)[0]
     alone = SampleMaker(faces, [5], data, SIZE)
     for index in range(3):
@@ -163,6 +165,28 @@ def test_a_target_in_another_light(faces: FaceSet) -> None:
         np.testing.assert_array_equal(sample.guide[outside], sample.target[outside])
         for name in ("core", "parts", "reference", "reference_parts", "boxes", "sources"):
             np.testing.assert_array_equal(getattr(sample, name), getattr(before, name))
+
+
+def test_a_target_from_soft_video(faces: FaceSet) -> None:
+    soft, plain = maker_of(faces, soft=1.0), maker_of(faces)
+    for index in range(4):
+        sample, before = soft.make(6, index), plain.make(6, index)
+        found, expected = (fineness(luma(s.target), s.core, 1.0) for s in (sample, before))
+        assert found < 0.9 * expected
+        assert np.abs(sample.target - before.target).mean() < 0.08
+        # The guide is made as soft as the face it goes into.
+        inside, sharp = (fineness(luma(s.guide), s.core, 1.0) for s in (sample, before))
+        assert inside < 0.9 * sharp
+        np.testing.assert_array_equal(sample.reference, before.reference)
+
+
+def test_an_intact_guide_is_the_truth(faces: FaceSet) -> None:
+    intact, plain = maker_of(faces, intact=1.0, soft=0.5), maker_of(faces)
+    for index in range(6):
+        sample, before = intact.make(6, index), plain.make(6, index)
+        off = np.abs(sample.guide - sample.target)[sample.core > 0].mean()
+        assert off < 0.012  # three levels: the light is measured on the rim
+        assert off < 0.3 * np.abs(before.guide - before.target)[before.core > 0].mean()
 
 
 # --------------------------------------------------------------------------- things in front

@@ -25,7 +25,7 @@ from fapvideo.structs import Bytes
 from fapvideo.training.faces import load_faces
 from fapvideo.training.pool import open_pool
 from fapvideo.training.pretrained import load_encoder
-from fapvideo.training.session import Hooks, TrainProgress, make_pools, train
+from fapvideo.training.session import BARE, Hooks, TrainProgress, make_pools, train
 from fapvideo.training.work import open_work, work_folder
 from fapvideo.weights.bundle import load_bundle
 
@@ -179,7 +179,7 @@ def test_held_out_samples_show_photos_as_they_are(trained: Path, tmp_path: Path)
     """So that metrics of runs with different shares of occluders and light compare."""
     shutil.copytree(work_folder(trained) / "faces", tmp_path / "faces")
     faces, preset = load_faces(tmp_path / "faces"), few()
-    data = preset.data.model_copy(update={"occluders": 1.0, "relight": 1.0})
+    data = preset.data.model_copy(update=dict.fromkeys(BARE, 1.0))
     preset = preset.model_copy(update={"data": data})
     encoder = load_encoder(preset, tmp_path, None)
     heldout, pool = make_pools(preset, tmp_path, faces, encoder, 1, Hooks(), lambda: False)
