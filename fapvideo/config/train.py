@@ -46,6 +46,8 @@ class DataConfig(Section):
     """Share of samples whose target is seen in another light: few photos look too much alike."""
     soft: Fraction01 = 0.2
     """Share of samples whose target is as soft and noisy as small or compressed video."""
+    errors: Fraction01 = 0.5
+    """Share of samples whose guide has misplaced landmarks, and lacks steps of colour and light."""
     intact: Fraction01 = 0.1
     """Share of samples whose guide is right as it is: what needs no correction should get none."""
     occluders: Fraction01 = 0.2

@@ -40,6 +40,8 @@ Faces = Mapping[str, Sequence[AlignedFace]]
 
 RESOLUTION = 128
 """Crops are at least this large, as the embedded bundle's."""
+WORN = 3
+"""Pixels by which `cv2.seamlessClone` erodes its mask."""
 PAIRED, SIDES = ("eyes", "brows"), ("right", "left")
 """Parts that are pasted side by side: each has a fit of its own."""
 
@@ -130,9 +132,9 @@ class _Painter:
         layers = list(self._layers(landmarks, size))
         if self._blend == "poisson":
             target = cut(canvas, matrix, size, frame_size)
-            picture = _cloned(target, layers)
+            picture = cloned(target, layers)
         else:
-            picture = _averaged(layers)
+            picture = averaged(layers)
         alpha = np.maximum.reduce([mask for _, mask in layers])
         opacity = alpha * placement.weight * self._opacity
         paste(canvas, picture, opacity.astype(np.float32), matrix, frame_size)
@@ -144,13 +146,13 @@ class _Painter:
             paired = part in PAIRED and self._mask.eye_side == "both"
             for side in SIDES if paired else (self._mask.eye_side,):
                 points = [i for ring in mesh.outlines(part, side) for i in ring]
-                fit = _affine(face.landmarks[points, :2], landmarks[points, :2])
+                fit = affine(face.landmarks[points, :2], landmarks[points, :2])
                 config = self._mask.model_copy(update={"eye_side": side})
                 masks = part_masks([landmarks], [part], config, size, interocular)
                 yield warp(face.crop, fit, (size, size)), masks.parts[part]
 
 
-def _affine(source: Floats, target: Floats) -> Matrix:
+def affine(source: Floats, target: Floats) -> Matrix:
     """Return the [2, 3] affine transform that maps `source` [N, 2] onto `target` best."""
     ones = np.ones((len(source), 1))
     known = np.concatenate([source, ones], axis=1).astype(np.float64)
@@ -158,14 +160,14 @@ def _affine(source: Floats, target: Floats) -> Matrix:
     return fit
 
 
-def _averaged(layers: Sequence[tuple[Floats, Floats]]) -> Floats:
+def averaged(layers: Sequence[tuple[Floats, Floats]]) -> Floats:
     """Return the layers' mean under their masks."""
     total = np.sum([mask for _, mask in layers], axis=0)
     merged = np.sum([picture * mask[..., None] for picture, mask in layers], axis=0)
     return (merged / np.maximum(total, 1e-6)[..., None]).astype(np.float32)
 
 
-def _cloned(target: Floats, layers: Sequence[tuple[Floats, Floats]]) -> Floats:
+def cloned(target: Floats, layers: Sequence[tuple[Floats, Floats]]) -> Floats:
     """Return the target with every layer cloned into it, one after the other.
 
     Source: Perez, Gangnet and Blake, "Poisson image editing", 2003, by `cv2.seamlessClone`.
@@ -179,14 +181,16 @@ def _cloned(target: Floats, layers: Sequence[tuple[Floats, Floats]]) -> Floats:
 def _clone(layer: Bytes, target: Bytes, mask: NDArray[np.bool_]) -> Bytes:
     """Clone `layer` into `target` under a mask, exactly in place.
 
-    `seamlessClone` puts the middle of the mask's bounding box where it is told, rounded down, and
+    `seamlessClone` wears three pixels off the mask, which are given back here: all of the old part
+    is to go. It puts the middle of the mask's bounding box where it is told, rounded down, and
     misbehaves where that box touches the picture's border: both pictures get a margin.
     """
     if not mask.any():
         return target
-    margin = 2
+    margin = WORN + 2
     padded = [cv2.copyMakeBorder(p, *(margin,) * 4, cv2.BORDER_REPLICATE) for p in (layer, target)]
     area = np.pad(mask.astype(np.uint8) * 255, margin)
+    area = cv2.dilate(area, np.ones((3, 3), np.uint8), iterations=WORN)
     x, y, width, height = cv2.boundingRect(area)
     middle = (x + width // 2, y + height // 2)
     cloned = cv2.seamlessClone(padded[0], padded[1], area, middle, cv2.NORMAL_CLONE)

@@ -75,6 +75,10 @@ class Sample:
     """[4, R, R] soft masks of the swapped parts in the reference."""
     sources: Floats
     """[4, 4] boxes of the parts in the reference."""
+    landmarks: Floats
+    """[478, 3] of the target, in its pixels."""
+    given: Face
+    """The picture whose parts the guide shows, and its landmarks: what a swap gets to see."""
 
 
 class SampleMaker:
@@ -112,6 +116,8 @@ class SampleMaker:
         if occluded == "target":
             image, masks = cover_target(extras, image, points, parts, whole)
         placed, settings = points + _smooth_noise(rng, 0.012 * iod), _draw_guide(rng)
+        if extras.random() >= self.config.errors:
+            placed, settings = points, GuideConfig()
         if intact:
             source, source_points, placed, settings = image, points, points, GuideConfig()
         piece = GuidePart(parts, source, source_points, placed.astype(np.float32))
@@ -128,6 +134,8 @@ class SampleMaker:
             reference=_jitter(rng, reference, strong=False),
             reference_parts=_part_stack(whole, size),
             sources=part_boxes(reference_points, PARTS, size),
+            landmarks=points,
+            given=(source, source_points),
         )
 
     def _face(self, rng: np.random.Generator, index: int) -> Face:

@@ -44,8 +44,8 @@ from fapvideo.weights.encoder import ImageEncoder
 
 HELDOUT_SEED = 77
 """Held-out samples are the same whatever the preset's seed, so that runs can be compared."""
-BARE = {"occluders": 0.0, "relight": 0.0, "soft": 0.0, "intact": 0.0}
-"""They show the photos as they are, too."""
+BARE = dict.fromkeys(("occluders", "relight", "soft", "intact", "errors"), 0.0)
+"""They show the photos as they are, too, and guides as inference makes them."""
 
 Stage = Literal["fetch", "faces", "held-out", "samples", "train", "export"]
 
