@@ -11,7 +11,7 @@ import datetime
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,8 +29,7 @@ from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.evaluation import distribution
 from fapvideo.evaluation.baselines import PAIRED, affine, averaged, cloned
-from fapvideo.evaluation.distribution import Distribution
-from fapvideo.evaluation.features import PartFeatures
+from fapvideo.evaluation.features import PartFeatures, packaged_tower
 from fapvideo.evaluation.seam import seams
 from fapvideo.evaluation.views import SIDE, FaceView
 from fapvideo.nets.perceptual import PerceptualDistance
@@ -40,7 +39,7 @@ from fapvideo.structs import Bytes, Floats
 from fapvideo.training.faces import FaceSet, prepare
 from fapvideo.training.flow import blank
 from fapvideo.training.losses import held_out_metrics
-from fapvideo.training.pool import Pool, PoolRecipe, as_batch
+from fapvideo.training.pool import PoolRecipe, as_batch
 from fapvideo.training.pretrained import load_encoder, load_perceptual
 from fapvideo.training.samples import PARTS, Sample
 from fapvideo.training.session import BARE, HELDOUT_SEED
@@ -86,18 +85,21 @@ class Material:
         return Path(self.faces.names[self.chosen[index % len(self.chosen)]]).stem
 
 
-def material(
-    work: Path, count: int, data: DataConfig | None = None, random_tower: bool = False
-) -> Material:
+def faces(work: Path) -> FaceSet:
+    """Return the usable faces of the sample."""
+    folder = fetch("celeba_sample", sets_folder())[0].parent
+    return prepare(sources_in([folder]), work / "faces", R, DataConfig())
+
+
+def material(work: Path, count: int, *, random_tower: bool = False) -> Material:
     """Make `count` samples of the held-out faces, those that `fapvideo train` measures on."""
     preset = load_train_preset("embedded")
     update = {"encoder": "random"} if random_tower else {}
     model = preset.model.model_copy(update=update)
     preset = preset.model_copy(update={"model": model, "start": ""})
-    folder = fetch("celeba_sample", sets_folder())[0].parent
-    config = (data or preset.data).model_copy(update=BARE)
-    faces = prepare(sources_in([folder]), work / "faces", R, config)
-    chosen = tuple(faces.indices(heldout=True))
+    config = preset.data.model_copy(update=BARE)
+    people = faces(work)
+    chosen = tuple(people.indices(heldout=True))
     encoder = load_encoder(preset, sets_folder(), None)
     recipe = PoolRecipe(work / "faces", chosen, HELDOUT_SEED, R, config, encoder)
     samples: list[Sample] = []
@@ -107,7 +109,7 @@ def material(
         rows.append(recipe.stored(drawn))
         samples += drawn
     arrays = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    return Material(faces, chosen, tuple(samples), arrays)
+    return Material(people, chosen, tuple(samples), arrays)
 
 
 # ------------------------------------------------------------------------------------- systems
@@ -176,6 +178,10 @@ def _nearer_right(landmarks: Floats) -> Any:
     return right < left
 
 
+def _tensor(pictures: Pictures) -> Tensor:
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() * 2 - 1
+
+
 def _pictures(batch: Tensor) -> Pictures:
     return (batch.float().permute(0, 2, 3, 1).numpy() + 1.0).clip(0.0, 2.0) / 2.0
 
@@ -193,7 +199,7 @@ class Judge:
         assert perceptual is not None
         self.perceptual: PerceptualDistance = perceptual
         self.features = PartFeatures.packaged()
-        self.tower = distribution.packaged_tower()
+        self.tower = packaged_tower()
         self.basis = distribution.read_frechet_basis(distribution.BASIS)
         self.truth = np.stack([sample.target for sample in given.samples])
         self.real = self._bank(self.truth)
@@ -202,15 +208,11 @@ class Judge:
         """Return name -> [N] of `psnr`, `lpips`, `sharpness`, `seam`, `likeness`; and `frechet`."""
         shown = self.truth + self.given.holes[..., None] * (pictures - self.truth)
         core = self.given.batch[2]
+        results, answers = _tensor(shown), _tensor(self.truth)
         found = [
-            held_out_metrics(
-                *(torch.from_numpy(p[i : i + 32]).permute(0, 3, 1, 2).float() * 2 - 1
-                  for p in (shown, self.truth)),
-                core[i : i + 32],
-                self.perceptual,
-            )
-            for i in range(0, len(shown), 32)
-        ]  # fmt: skip
+            held_out_metrics(results[few], answers[few], core[few], self.perceptual)
+            for few in (slice(i, i + 32) for i in range(0, len(shown), 32))
+        ]
         values: dict[str, Any] = {
             name: torch.cat([row[name] for row in found]).numpy() for name in found[0]
         }

@@ -10,9 +10,9 @@ of sample avoid that, both with the true face as the answer:
 
 A small share is neither: the guide is the face itself, and right (`intact`).
 
-In the first two, a share of the samples takes the part from *another photo or moment of the same person*,
-where there is one. The guide's landmarks stay those of the truth, so expression comes from the
-target, and only the look from the reference. Another share has something in front of one of the
+In the first two, a share of the samples takes the part from *another photo or moment of the same
+person*, where there is one. The guide's landmarks stay those of the truth, so expression comes from
+the target, and only the look from the reference. Another share has something in front of one of the
 two faces (`covering`).
 
 The tokens to be injected come from a jittered copy of the photo the part is from, never from the

@@ -1,0 +1,143 @@
+"""What each piece of the training is worth: short runs that differ in one setting.
+
+    python benchmarks/training_ablation.py [--steps 400] [--samples 2400] [--work DIR] [--only NAME]
+
+Every run starts from the same random weights and ends after the same steps; each is then measured
+on the same held-out photos (`heldout`), with the guide as inference makes it. Runs that are
+finished are kept in the work folder. Writes benchmarks/results/training_ablation.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import heldout
+import platformdirs
+import torch
+from heldout import Judge, material, restored, row
+
+from fapvideo.config.train import TrainPreset, load_train_preset
+from fapvideo.nets.mobilenet import MobileNetV2Tokens
+from fapvideo.training.export import encoder_file, export_bundle
+from fapvideo.training.loop import Trainer
+from fapvideo.training.pretrained import load_encoder, load_perceptual
+from fapvideo.training.session import Hooks, make_pools
+from fapvideo.training.sets import sets_folder
+from fapvideo.weights.bundle import load_bundle
+
+ALL = "everything as shipped"
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    ALL: {},
+    "no perceptual distance": {"optim": {"perceptual_weight": 0.0}},
+    "no gradient loss": {"optim": {"gradient_weight": 0.0}},
+    "hole weighs no more than the rest": {"optim": {"outside_weight": 1.0}},
+    "no guide dropout": {"optim": {"guide_dropout": 0.0}},
+    "no injection dropout": {"optim": {"injection_dropout": 0.0}},
+    "never any injection": {"optim": {"injection_dropout": 1.0, "guide_dropout": 0.0}},
+    "guide not among the inputs": {"model": {"guide": False}},
+    "patch discriminator": {"optim": {"adversarial_weight": 0.001, "adversarial_start": 0.5}},
+    "no swap cycle": {"data": {"cycle": 0.0}},
+    "guides as inference makes them": {"data": {"errors": 0.0}},
+    "no soft targets, no intact guides": {"data": {"soft": 0.0, "intact": 0.0}},
+    "encoder from scratch": {"model": {"encoder": "random"}},
+}
+"""Name -> what it changes in the preset."""
+SMALL = {"channels": (32, 64, 128)}
+"""A quarter of the shipped network's parameters: what matters here is the difference."""
+
+
+def main() -> None:
+    """Train and measure; write after every run."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--samples", type=int, default=2400)
+    parser.add_argument("--measured", type=int, default=174)
+    parser.add_argument("--only", action="append", choices=list(VARIANTS))
+    parser.add_argument(
+        "--work", type=Path, default=platformdirs.user_cache_path("fapvideo") / "ablation"
+    )
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    table: dict[str, Any] = {}
+    for name in asked.only or VARIANTS:
+        preset = changed(name, asked.steps, asked.samples)
+        folder = trained(preset, asked.work, name)
+        given = material(asked.work, asked.measured, random_tower=preset.model.encoder == "random")
+        judge, bundle = Judge(given), load_bundle(folder, dtype=torch.bfloat16)
+        forms = {
+            "as it is": {},
+            "without injection": {"injection": False},
+            "without guide": {"guide": False},
+        }
+        table[name] = {
+            form: row(judge(restored(given, bundle, **switches)))
+            for form, switches in forms.items()
+        }
+        print(name, table[name]["as it is"], flush=True)
+        if not asked.only:
+            write(table, asked)
+
+
+def write(table: dict[str, Any], asked: argparse.Namespace) -> None:
+    """Write what is measured so far."""
+    record = {
+        "what": f"{asked.steps} steps of 16 from random weights, {asked.samples} samples, a "
+        "network of 3 million parameters, one setting changed at a time; "
+        f"{asked.measured} held-out swaps with a known truth, 1 step. Far too short a training to "
+        "judge a network by, long enough to compare.",
+        "variants": table,
+    }
+    heldout.write("training_ablation", record, "python benchmarks/training_ablation.py")
+
+
+def changed(name: str, steps: int, samples: int) -> TrainPreset:
+    """Return the shipped recipe with a variant's changes."""
+    preset = load_train_preset("embedded")
+    changes: dict[str, dict[str, Any]] = {
+        "model": SMALL,
+        "data": {"pool": samples, "heldout_pool": 32},
+        "optim": {"steps": steps, "warmup": 50, "eval_steps": 10**6, "sheet_steps": 10**6},
+    }
+    sections = {
+        section: getattr(preset, section).model_copy(
+            update={**changes.get(section, {}), **VARIANTS[name].get(section, {})}
+        )
+        for section in ("data", "model", "optim")
+    }
+    return preset.model_copy(update={"start": "", **sections})
+
+
+def trained(preset: TrainPreset, work: Path, name: str) -> Path:
+    """Train a variant, or go on with it; return its bundle."""
+    slug = name.replace(" ", "-").replace(",", "")
+    output = work / "runs" / slug
+    if (output / "bundle.toml").is_file():
+        return output
+    faces = heldout.faces(work)
+    own = "data" in VARIANTS[name] or "encoder" in VARIANTS[name].get("model", {})
+    pools = work / "pools" / (slug if own else "shared")
+    pools.mkdir(parents=True, exist_ok=True)
+    if not (pools / "faces").exists():
+        (pools / "faces").symlink_to((work / "faces").resolve())
+    encoder = load_encoder(preset, sets_folder(), None)
+    assert isinstance(encoder, MobileNetV2Tokens)
+    measured, pool = make_pools(preset, pools, faces, encoder, 2, Hooks(), lambda: False)
+    perceptual = load_perceptual(preset, sets_folder())
+    trainer = Trainer(
+        preset, work / "states" / slug, pool, measured, perceptual, torch.device("cpu")
+    )
+    trainer.run()
+    output.parent.mkdir(exist_ok=True)
+    network, frozen = trainer.averaged(), encoder_file(encoder)
+    licences = dict.fromkeys([*frozen, *network.files()], "an experiment, not for distribution")
+    export_bundle(output, trainer.manifest, network, frozen, licences, f"# {name}\n")
+    return output
+
+
+if __name__ == "__main__":
+    main()
