@@ -15,6 +15,7 @@ from fapvideo.guide.colour import (
     match_light,
     match_ring,
     membrane,
+    rim_membrane,
     skin_map,
 )
 from fapvideo.guide.sharpness import match_sharpness
@@ -95,7 +96,14 @@ def build_guide(
     if config.membrane:
         rim = (blur(masks.core, RING * interocular / 3) > 0.04) & (masks.core < 0.5)
         weights = rim * skin * bare + 1e-4 * (rim * oval)
-        change += membrane(-change, weights, interocular)
+        correction = membrane(-change, weights, interocular)
+        opened = np.maximum(masks.core, masks.inner_mouth)
+        window = window_of(opened, RING * interocular)
+        near, share = rim_membrane(-change[window], opened[window], oval[window], interocular)
+        near -= correction[window]
+        near *= as_rgb(share)
+        correction[window] += near
+        change += correction
     change *= as_rgb(masks.core)
     change += target
     picture = np.clip(change, 0.0, 1.0).astype(np.float32, copy=False)

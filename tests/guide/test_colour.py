@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from portrait import astronaut, astronaut_face
@@ -8,6 +9,7 @@ from fapvideo.guide.colour import (
     match_ring,
     membrane,
     push_pull,
+    rim_membrane,
     skin_map,
 )
 from fapvideo.ops.geometry import transform, warp
@@ -197,3 +199,36 @@ def test_shade_on_skin_is_skin_as_far_as_allowed():
     crop[120:140, 60:80] *= 0.6
     strict, patient = skin_map(crop, landmarks, 0.1), skin_map(crop, landmarks, 0.4)
     assert patient[125:135, 65:75].mean() > strict[125:135, 65:75].mean() + 0.3
+
+
+# ------------------------------------------------------------------------ at the rim
+
+
+def at_the_rim(difference, face=None):
+    """Return correction, share and depth (inter-ocular distances) for a round hole."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    hole = (np.hypot(x - SIZE / 2, y - SIZE / 2) < 0.4 * SIZE).astype(np.float32)
+    ones = np.ones((SIZE, SIZE), np.float32)
+    found, share = rim_membrane(difference, hole, ones if face is None else face, IOD)
+    return found, share, cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3) / IOD
+
+
+def test_at_the_rim_the_guide_meets_what_is_there_and_deep_inside_it_is_left_alone():
+    """A strand of dark hair that crosses the rim on one side."""
+    difference = np.zeros((SIZE, SIZE, 3), np.float32)
+    difference[:, : SIZE // 2] = -0.2
+    found, share, depth = at_the_rim(difference)
+    left = np.zeros((SIZE, SIZE), bool)
+    left[SIZE // 2 - 8 : SIZE // 2 + 8, : SIZE // 2] = True
+    edge = (depth > 0) & (depth < 0.06)
+    assert (share * found[..., 0])[edge & left].mean() == pytest.approx(-0.2, abs=0.03)
+    assert abs((share * found[..., 0])[edge & left[:, ::-1]].mean()) < 0.03
+    assert share[depth > 0.25].max() == 0.0
+
+
+def test_what_is_behind_the_face_does_not_count_at_the_rim():
+    difference = np.full((SIZE, SIZE, 3), 0.05, np.float32)
+    face = np.ones((SIZE, SIZE), np.float32)
+    difference[:, :20], face[:, :20] = -0.25, 0.0
+    found, share, depth = at_the_rim(difference, face)
+    assert np.abs(found - 0.05)[(depth > 0) & (share > 0)].max() < 0.01
