@@ -1,6 +1,6 @@
 """What each piece of the training is worth: short runs that differ in one setting.
 
-    python benchmarks/training_ablation.py [--steps 400] [--samples 2400] [--work DIR] [--only NAME]
+    python benchmarks/training_ablation.py [--steps 300] [--samples 1600] [--work DIR] [--only NAME]
 
 Every run starts from the same random weights and ends after the same steps; each is then measured
 on the same held-out photos (`heldout`), with the guide as inference makes it. Runs that are
@@ -33,18 +33,18 @@ from fapvideo.weights.bundle import load_bundle
 ALL = "everything as shipped"
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     ALL: {},
-    "no perceptual distance": {"optim": {"perceptual_weight": 0.0}},
-    "no gradient loss": {"optim": {"gradient_weight": 0.0}},
-    "hole weighs no more than the rest": {"optim": {"outside_weight": 1.0}},
-    "no guide dropout": {"optim": {"guide_dropout": 0.0}},
-    "no injection dropout": {"optim": {"injection_dropout": 0.0}},
     "never any injection": {"optim": {"injection_dropout": 1.0, "guide_dropout": 0.0}},
     "guide not among the inputs": {"model": {"guide": False}},
+    "encoder from scratch": {"model": {"encoder": "random"}},
+    "no perceptual distance": {"optim": {"perceptual_weight": 0.0}},
+    "no gradient loss": {"optim": {"gradient_weight": 0.0}},
+    "no guide dropout": {"optim": {"guide_dropout": 0.0}},
     "patch discriminator": {"optim": {"adversarial_weight": 0.001, "adversarial_start": 0.5}},
     "no swap cycle": {"data": {"cycle": 0.0}},
+    "hole weighs no more than the rest": {"optim": {"outside_weight": 1.0}},
+    "no injection dropout": {"optim": {"injection_dropout": 0.0}},
     "guides as inference makes them": {"data": {"errors": 0.0}},
     "no soft targets, no intact guides": {"data": {"soft": 0.0, "intact": 0.0}},
-    "encoder from scratch": {"model": {"encoder": "random"}},
 }
 """Name -> what it changes in the preset."""
 SMALL = {"channels": (32, 64, 128)}
@@ -54,9 +54,9 @@ SMALL = {"channels": (32, 64, 128)}
 def main() -> None:
     """Train and measure; write after every run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--samples", type=int, default=2400)
-    parser.add_argument("--measured", type=int, default=174)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--samples", type=int, default=1600)
+    parser.add_argument("--measured", type=int, default=87)
     parser.add_argument("--only", action="append", choices=list(VARIANTS))
     parser.add_argument(
         "--work", type=Path, default=platformdirs.user_cache_path("fapvideo") / "ablation"
