@@ -14,9 +14,9 @@ LIGHT_REACH = 0.28
 """Blur of the brightness difference that counts as light, inter-ocular distances."""
 LIGHT_LIMIT = 0.3
 TINT_LIMIT = 0.12
-NEAR, WIDE = 0.03, 0.3
+NEAR, WIDE = 0.05, 0.3
 """Blurs of the membrane's values and of their surroundings, inter-ocular distances."""
-MEMBRANE_LIMIT, MEMBRANE_LOCAL, MEMBRANE_TINT = 0.25, 0.15, 0.06
+MEMBRANE_LIMIT, MEMBRANE_LOCAL, MEMBRANE_TINT = 0.25, 0.08, 0.02
 """Largest correction on the rim, and largest departure from its surroundings' correction, in
 brightness and in colour."""
 RIM_WIDTH, RIM_NEAR = 0.055, 0.02
