@@ -1,6 +1,6 @@
 """What each piece of the training is worth: short runs that differ in one setting.
 
-    python benchmarks/training_ablation.py [--steps 300] [--samples 1600] [--work DIR] [--only NAME]
+    python benchmarks/training_ablation.py [--steps 200] [--samples 1280] [--work DIR] [--only NAME]
 
 Every run starts from the same random weights and ends after the same steps; each is then measured
 on the same held-out photos (`heldout`), with the guide as inference makes it. Runs that are
@@ -54,8 +54,8 @@ SMALL = {"channels": (32, 64, 128)}
 def main() -> None:
     """Train and measure; write after every run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--samples", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--samples", type=int, default=1280)
     parser.add_argument("--measured", type=int, default=87)
     parser.add_argument("--only", action="append", choices=list(VARIANTS))
     parser.add_argument(
@@ -69,16 +69,12 @@ def main() -> None:
         folder = trained(preset, asked.work, name)
         given = material(asked.work, asked.measured, random_tower=preset.model.encoder == "random")
         judge, bundle = Judge(given), load_bundle(folder, dtype=torch.bfloat16)
-        forms = {
-            "as it is": {},
-            "without injection": {"injection": False},
-            "without guide": {"guide": False},
-        }
-        table[name] = {
-            form: row(judge(restored(given, bundle, **switches)))
-            for form, switches in forms.items()
-        }
-        print(name, table[name]["as it is"], flush=True)
+        table[name] = row(judge(restored(given, bundle)))
+        for left_out in ("injection", "guide"):
+            found = row(judge(restored(given, bundle, **{left_out: False})))
+            for metric in ("psnr", "lpips"):
+                table[name][f"{metric} without {left_out}"] = found[metric]
+        print(name, table[name], flush=True)
         if not asked.only:
             write(table, asked)
 
