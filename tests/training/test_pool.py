@@ -111,7 +111,7 @@ def test_tokens_are_fused_part_by_part_as_in_inference(recipe: PoolRecipe) -> No
     """
     faces = load_faces(recipe.faces)
     faces = replace(faces, people=("anna",) * len(faces))
-    config = recipe.config.model_copy(update={"same_person": 1.0, "occluders": 0.5})
+    config = recipe.config.model_copy(update={"same_person": 1.0, "occluders": 0.5, "intact": 0.0})
     maker = SampleMaker(faces, list(recipe.chosen), config, 64)
     samples = [maker.make(recipe.seed, index) for index in range(4)]
     fused = fused_tokens(recipe.encoder, samples)
