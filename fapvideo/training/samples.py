@@ -115,12 +115,13 @@ class SampleMaker:
         masks = whole = _draw_hole(rng, points, b[1], parts, size)
         if occluded == "target":
             image, masks = cover_target(extras, image, points, parts, whole)
-        placed, settings = points + _smooth_noise(rng, 0.012 * iod), _draw_guide(rng)
+        placed: Floats = (points + _smooth_noise(rng, 0.012 * iod)).astype(np.float32)
+        settings = _draw_guide(rng)
         if extras.random() >= self.config.errors:
             placed, settings = points, GuideConfig()
         if intact:
             source, source_points, placed, settings = image, points, points, GuideConfig()
-        piece = GuidePart(parts, source, source_points, placed.astype(np.float32))
+        piece = GuidePart(parts, source, source_points, placed)
         guide = build_guide(image, points, [piece], masks, settings, iod).picture
         reference, reference_points = _resized(donor, size)
         if other is not None:
