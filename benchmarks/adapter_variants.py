@@ -1,6 +1,6 @@
 """Injection A (inside ResNet blocks) against B (in place of cross-attention), in miniature.
 
-    python benchmarks/adapter_variants.py [--steps 300] [--work DIR]
+    python benchmarks/adapter_variants.py [--steps 200] [--work DIR]
 
 The published architecture with a UNet of 0.13 million random weights (bundle `tiny_sd15`), on the
 public photos: the only size that a CPU trains in minutes. Both variants see the same samples in the
@@ -42,7 +42,7 @@ SETTINGS = {
 def main() -> None:
     """Train both variants with the UNet frozen and trained; write what they reach."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument(
         "--work", type=Path, default=platformdirs.user_cache_path("fapvideo") / "adapters"
     )
