@@ -20,13 +20,6 @@ from fapvideo.errors import Cancelled, NoFaceFound
 from fapvideo.structs import Progress, RunReport
 
 
-def _work(seconds: float) -> None:
-    """Pass the time in short naps: a signal that comes just before a nap does not end that nap."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        time.sleep(min(0.05, seconds))
-
-
 class FakeSwapper:
     """Records how it was called; its frames take `frame_s` each."""
 
@@ -46,7 +39,7 @@ class FakeSwapper:
         if cls.load_s:
             sys.stderr.write("loading\n")
             sys.stderr.flush()
-            _work(cls.load_s)
+            time.sleep(cls.load_s)
         swapper = cls(preset, device)
         cls.opened.append(swapper)
         return swapper
@@ -80,7 +73,7 @@ class FakeSwapper:
             for stage in ("analyse", "references", "swap", "finish"):
                 for done in range(self.frames):
                     progress(Progress(stage, done + 1, self.frames if done else 0, 12.5))
-                    _work(self.frame_s)
+                    time.sleep(self.frame_s)
                     if cancel():
                         raise Cancelled(f"stopped; {output} was not written")
             partial.rename(output)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,10 @@ def stop_program(number: signal.Signals, preset: Path, clip: Path, **env: str) -
     program = Path(__file__).with_name("fake_swapper.py")
     command = [sys.executable, program, "run", clip, "--preset", preset, "--json"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stderr=pipe, stdout=pipe, env=os.environ | env) as process:
+    streams: dict[str, Any] = {"stderr": pipe, "stdout": pipe, "env": os.environ | env}
+    # Of a shell's background job, whose children ignore SIGINT, this one listens to it.
+    streams["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, **streams) as process:
         assert process.stderr is not None
         process.stderr.readline()
         process.send_signal(number)
