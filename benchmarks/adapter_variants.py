@@ -9,15 +9,12 @@ same order. Writes benchmarks/results/adapter_variants.json.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
-from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import heldout
-import platformdirs
 import torch
 
 from fapvideo.config.train import load_train_preset
@@ -41,11 +38,8 @@ SETTINGS = {
 
 def main() -> None:
     """Train both variants with the UNet frozen and trained; write what they reach."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = heldout.arguments(__doc__, "adapters")
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument(
-        "--work", type=Path, default=platformdirs.user_cache_path("fapvideo") / "adapters"
-    )
     asked = parser.parse_args()
     torch.set_num_threads(1)
     rows = {}

@@ -1,6 +1,6 @@
 """Does fine-tuning on twenty photos of one person help that person?
 
-    python benchmarks/finetune_person.py [--minutes 10] [--work DIR]
+    python benchmarks/finetune_person.py [--minutes 15] [--work DIR]
 
 Twenty frames of one man, ten of each of two recordings, are written as photos, and
 `fapvideo train --preset finetune --data PHOTOS` is run on them as a newcomer would; every fifth is
@@ -10,18 +10,18 @@ and after training.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import subprocess
 import sys
 from pathlib import Path
 
 import heldout
-import platformdirs
 from PIL import Image
 
 from fapvideo.config.schema import VideoConfig
+from fapvideo.training.loop import LOG
+from fapvideo.training.records import read_log
 from fapvideo.training.sets import fetch, sets_folder
+from fapvideo.training.work import work_folder
 from fapvideo.video.reader import VideoReader
 
 CLIPS = {"jwp_intro": "jwpIntro.mp4", "jwp_movie": "testMovie.mp4"}
@@ -31,19 +31,15 @@ EACH = 10
 
 def main() -> None:
     """Write the photos, train, read the log, write the record."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument(
-        "--work", type=Path, default=platformdirs.user_cache_path("fapvideo") / "finetune"
-    )
+    parser = heldout.arguments(__doc__, "finetune")
+    parser.add_argument("--minutes", type=float, default=15.0)
     asked = parser.parse_args()
     photos, output = asked.work / "photos", asked.work / "bundle"
     write_photos(photos)
     command = [sys.executable, "-m", "fapvideo", "train", "--preset", "finetune"]
     command += ["--data", str(photos), "-o", str(output), "--max-minutes", str(asked.minutes)]
     subprocess.run(command, check=True)
-    with (asked.work / "bundle.work" / "log.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_log(work_folder(output) / LOG)
     names = ("step", "minutes", "psnr", "lpips", "sharpness", "guide_psnr", "guide_lpips")
     record = {
         "what": "Twenty frames of one man from two recordings as photos; held out every fifth of "

@@ -7,10 +7,11 @@ is the answer. No photo here was ever trained on (every tenth of CelebA's sample
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
+import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import platformdirs
 import torch
 from torch import Tensor
 
@@ -28,13 +30,13 @@ from fapvideo.config.train import DataConfig, load_train_preset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.evaluation import distribution
-from fapvideo.evaluation.baselines import PAIRED, affine, averaged, cloned
+from fapvideo.evaluation.baselines import PAIRED, averaged, cloned, fitted
+from fapvideo.evaluation.benchmark import commit
 from fapvideo.evaluation.features import PartFeatures, packaged_tower
 from fapvideo.evaluation.seam import seams
 from fapvideo.evaluation.views import SIDE, FaceView
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.ops import mesh
-from fapvideo.ops.geometry import warp
 from fapvideo.structs import Bytes, Floats
 from fapvideo.training.faces import FaceSet, prepare
 from fapvideo.training.flow import blank
@@ -163,9 +165,8 @@ def _layers(sample: Sample) -> list[tuple[Floats, Floats]]:
             continue
         for side in ("right", "left") if part in PAIRED else ("both",):
             where = {"right": sides, "left": ~sides}.get(side, np.ones_like(sides))
-            used = [i for ring in mesh.outlines(part, side) for i in ring]
-            fit = affine(points[used, :2], sample.landmarks[used, :2])
-            out.append((warp(picture, fit, (R, R)), (mask * where).astype(np.float32)))
+            placed = fitted(picture, points, sample.landmarks, part, side, R)
+            out.append((placed, (mask * where).astype(np.float32)))
     return out
 
 
@@ -248,9 +249,7 @@ class Judge:
             large = cv2.resize(hole, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
             weights = distribution.zone_weights(large)
             vectors = next(distribution.face_vectors(self.tower, _large(picture)[None], weights))
-            for zone, vector in vectors.items():
-                mean, components = self.basis[zone]
-                bank.add(zone, (vector - mean) @ components)
+            bank.add_projected(vectors, self.basis)
         return bank
 
 
@@ -273,17 +272,27 @@ def row(values: Mapping[str, Any]) -> dict[str, float]:
 # ------------------------------------------------------------------------------------- records
 
 
+def arguments(about: str, name: str) -> argparse.ArgumentParser:
+    """Return a parser with `--work`, by default `name` in the cache; `about` is a docstring."""
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
+    folder = platformdirs.user_cache_path("fapvideo") / name
+    parser.add_argument("--work", type=Path, default=folder, help="kept files: runs go on")
+    return parser
+
+
 def write(name: str, record: Mapping[str, Any], command: str) -> None:
     """Write `benchmarks/results/NAME.json` and print it."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True
-    )
+    machine = {
+        "processor": platform.machine(),
+        "torch": torch.__version__,
+        "cores": os.cpu_count(),
+    }
     result = {
         "what": record["what"],
         "command": command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": commit.stdout.decode().strip(),
-        "machine": {"processor": platform.machine(), "torch": torch.__version__, "cores": 2},
+        "commit": commit(),
+        "machine": machine,
         **{key: value for key, value in record.items() if key != "what"},
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")

@@ -8,10 +8,8 @@ what one would do without us, and how groups of people fare.
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -19,7 +17,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import cv2
 import heldout
 import numpy as np
-import platformdirs
 import torch
 from heldout import Judge, Material, Pictures, blanks, guides, material, pasted, restored, row
 
@@ -44,12 +41,9 @@ LIMIT = 1.3
 
 def main() -> None:
     """Measure, write, print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = heldout.arguments(__doc__, "photo_truth")
     parser.add_argument("--bundle", default="embedded")
     parser.add_argument("--photos", type=int, default=348, help="samples; 87 photos take turns")
-    parser.add_argument(
-        "--work", type=Path, default=platformdirs.user_cache_path("fapvideo") / "photo_truth"
-    )
     asked = parser.parse_args()
     torch.set_num_threads(1)
     given = material(asked.work, asked.photos)

@@ -17,7 +17,6 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import heldout
-import platformdirs
 import torch
 from heldout import Judge, material, restored, row
 
@@ -53,22 +52,24 @@ SMALL = {"channels": (32, 64, 128)}
 
 def main() -> None:
     """Train and measure; write after every run."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = heldout.arguments(__doc__, "ablation")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--samples", type=int, default=1280)
     parser.add_argument("--measured", type=int, default=87)
     parser.add_argument("--only", action="append", choices=list(VARIANTS))
-    parser.add_argument(
-        "--work", type=Path, default=platformdirs.user_cache_path("fapvideo") / "ablation"
-    )
     asked = parser.parse_args()
     torch.set_num_threads(1)
     table: dict[str, Any] = {}
+    judges: dict[bool, Judge] = {}
     for name in asked.only or VARIANTS:
         preset = changed(name, asked.steps, asked.samples)
         folder = trained(preset, asked.work, name)
-        given = material(asked.work, asked.measured, random_tower=preset.model.encoder == "random")
-        judge, bundle = Judge(given), load_bundle(folder, dtype=torch.bfloat16)
+        random_tower = preset.model.encoder == "random"
+        if random_tower not in judges:
+            given = material(asked.work, asked.measured, random_tower=random_tower)
+            judges[random_tower] = Judge(given)
+        judge, bundle = judges[random_tower], load_bundle(folder, dtype=torch.bfloat16)
+        given = judge.given
         table[name] = row(judge(restored(given, bundle)))
         for left_out in ("injection", "guide"):
             found = row(judge(restored(given, bundle, **{left_out: False})))

@@ -145,14 +145,30 @@ class _Painter:
         for part, face in self._faces.items():
             paired = part in PAIRED and self._mask.eye_side == "both"
             for side in SIDES if paired else (self._mask.eye_side,):
-                points = [i for ring in mesh.outlines(part, side) for i in ring]
-                fit = affine(face.landmarks[points, :2], landmarks[points, :2])
                 config = self._mask.model_copy(update={"eye_side": side})
                 masks = part_masks([landmarks], [part], config, size, interocular)
-                yield warp(face.crop, fit, (size, size)), masks.parts[part]
+                picture = fitted(face.crop, face.landmarks, landmarks, part, side, size)
+                yield picture, masks.parts[part]
 
 
-def affine(source: Floats, target: Floats) -> Matrix:
+def fitted(
+    picture: Floats, source: Floats, target: Floats, part: str, side: str, size: int
+) -> Floats:
+    """Return a reference [size, size, 3] with one part of it fitted to the target's.
+
+    Args:
+        picture: [S, S, 3] the reference.
+        source: [478, >=2] its landmarks.
+        target: [478, >=2] the target's, in a crop of `size` pixels.
+        part: eyes, brows, nose or mouth.
+        side: of eyes and brows `left`, `right` or `both`.
+        size: pixels.
+    """
+    points = [i for ring in mesh.outlines(part, side) for i in ring]
+    return warp(picture, _affine(source[points, :2], target[points, :2]), (size, size))
+
+
+def _affine(source: Floats, target: Floats) -> Matrix:
     """Return the [2, 3] affine transform that maps `source` [N, 2] onto `target` best."""
     ones = np.ones((len(source), 1))
     known = np.concatenate([source, ones], axis=1).astype(np.float64)
@@ -193,5 +209,5 @@ def _clone(layer: Bytes, target: Bytes, mask: NDArray[np.bool_]) -> Bytes:
     area = cv2.dilate(area, np.ones((3, 3), np.uint8), iterations=WORN)
     x, y, width, height = cv2.boundingRect(area)
     middle = (x + width // 2, y + height // 2)
-    cloned = cv2.seamlessClone(padded[0], padded[1], area, middle, cv2.NORMAL_CLONE)
-    return cloned[margin:-margin, margin:-margin]
+    picture = cv2.seamlessClone(padded[0], padded[1], area, middle, cv2.NORMAL_CLONE)
+    return picture[margin:-margin, margin:-margin]

@@ -77,6 +77,12 @@ class FeatureBank:
         """Add one vector [D]."""
         self.rows.setdefault(zone, []).append(np.asarray(vector, np.float32))
 
+    def add_projected(self, vectors: Mapping[str, Floats], basis: Basis) -> None:
+        """Add one face's vectors of `face_vectors`, zone -> [C], on the directions of `basis`."""
+        for zone, vector in vectors.items():
+            mean, components = basis[zone]
+            self.add(zone, (vector - mean) @ components)
+
     def __getitem__(self, zone: str) -> Floats:
         """Return [N, D]."""
         return np.stack(self.rows[zone])
@@ -209,9 +215,7 @@ class Distribution:
         banks, pictures = (self.result, self.real), np.stack([view.result, view.source])
         weights = zone_weights(view.hole)
         for bank, vectors in zip(banks, face_vectors(self._tower, pictures, weights), strict=True):
-            for zone, vector in vectors.items():
-                mean, components = self._basis[zone]
-                bank.add(zone, (vector - mean) @ components)
+            bank.add_projected(vectors, self._basis)
         if self._inception is not None:
             for bank, vector in zip(banks, _inception(self._inception, pictures), strict=True):
                 bank.add(INCEPTION, vector)

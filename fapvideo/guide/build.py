@@ -96,10 +96,11 @@ def build_guide(
     if config.membrane:
         rim = (blur(masks.core, RING * interocular / 3) > 0.04) & (masks.core < 0.5)
         weights = rim * skin * bare + 1e-4 * (rim * oval)
-        correction = membrane(-change, weights, interocular)
+        difference = -change
+        correction = membrane(difference, weights, interocular)
         opened = np.maximum(masks.core, masks.inner_mouth)
         window = window_of(opened, RING * interocular)
-        near, share = rim_membrane(-change[window], opened[window], oval[window], interocular)
+        near, share = rim_membrane(difference[window], opened[window], oval[window], interocular)
         near -= correction[window]
         near *= as_rgb(share)
         correction[window] += near

@@ -48,11 +48,13 @@ def whose(faces: FaceSet, boxes: np.ndarray) -> set[int]:
     return found
 
 
+def arrays(sample: Sample) -> list[np.ndarray]:
+    names = [field.name for field in fields(Sample) if field.name != "given"]
+    return [*(getattr(sample, name) for name in names), *sample.given]
+
+
 def same(a: Sample, b: Sample) -> bool:
-    pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(Sample)]
-    return all(np.array_equal(x, y) for x, y in pairs[:-1]) and all(
-        np.array_equal(x, y) for x, y in zip(a.given, b.given, strict=True)
-    )
+    return all(map(np.array_equal, arrays(a), arrays(b)))
 
 
 def test_a_sample_depends_on_seed_and_index_alone(
