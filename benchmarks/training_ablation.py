@@ -29,9 +29,10 @@ from fapvideo.training.session import Hooks, make_pools
 from fapvideo.training.sets import sets_folder
 from fapvideo.weights.bundle import load_bundle
 
-ALL = "everything as shipped"
+AGAIN = "everything as shipped, drawn again"
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    ALL: {},
+    "everything as shipped": {},
+    AGAIN: {},
     "never any injection": {"optim": {"injection_dropout": 1.0, "guide_dropout": 0.0}},
     "guide not among the inputs": {"model": {"guide": False}},
     "encoder from scratch": {"model": {"encoder": "random"}},
@@ -45,7 +46,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "guides as inference makes them": {"data": {"errors": 0.0}},
     "no soft targets, no intact guides": {"data": {"soft": 0.0, "intact": 0.0}},
 }
-"""Name -> what it changes in the preset."""
+"""Name -> what it changes in the preset. `AGAIN` has another seed: a difference is one only where
+it exceeds the difference between the two."""
 SMALL = {"channels": (32, 64, 128)}
 """A quarter of the shipped network's parameters: what matters here is the difference."""
 
@@ -106,7 +108,8 @@ def changed(name: str, steps: int, samples: int) -> TrainPreset:
         )
         for section in ("data", "model", "optim")
     }
-    return preset.model_copy(update={"start": "", **sections})
+    seed = preset.seed + (name == AGAIN)
+    return preset.model_copy(update={"start": "", "seed": seed, **sections})
 
 
 def trained(preset: TrainPreset, work: Path, name: str) -> Path:
@@ -116,7 +119,7 @@ def trained(preset: TrainPreset, work: Path, name: str) -> Path:
     if (output / "bundle.toml").is_file():
         return output
     faces = heldout.faces(work)
-    own = "data" in VARIANTS[name] or "encoder" in VARIANTS[name].get("model", {})
+    own = name == AGAIN or "data" in VARIANTS[name] or "encoder" in VARIANTS[name].get("model", {})
     pools = work / "pools" / (slug if own else "shared")
     pools.mkdir(parents=True, exist_ok=True)
     if not (pools / "faces").exists():
