@@ -37,6 +37,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "guide not among the inputs": {"model": {"guide": False}},
     "encoder from scratch": {"model": {"encoder": "random"}},
     "no perceptual distance": {"optim": {"perceptual_weight": 0.0}},
+    "tokens of the result compared": {"optim": {"token_weight": 0.5}},
     "no gradient loss": {"optim": {"gradient_weight": 0.0}},
     "no guide dropout": {"optim": {"guide_dropout": 0.0}},
     "patch discriminator": {"optim": {"adversarial_weight": 0.001, "adversarial_start": 0.5}},
@@ -128,9 +129,8 @@ def trained(preset: TrainPreset, work: Path, name: str) -> Path:
     assert isinstance(encoder, MobileNetV2Tokens)
     measured, pool = make_pools(preset, pools, faces, encoder, 2, Hooks(), lambda: False)
     perceptual = load_perceptual(preset, sets_folder())
-    trainer = Trainer(
-        preset, work / "states" / slug, pool, measured, perceptual, torch.device("cpu")
-    )
+    folder, cpu = work / "states" / slug, torch.device("cpu")
+    trainer = Trainer(preset, folder, pool, measured, perceptual, cpu, tower=encoder)
     trainer.run()
     output.parent.mkdir(exist_ok=True)
     network, frozen = trainer.averaged(), encoder_file(encoder)

@@ -121,6 +121,9 @@ class OptimConfig(Section):
     """Of the error in the differences of neighbouring pixels."""
     perceptual_weight: float = Field(0.5, ge=0.0)
     """Of the perceptual distance (LPIPS); 0 does without, and downloads nothing for it."""
+    token_weight: float = Field(0.0, ge=0.0)
+    """Of the distance between the image tower's tokens of result and truth: what is injected should
+    be found again in what comes out."""
     adversarial_weight: float = Field(0.0, ge=0.0)
     """Of how unreal the parts look to a patch discriminator; 0 does without."""
     adversarial_start: Fraction01 = 0.8
@@ -160,7 +163,7 @@ class TrainPreset(Section):
             return self
         if not self.start:
             raise ValueError("model.kind = 'sd15_adapter' needs start, the bundle to train")
-        for name in ("perceptual_weight", "adversarial_weight"):
+        for name in ("perceptual_weight", "token_weight", "adversarial_weight"):
             if getattr(self.optim, name) > 0:
                 raise ValueError(f"optim.{name} has to be 0: sd15_adapter is trained on latents")
         return self

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fapvideo.config.train import TrainPreset
+from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.structs import Bytes
 from fapvideo.training.adversary import Adversary
@@ -36,8 +38,13 @@ class FlowTask:
         device: torch.device,
         start: Bundle | None,
         processes: Processes,
+        tower: MobileNetV2Tokens | None = None,
     ) -> None:
-        """Build with random weights, or with those of `start`, a bundle of this architecture."""
+        """Build with random weights, or with those of `start`, a bundle of this architecture.
+
+        Args:
+            tower: the image tower that made the samples' tokens, for `optim.token_weight`.
+        """
         self.optim, self.device = preset.optim, device
         self.manifest = embedded_manifest(preset)
         self.network = FlowNetwork(self.manifest)
@@ -49,6 +56,7 @@ class FlowTask:
         self.network.unet.to(**memory)
         tune(self.network.unet, preset.optim)
         self.perceptual = None if perceptual is None else perceptual.to(device)
+        self.tower = None if tower is None else copy.deepcopy(tower).to(device)
         self.adversary = None
         if preset.optim.adversarial_weight > 0:
             self.adversary = Adversary(preset.optim, preset.seed + 1, device, processes)
@@ -70,7 +78,7 @@ class FlowTask:
         noise = draws.normal(count, *self.network.latent_shape)
         given = (target, guide, core, tokens, time, noise, injected.float().to(self.device))
         predicted = self.network(*given)
-        loss, parts = restoration_loss(predicted, target, core, optim, self.perceptual)
+        loss, parts = restoration_loss(predicted, target, core, optim, self.perceptual, self.tower)
         if adversary is not None:
             unreal = adversary.judge(predicted, target, core, self._indices(full))
             loss = loss + adversary.weight(step) * unreal

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fapvideo.config.bundle import BundleManifest
 from fapvideo.config.train import TrainPreset
+from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.structs import Array
 from fapvideo.training.adapter import AdapterTask
@@ -72,11 +73,13 @@ class Trainer:
         device: torch.device,
         start: Bundle | None = None,
         processes: Processes = ALONE,
+        tower: MobileNetV2Tokens | None = None,
     ) -> None:
         """Build the network, or go on from `folder/checkpoint.pt` where there is one.
 
         A new one has random weights, or those of `start`, a bundle of the same architecture. Of
-        several `processes`, each has a Trainer; the first one writes.
+        several `processes`, each has a Trainer; the first one writes. `tower` made the samples'
+        tokens: `optim.token_weight` needs it.
 
         Raises:
             WeightsError: the checkpoint is damaged, or of another network.
@@ -86,7 +89,7 @@ class Trainer:
         self.device, self.processes = device, processes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(preset.seed)
-            self.task = self._new_task(perceptual, start)
+            self.task = self._new_task(perceptual, start, tower)
             state = torch.get_rng_state()
         self.draws = Draws(state, device, processes.rank, processes.count)
         optim = preset.optim
@@ -104,11 +107,16 @@ class Trainer:
             self._resume()
         self.board = Board(folder if processes.writes else None, self.step)
 
-    def _new_task(self, perceptual: PerceptualDistance | None, start: Bundle | None) -> Task:
+    def _new_task(
+        self,
+        perceptual: PerceptualDistance | None,
+        start: Bundle | None,
+        tower: MobileNetV2Tokens | None,
+    ) -> Task:
         if self.preset.model.kind == "sd15_adapter":
             assert start is not None  # the preset was checked
             return AdapterTask(self.preset, self.device, start)
-        return FlowTask(self.preset, perceptual, self.device, start, self.processes)
+        return FlowTask(self.preset, perceptual, self.device, start, self.processes, tower)
 
     @property
     def manifest(self) -> BundleManifest:

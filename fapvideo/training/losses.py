@@ -7,9 +7,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from fapvideo.config.train import OptimConfig
+from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.perceptual import PerceptualDistance
 
 PERCEPTUAL_SHARE = 4
+"""Networks judge one sample in so many: on average the same gradient, at a quarter of the cost."""
 
 
 def hole_weight(core: Tensor, outside: float) -> Tensor:
@@ -31,6 +33,7 @@ def restoration_loss(
     core: Tensor,
     config: OptimConfig,
     perceptual: PerceptualDistance | None,
+    tower: MobileNetV2Tokens | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss and its parts (detached).
 
@@ -40,6 +43,7 @@ def restoration_loss(
         core: [B, 1, R, R] hole.
         config: weights of the terms.
         perceptual: LPIPS, or None to leave it out.
+        tower: the image tower whose tokens are injected, or None to leave its term out.
     """
     weight = hole_weight(core, config.outside_weight)
     pixel = ((predicted - target).abs() * weight).mean()
@@ -49,15 +53,32 @@ def restoration_loss(
     )
     total = pixel + config.gradient_weight * edges
     parts = {"pixel": pixel.detach(), "edges": torch.as_tensor(edges).detach()}
+    few = max(1, len(target) // PERCEPTUAL_SHARE)
+    truth, near = target[:few], functional.max_pool2d(core[:few], 9, 1, 4)
+    shown = torch.lerp(truth, predicted[:few], near)
     if perceptual is not None and config.perceptual_weight > 0:
-        # A quarter of the batch gives the same gradient on average at a quarter of the cost.
-        few = max(1, len(target) // PERCEPTUAL_SHARE)
-        near = functional.max_pool2d(core[:few], 9, 1, 4)
-        shown = torch.lerp(target[:few], predicted[:few], near)
-        distance = perceptual(shown, target[:few], near).mean()
+        distance = perceptual(shown, truth, near).mean()
         total = total + config.perceptual_weight * distance
         parts["perceptual"] = distance.detach()
+    if tower is not None and config.token_weight > 0:
+        distance = token_distance(tower, shown, truth, near).mean()
+        total = total + config.token_weight * distance
+        parts["tokens"] = distance.detach()
     return total, parts
+
+
+def token_distance(tower: MobileNetV2Tokens, result: Tensor, truth: Tensor, core: Tensor) -> Tensor:
+    """Return [B] 1 - cosine of the tower's tokens of two [B, 3, R, R], mean over the hole.
+
+    An identity loss, as face swappers have one on a whole face (SimSwap, arXiv 2106.06340),
+    on every token of a part.
+    """
+    with torch.no_grad():
+        wanted = tower((truth + 1) / 2)
+    found = tower((result + 1) / 2)
+    weight = functional.adaptive_avg_pool2d(core, tower.grid).flatten(1)
+    distance = 1 - functional.cosine_similarity(found, wanted, dim=2)
+    return (distance * weight).sum(1) / weight.sum(1).clamp_min(1e-6)
 
 
 def held_out_metrics(

@@ -145,7 +145,8 @@ def train(
             made = _material(preset, data, work, workers, here, sets, hooks, over)
         perceptual = load_perceptual(preset, sets)
         pools = made.pool, made.heldout
-        trainer = Trainer(preset, work, *pools, perceptual, here, made.start, processes)
+        tower = made.encoder if isinstance(made.encoder, MobileNetV2Tokens) else None
+        trainer = Trainer(preset, work, *pools, perceptual, here, made.start, processes, tower)
         trainer.run(progress=_step_teller(hooks), stop=over)
         hooks.check(f"at step {trainer.step} of {preset.optim.steps}")
         if trainer.step == 0 or not processes.writes:

@@ -10,10 +10,12 @@ import torch
 from training_setup import tiny_preset
 
 from fapvideo.errors import WeightsError
+from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.training.adversary import Adversary
 from fapvideo.training.checkpoint import CHECKPOINT
 from fapvideo.training.loop import Trainer
 from fapvideo.training.pool import Pool
+from fapvideo.training.pretrained import load_encoder
 from fapvideo.training.processes import ALONE
 from fapvideo.training.records import append_log, read_log
 
@@ -22,6 +24,17 @@ CPU = torch.device("cpu")
 
 def trainer(folder: Path, pool: Pool, **optim: Any) -> Trainer:
     return Trainer(tiny_preset(**optim), folder, pool, pool, None, CPU)
+
+
+def test_the_tower_judges_what_is_learnt_from_its_tokens(pool: Pool, tmp_path: Path) -> None:
+    preset = tiny_preset(steps=2, eval_steps=1, token_weight=0.5)
+    tower = load_encoder(preset, Path("no sets are needed"), None)
+    assert isinstance(tower, MobileNetV2Tokens)
+    Trainer(preset, tmp_path / "a", pool, pool, None, CPU, tower=tower).run()
+    assert all(float(row["tokens"]) > 0 for row in read_log(tmp_path / "a" / "log.csv")[1:])
+    trainer(tmp_path / "b", pool, steps=2).run()
+    learnt, other = (checkpoint(tmp_path / name)["network"] for name in "ab")
+    assert any(not torch.equal(value, other[name]) for name, value in learnt.items())
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:

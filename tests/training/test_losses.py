@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
+from portrait import headshot
 from torch import Tensor
 
 from fapvideo.config.train import OptimConfig
+from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.perceptual import PerceptualDistance
-from fapvideo.training.losses import hole_psnr, hole_weight, restoration_loss, sharpness
+from fapvideo.training.losses import (
+    hole_psnr,
+    hole_weight,
+    restoration_loss,
+    sharpness,
+    token_distance,
+)
 from fapvideo.training.network import Ema
 from fapvideo.training.task import TrainedNetwork
+from fapvideo.weights.bundle import load_bundle
 
 CONFIG = OptimConfig(outside_weight=0.1)
 
@@ -38,13 +47,21 @@ def perceptual() -> PerceptualDistance:
     return distance
 
 
+@pytest.fixture(scope="module")
+def tower() -> MobileNetV2Tokens:
+    module = load_bundle("embedded").encoder.module
+    assert isinstance(module, MobileNetV2Tokens)
+    return module
+
+
 def test_the_truth_costs_nothing(
-    target: Tensor, core: Tensor, perceptual: PerceptualDistance
+    target: Tensor, core: Tensor, perceptual: PerceptualDistance, tower: MobileNetV2Tokens
 ) -> None:
-    loss, parts = restoration_loss(target.clone(), target, core, CONFIG, perceptual)
-    assert set(parts) == {"pixel", "edges", "perceptual"}
-    assert float(loss) == pytest.approx(0, abs=1e-6)
-    worse = restoration_loss(target * 0.5, target, core, CONFIG, perceptual)[1]
+    config = CONFIG.model_copy(update={"token_weight": 1.0})
+    loss, parts = restoration_loss(target.clone(), target, core, config, perceptual, tower)
+    assert set(parts) == {"pixel", "edges", "perceptual", "tokens"}
+    assert float(loss) == pytest.approx(0, abs=1e-5)
+    worse = restoration_loss(target * 0.5, target, core, config, perceptual, tower)[1]
     assert all(float(part) > 0.01 for part in worse.values())
 
 
@@ -56,6 +73,24 @@ def test_an_error_in_the_hole_weighs_more(target: Tensor, core: Tensor) -> None:
     ring = torch.roll(core, (32, 32), (2, 3)) * (1 - core)
     inside, outside = pixel(core) / float(core.sum()), pixel(ring) / float(ring.sum())
     assert inside == pytest.approx(10 * outside, rel=1e-3)
+
+
+def test_tokens_say_what_a_part_looks_like_and_only_in_the_hole(tower: MobileNetV2Tokens) -> None:
+    """A mouth upside down is further off than the same mouth in other light."""
+    face = torch.from_numpy(headshot(256)).permute(2, 0, 1)[None] / 127.5 - 1
+    core = torch.zeros_like(face[:, :1])
+    core[..., 150:200, 80:180] = 1
+    darker, turned = face * 0.9 - 0.1, torch.flip(face, (2,))
+    result = torch.lerp(face, turned, core).requires_grad_()
+    other = token_distance(tower, result, face, core)
+    other.sum().backward()
+    light = token_distance(tower, torch.lerp(face, darker, core), face, core)
+    outside = token_distance(tower, torch.lerp(turned, face, core), face, core)
+    assert float(other.detach()) > 2 * float(light)
+    assert float(other.detach()) > 1.5 * float(outside)
+    assert result.grad is not None
+    assert float(result.grad[..., 150:200, 80:180].abs().mean()) > 0
+    assert not any(parameter.requires_grad for parameter in tower.parameters())
 
 
 def test_weights_have_mean_one_whatever_the_hole(core: Tensor) -> None:
