@@ -53,8 +53,8 @@ Systems = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,..",
-        help="embedded, guide, paste, poisson, noop, bundle=DIR, or name=PATH: a video"
-        " (or a folder of them) that another tool made. Default: the suite's.",
+        help="embedded, guide, paste, poisson, noop, bundle=DIR, KEY=VALUE of the preset, or"
+        " name=PATH: a video (or a folder of them) that another tool made. Default: the suite's.",
     ),
 ]
 Report = Annotated[

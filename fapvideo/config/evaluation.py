@@ -112,7 +112,8 @@ class EvalPreset(Section):
     name: str = "unnamed"
     description: str = ""
     systems: tuple[str, ...] = Field(SYSTEMS, min_length=1)
-    """What is compared: embedded, guide, paste, poisson, noop, `bundle=DIR`, `name=PATH`."""
+    """What is compared: embedded, guide, paste, poisson, noop, `bundle=DIR`, a changed value of the
+    preset such as `denoise.steps=4`, `name=PATH`."""
     fetch: tuple[str, ...] = ()
     """Public sets that metrics use, such as `perceptual`; downloaded once."""
     inception: str = ""

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from fapvideo.config.evaluation import BASELINES, SYSTEMS
-from fapvideo.config.problems import did_you_mean
+from fapvideo.config.overrides import merge, nest, parse_overrides
+from fapvideo.config.problems import did_you_mean, dotted_keys, raise_problems, validate
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import NoFaceFound, PresetError, VideoReadError, WeightsError
 from fapvideo.evaluation.baselines import Blend, Faces, baseline_image, baseline_video
@@ -67,7 +68,7 @@ class Swapping:
     """`VideoSwapper`, with some keys of the preset changed."""
 
     def __init__(self, name: str, overrides: Mapping[str, Any], device: str = "auto") -> None:
-        """Change the preset by `overrides`, section -> (key -> value) or key -> value."""
+        """Change the preset by `overrides`: tables, as `merge` lays them over it."""
         self.name, self._overrides, self._device = name, overrides, device
         self._swapper: VideoSwapper | None = None
 
@@ -112,10 +113,7 @@ class Swapping:
 
     def _open(self, preset: RunPreset) -> VideoSwapper:
         """Return the swapper of a preset; one at a time is kept."""
-        tables = preset.model_dump()
-        for key, value in self._overrides.items():
-            tables[key] = {**tables[key], **value} if isinstance(value, Mapping) else value
-        wanted = RunPreset.model_validate(tables)
+        wanted = RunPreset.model_validate(merge(preset.model_dump(), self._overrides))
         if self._swapper is None or self._swapper.preset != wanted:
             self.close()
             self._swapper = VideoSwapper(wanted, self._device)
@@ -235,10 +233,11 @@ class Outside:
 
 
 def make_system(text: str, device: str = "auto") -> System | Outside:
-    """Return the system that `text` names: one of `SYSTEMS`, `bundle=DIR`, or `name=PATH`.
+    """Return the system that `text` names: one of `SYSTEMS`, `bundle=DIR`, a value of the preset
+    such as `denoise.steps=4`, or `name=PATH`.
 
     Raises:
-        PresetError: no such system.
+        PresetError: no such system, or the value does not fit its key.
         WeightsError, VideoReadError: the bundle, or the path, is not there.
     """
     name, equals, value = text.partition("=")
@@ -246,6 +245,10 @@ def make_system(text: str, device: str = "auto") -> System | Outside:
         if value not in BUILT_IN:
             bundle_folder(value)  # now: a long suite must not end in a missing folder
         return Swapping(f"bundle:{Path(value).name}", {"bundle": value}, device)
+    if equals and "." in name and name in dotted_keys(RunPreset):
+        changed = nest(parse_overrides([text]))
+        raise_problems(f"system {text}", validate(RunPreset, changed)[1])
+        return Swapping(text, changed, device)
     if equals and name and value and name not in SYSTEMS:
         return Outside(name, Path(value).expanduser())
     if text in ("paste", "poisson"):
@@ -258,7 +261,8 @@ def make_system(text: str, device: str = "auto") -> System | Outside:
         return Swapping("embedded", {}, device)
     raise PresetError(
         f"unknown system {text!r}{did_you_mean(text, SYSTEMS)}",
-        hint=f"one of {', '.join(SYSTEMS)}, bundle=DIR, or NAME=PATH for results of other tools",
+        hint=f"one of {', '.join(SYSTEMS)}, bundle=DIR, denoise.steps=4 (or another key of the"
+        " preset), or NAME=PATH for results of other tools",
     )
 
 

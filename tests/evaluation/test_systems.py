@@ -63,6 +63,19 @@ def test_the_guide_alone_is_the_preset_without_its_network(clip: Path, tmp_path:
     np.testing.assert_array_equal(guide.rgb, off.rgb)
 
 
+def test_a_value_of_the_preset_makes_a_system(clip: Path, tmp_path: Path) -> None:
+    preset = runs.preset(denoise={"mode": "guided", "steps": 1})
+    made = system("fuse.scale=0")
+    assert made.name == "fuse.scale=0"
+    made.video(clip, tmp_path / "without.mkv", preset)
+    without = preset.model_copy(update={"fuse": preset.fuse.model_copy(update={"scale": 0.0})})
+    system("embedded").video(clip, tmp_path / "same.mkv", without)
+    system("embedded").video(clip, tmp_path / "with.mkv", preset)
+    pictures = [runs.decode(tmp_path / f"{name}.mkv").rgb for name in ("without", "same", "with")]
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    assert np.any(pictures[0] != pictures[2])
+
+
 def test_names_and_what_decides_the_output() -> None:
     assert system("bundle=tiny").name == "bundle:tiny"
     identities = [system(text).identity for text in ("embedded", "guide", "bundle=embedded")]
@@ -76,6 +89,7 @@ def test_names_and_what_decides_the_output() -> None:
     [
         (["embeded"], PresetError, "unknown system 'embeded', did you mean embedded?"),
         (["noop", "noop"], PresetError, "system 'noop' is given twice"),
+        (["denoise.steps=many"], PresetError, "system denoise.steps=many: denoise.steps"),
         (["bundle=nowhere"], WeightsError, "nowhere"),
         (["tool=nowhere.mp4"], VideoReadError, "tool: nowhere.mp4 does not exist"),
     ],
