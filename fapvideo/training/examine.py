@@ -9,6 +9,7 @@ import cv2
 
 from fapvideo.config.train import DataConfig
 from fapvideo.errors import ReferenceImageError
+from fapvideo.nets.realesrgan import RRDBNet
 from fapvideo.reference.images import read_image
 from fapvideo.structs import Bytes
 from fapvideo.track.finder import FaceFinder
@@ -47,8 +48,11 @@ def examine(
     config: DataConfig,
     heldout: bool,
     stop: Callable[[], bool],
+    enlarger: RRDBNet | None = None,
 ) -> tuple[Finding, list[Measured]]:
     """Return what became of a photo or video, and its faces in crops of `size` px.
+
+    A photo's face that is smaller is drawn by `enlarger`, where there is one.
 
     Raises:
         Cancelled: `stop` said so.
@@ -56,17 +60,21 @@ def examine(
     blank = Finding(source, source.person(one_person=config.one_person), heldout)
     if source.is_video:
         return _examine_video(blank, finder, size, config, stop)
-    return _examine_photo(blank, finder, size, config)
+    return _examine_photo(blank, finder, size, config, enlarger)
 
 
 def _examine_photo(
-    blank: Finding, finder: FaceFinder, size: int, config: DataConfig
+    blank: Finding,
+    finder: FaceFinder,
+    size: int,
+    config: DataConfig,
+    enlarger: RRDBNet | None,
 ) -> tuple[Finding, list[Measured]]:
     try:
         rgb, _ = read_image(blank.source.path)
     except ReferenceImageError:
         return replace(blank, reason="not a readable image"), []
-    found = measure(rgb, finder, size, config)
+    found = measure(rgb, finder, size, config, enlarger)
     if isinstance(found, str):
         return replace(blank, reason=found, thumbnail=thumbnail(rgb)), []
     return replace(blank, names=(blank.source.name,)), [found]

@@ -12,6 +12,7 @@ import numpy as np
 
 from fapvideo.config.train import DataConfig
 from fapvideo.errors import Cancelled, ReferenceImageError
+from fapvideo.nets.realesrgan import RRDBNet
 from fapvideo.ops import mesh
 from fapvideo.structs import Bytes, Floats
 from fapvideo.track.finder import FaceFinder
@@ -77,6 +78,7 @@ def prepare(
     config: DataConfig,
     progress: OnProgress = lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
+    enlarger: RRDBNet | None = None,
 ) -> FaceSet:
     """Measure `sources`, keep the usable faces, and cache their crops in `folder`.
 
@@ -94,6 +96,7 @@ def prepare(
         config: `[data]`.
         progress: called with (files done, files in all).
         stop: asked after every photo, and often within a video.
+        enlarger: for photos that are smaller than the crop, see `data.enlarge`.
 
     Raises:
         ReferenceImageError: fewer than two usable faces, or all of one video.
@@ -101,7 +104,7 @@ def prepare(
     """
     if not (folder / INDEX).is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        _measure_all(sources, folder, size, config, progress, stop)
+        _measure_all(sources, folder, size, config, progress, stop, enlarger)
     return load_faces(folder)
 
 
@@ -125,6 +128,7 @@ def _measure_all(
     config: DataConfig,
     progress: OnProgress,
     stop: Callable[[], bool],
+    enlarger: RRDBNet | None,
 ) -> None:
     finder = FaceFinder(min_presence=0.0)
     videos = sum(source.is_video for source in sources)
@@ -135,7 +139,8 @@ def _measure_all(
     for number, source in enumerate(sources):
         if stop():
             raise Cancelled(f"stopped after {number} of {len(sources)} files")
-        finding, faces = examine(source, finder, size, config, number % config.holdout == 0, stop)
+        held = number % config.holdout == 0
+        finding, faces = examine(source, finder, size, config, held, stop, enlarger)
         for face in faces:
             crops[len(landmarks)] = face.crop
             landmarks.append(face.landmarks)

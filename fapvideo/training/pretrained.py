@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,12 +14,13 @@ from fapvideo.config.train import TrainPreset
 from fapvideo.errors import PresetError, WeightsError
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.perceptual import PerceptualDistance
+from fapvideo.nets.realesrgan import RRDBNet
 from fapvideo.training.network import embedded_manifest
 from fapvideo.training.sets import fetch
 from fapvideo.weights.bundle import Bundle, load_bundle
 from fapvideo.weights.encoder import ImageEncoder
 
-ENCODER_SET, PERCEPTUAL_SET = "mobilenet_v2", "perceptual"
+ENCODER_SET, PERCEPTUAL_SET, ENLARGER_SET = "mobilenet_v2", "perceptual", "realesrgan"
 
 
 def wanted_sets(preset: TrainPreset) -> tuple[str, ...]:
@@ -26,7 +28,8 @@ def wanted_sets(preset: TrainPreset) -> tuple[str, ...]:
     imagenet = preset.model.encoder == "imagenet" and not preset.start
     encoder = (ENCODER_SET,) if imagenet else ()
     perceptual = (PERCEPTUAL_SET,) if preset.optim.perceptual_weight > 0 else ()
-    return encoder + perceptual
+    enlarger = (ENLARGER_SET,) if preset.data.enlarge else ()
+    return encoder + perceptual + enlarger
 
 
 def load_start(preset: TrainPreset, device: torch.device | str = "cpu") -> Bundle | None:
@@ -97,10 +100,34 @@ def load_perceptual(preset: TrainPreset, sets: Path) -> PerceptualDistance | Non
     return perceptual
 
 
+def load_enlarger(
+    preset: TrainPreset, sets: Path, device: torch.device | str = "cpu"
+) -> RRDBNet | None:
+    """Return the network that enlarges small photos, or `None` where the preset does without.
+
+    Raises:
+        WeightsError: it cannot be had.
+    """
+    if not preset.data.enlarge:
+        return None
+    path = fetch(ENLARGER_SET, sets)[0]
+    network = RRDBNet().eval().requires_grad_(False)
+    try:
+        network.load_ncnn(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    memory: Any = {"memory_format": torch.channels_last}
+    return network.to(device).to(**memory)
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         return torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise WeightsError(
-            f"{path} cannot be read: {error}", hint=f"delete {path.parent}; it is fetched again"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{path} cannot be read: {error}", hint=f"delete {path.parent}; it is fetched again"
+    )

@@ -34,7 +34,13 @@ from fapvideo.training.faces import FaceSet, OnProgress, prepare
 from fapvideo.training.loop import Progress as StepProgress
 from fapvideo.training.loop import Trainer, metrics_of
 from fapvideo.training.pool import Pool, PoolRecipe, build_pool
-from fapvideo.training.pretrained import load_encoder, load_perceptual, load_start, wanted_sets
+from fapvideo.training.pretrained import (
+    load_encoder,
+    load_enlarger,
+    load_perceptual,
+    load_start,
+    wanted_sets,
+)
 from fapvideo.training.processes import Processes, joined
 from fapvideo.training.sets import fetch, public_set, set_folder, sets_folder
 from fapvideo.training.sources import sources_in
@@ -186,7 +192,9 @@ def _material(
     sources = sources_in(data or [set_folder(name, sets) for name in public])
     keep_recipe(work, preset, sources)
     size = preset.model.resolution
-    faces = prepare(sources, work / "faces", size, preset.data, hooks.stage("faces"), hooks.stop)
+    enlarger = load_enlarger(preset, sets, device)
+    report, stop = hooks.stage("faces"), hooks.stop
+    faces = prepare(sources, work / "faces", size, preset.data, report, stop, enlarger)
     encoder = load_encoder(preset, sets, start)
     fill = (-1.0, -1.0, -1.0) if start is None else start.manifest.hole_fill
     heldout, pool = make_pools(preset, work, faces, encoder, workers, hooks, over, fill)

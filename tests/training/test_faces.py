@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from enlarger import CubicEnlarger
 from portrait import finder
 from training_setup import tiny_preset
 
@@ -38,6 +39,31 @@ def fill(folder: Path, pictures: list[Bytes]) -> None:
     (folder / "g_notes.txt").write_text("not looked at")
     write(folder / ".hidden.png", pictures[0])
     write(folder / "h_good.png", pictures[6])
+
+
+def test_small_photos_are_enlarged_others_are_not(photos: Path, tmp_path: Path) -> None:
+    network = CubicEnlarger()
+    plain = prepare(sources_in([photos]), tmp_path / "plain", 256, DATA)
+    prepare(sources_in([photos]), tmp_path / "64", 64, DATA, enlarger=network)
+    assert network.seen == 0
+    drawn = prepare(sources_in([photos]), tmp_path / "256", 256, DATA, enlarger=network)
+    assert network.seen == len(drawn) == len(plain)
+    np.testing.assert_array_equal(drawn.landmarks, plain.landmarks)
+    assert cv2.PSNR(drawn.crops[0], plain.crops[0]) > 35
+
+
+def test_sharpness_is_that_of_the_photo_not_of_stretched_pixels(
+    pictures: list[Bytes], tmp_path: Path
+) -> None:
+    write(tmp_path / "mine" / "a.png", pictures[0])
+    write(tmp_path / "mine" / "b.png", cv2.GaussianBlur(pictures[1], (0, 0), 3))
+    write(tmp_path / "mine" / "c.png", pictures[2])
+    config = DataConfig(min_presence=0, min_sharpness=60)
+    sources = sources_in([tmp_path / "mine"])
+    with pytest.raises(ReferenceImageError, match="blurred"):
+        prepare(sources, tmp_path / "stretched", 512, config)
+    drawn = prepare(sources, tmp_path / "drawn", 512, config, enlarger=CubicEnlarger())
+    assert drawn.names == ("mine/a.png", "mine/c.png")
 
 
 def test_bad_photos_are_left_out_with_the_reason(pictures: list[Bytes], tmp_path: Path) -> None:

