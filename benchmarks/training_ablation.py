@@ -20,6 +20,7 @@ import heldout
 import torch
 from heldout import Judge, material, restored, row
 
+from fapvideo.config.overrides import merge
 from fapvideo.config.train import TrainPreset, load_train_preset
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.training.export import encoder_file, export_bundle
@@ -29,28 +30,46 @@ from fapvideo.training.session import Hooks, make_pools
 from fapvideo.training.sets import sets_folder
 from fapvideo.weights.bundle import load_bundle
 
-AGAIN = "everything as shipped, drawn again"
-VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    "everything as shipped": {},
+Changes = dict[str, dict[str, Any]]
+"""Section of the preset -> key -> value."""
+
+BASE: Changes = {
+    "model": {"channels": (32, 64, 128)},
+    "data": {"heldout_pool": 32},
+    "optim": {
+        "perceptual_weight": 0.5,
+        "token_weight": 0.0,
+        "noise": 0.15,
+        "warmup": 50,
+        "eval_steps": 10**6,
+        "sheet_steps": 10**6,
+    },
+}
+"""A quarter of the shipped network's parameters: what matters here is the difference. Losses and
+noise are those of the first versions, whatever the preset says today."""
+AGAIN = "base, drawn again"
+VARIANTS: dict[str, Changes] = {
+    "base": {},
     AGAIN: {},
     "never any injection": {"optim": {"injection_dropout": 1.0, "guide_dropout": 0.0}},
     "guide not among the inputs": {"model": {"guide": False}},
     "encoder from scratch": {"model": {"encoder": "random"}},
     "no perceptual distance": {"optim": {"perceptual_weight": 0.0}},
-    "tokens of the result compared": {"optim": {"token_weight": 0.5}},
+    "perceptual distance twice": {"optim": {"perceptual_weight": 1.0}},
+    "tokens of the result compared": {"optim": {"token_weight": 1.0}},
+    "half the start noise": {"optim": {"noise": 0.075}},
     "no gradient loss": {"optim": {"gradient_weight": 0.0}},
     "no guide dropout": {"optim": {"guide_dropout": 0.0}},
     "patch discriminator": {"optim": {"adversarial_weight": 0.001, "adversarial_start": 0.5}},
     "no swap cycle": {"data": {"cycle": 0.0}},
+    "nothing in front of faces": {"data": {"occluders": 0.0}},
     "hole weighs no more than the rest": {"optim": {"outside_weight": 1.0}},
     "no injection dropout": {"optim": {"injection_dropout": 0.0}},
     "guides as inference makes them": {"data": {"errors": 0.0}},
     "no soft targets, no intact guides": {"data": {"soft": 0.0, "intact": 0.0}},
 }
-"""Name -> what it changes in the preset. `AGAIN` has another seed: a difference is one only where
-it exceeds the difference between the two."""
-SMALL = {"channels": (32, 64, 128)}
-"""A quarter of the shipped network's parameters: what matters here is the difference."""
+"""Name -> what it changes in `BASE`. `AGAIN` has another seed: a difference is one only where it
+exceeds the difference between the two."""
 
 
 def main() -> None:
@@ -96,18 +115,13 @@ def write(table: dict[str, Any], asked: argparse.Namespace) -> None:
 
 
 def changed(name: str, steps: int, samples: int) -> TrainPreset:
-    """Return the shipped recipe with a variant's changes."""
+    """Return the shipped recipe with the changes of `BASE` and of a variant."""
     preset = load_train_preset("embedded")
-    changes: dict[str, dict[str, Any]] = {
-        "model": SMALL,
-        "data": {"pool": samples, "heldout_pool": 32},
-        "optim": {"steps": steps, "warmup": 50, "eval_steps": 10**6, "sheet_steps": 10**6},
-    }
+    changes = merge(merge(BASE, VARIANTS[name]), {"data": {"pool": samples}})
+    changes = merge(changes, {"optim": {"steps": steps}})
     sections = {
-        section: getattr(preset, section).model_copy(
-            update={**changes.get(section, {}), **VARIANTS[name].get(section, {})}
-        )
-        for section in ("data", "model", "optim")
+        section: getattr(preset, section).model_copy(update=changed)
+        for section, changed in changes.items()
     }
     seed = preset.seed + (name == AGAIN)
     return preset.model_copy(update={"start": "", "seed": seed, **sections})
