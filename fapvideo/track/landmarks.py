@@ -12,6 +12,8 @@ from fapvideo.track.detector import read_net
 
 MESH_INPUT, IRIS_INPUT = 192, 64
 MESH_MARGIN, IRIS_MARGIN = 1.5, 2.3
+SOFT = 4.0
+"""Standard deviation, in its pixels, of the blur that a close-up is sharpened against."""
 RIGHT_EYE = (
     33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173,
     130, 25, 110, 24, 23, 22, 26, 112, 243, 247, 30, 29, 27, 28, 56, 190,
@@ -103,6 +105,10 @@ class FaceMesh:
         side = IRIS_MARGIN * float(np.linalg.norm(direction))
         matrix = _square((outer + inner) / 2, direction, side, IRIS_INPUT, flip)
         crop = warp(rgb, matrix, (IRIS_INPUT, IRIS_INPUT), border=cv2.BORDER_REPLICATE)
+        # In soft video the net takes a shut eye for a half open one, and one that is torn open for
+        # a calm one. Of an animated face whose opening is known, shut eyes measure 0.42 of open
+        # ones this way and 0.50 without where it is blurred, 0.36 and 0.39 where it is sharp.
+        crop = cv2.addWeighted(crop, 2.0, cv2.GaussianBlur(crop, (0, 0), SOFT), -1.0, 0.0)
         self._iris.setInput(crop.astype(np.float32).transpose(2, 0, 1)[None] / 255.0)
         outputs = {
             output.size: output.reshape(-1) for output in self._iris.forward(self._iris_names)
