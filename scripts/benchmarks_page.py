@@ -1,4 +1,7 @@
-"""Write docs/benchmarks.md from benchmarks/results/*.json, and the tables of docs/evaluation.md.
+"""Write docs/benchmarks.md from benchmarks/results/*.json, and tables of two other pages.
+
+docs/evaluation.md has the metrics and their validation, the model card of the embedded bundle what
+it does on photos whose truth is known.
 
 python scripts/benchmarks_page.py
 """
@@ -19,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 EVALUATION_PAGE = ROOT / "docs" / "evaluation.md"
+CARD = ROOT / "fapvideo" / "bundles" / "embedded" / "MODEL_CARD.md"
 VALIDATION = "metric_validation"
 REQUIRED = ("what", "command", "date", "commit", "machine")
 """What every result has to say."""
@@ -217,15 +221,76 @@ def validation_table() -> str:
 
 def evaluation_page(page: str) -> str:
     """Return docs/evaluation.md with fresh tables between its marks."""
-    for name, text in (("metrics", metrics_table()), ("validation", validation_table())):
+    return marked(page, {"metrics": metrics_table(), "validation": validation_table()})
+
+
+def marked(page: str, tables: Mapping[str, str]) -> str:
+    """Return `page` with `tables` between the marks of their names."""
+    for name, text in tables.items():
         begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
         before, found, rest = page.partition(begin)
         if not found:
-            raise SystemExit(f"{EVALUATION_PAGE} has no mark {begin}")
+            raise SystemExit(f"a page has no mark {begin}")
         page = f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
     return page
 
 
+# ---------------------------------------------------------------------------------- model card
+
+CARD_SYSTEMS = {
+    "paste": "pasted",
+    "affine + Poisson": "affine fit and Poisson cloning (`cv2.seamlessClone`)",
+    "guide alone (no network)": "guide alone, no network",
+    "guide, no injection": "network without injection",
+    "guide and injection, 1 step": "**as it runs: guide and injection, 1 step**",
+    "4 steps": "4 steps",
+}
+"""Rows of `photo_truth` -> what the card calls them."""
+
+
+def card_page(page: str) -> str:
+    """Return the model card of the embedded bundle with fresh tables between its marks."""
+    result = json.loads((RESULTS / "photo_truth.json").read_text("utf-8"))
+    tables = {"compared": compared_table(result), "groups": groups_table(result)}
+    return marked(page, tables)
+
+
+def compared_table(result: Mapping[str, Any]) -> str:
+    """Return what a user would do without the bundle, against it."""
+    heads = ["", "PSNR in the hole, dB", "LPIPS in the hole", "seam, dE",
+             "likeness to the photo's part", "Frechet distance in the hole"]  # fmt: skip
+    keys = ("psnr", "lpips", "seam", "likeness", "frechet_mask")
+    rows = [
+        [title, *(number(result["systems"][name][key]) for key in keys)]
+        for name, title in CARD_SYSTEMS.items()
+    ]
+    gains = (
+        f"{what} {mean:+.4f} [{low:.4f}, {high:.4f}]"
+        for what, (mean, low, high) in (
+            ("PSNR in dB", result["injection"]["psnr"]),
+            ("LPIPS", result["injection"]["lpips"]),
+            ("likeness", result["injection"]["likeness"]),
+        )
+    )
+    told = f"What injection is worth, sample by sample with 95 % intervals: {', '.join(gains)}."
+    return "\n".join([*table(heads, rows), told, ""])
+
+
+def groups_table(result: Mapping[str, Any]) -> str:
+    """Return how groups of people fare."""
+    heads = ["group of held-out photos", "photos", "PSNR, dB", "LPIPS", "times the mean",
+             "likeness"]  # fmt: skip
+    keys = ("photos", "psnr", "lpips", "lpips, times the mean", "likeness")
+    rows = [
+        [name, *(number(values[key]) for key in keys)] for name, values in result["people"].items()
+    ]
+    fairness = result["fairness"]
+    worst = number(fairness["lpips, times the mean"])
+    told = f"The largest is {worst} times the mean (wanted: at most {fairness['limit']})."
+    return "\n".join([*table(heads, rows), told, ""])
+
+
 if __name__ == "__main__":
     PAGE.write_text(benchmarks_page(), "utf-8")
-    EVALUATION_PAGE.write_text(evaluation_page(EVALUATION_PAGE.read_text("utf-8")), "utf-8")
+    for path, fresh in ((EVALUATION_PAGE, evaluation_page), (CARD, card_page)):
+        path.write_text(fresh(path.read_text("utf-8")), "utf-8")

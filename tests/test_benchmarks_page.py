@@ -36,6 +36,8 @@ def test_the_tables_of_the_evaluation_page_are_up_to_date(
 ) -> None:
     page = script.EVALUATION_PAGE.read_text("utf-8")
     assert page == script.evaluation_page(page), "run: python scripts/benchmarks_page.py"
+    card = script.CARD.read_text("utf-8")
+    assert card == script.card_page(card), "run: python scripts/benchmarks_page.py"
     keys = load_script(checkout, "preset_table")
     assert page == keys.updated(page, EvalPreset), "run: python scripts/preset_table.py"
     for name in set(ClipConfig.model_fields) - {"references"}:
