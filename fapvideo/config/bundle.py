@@ -73,6 +73,8 @@ class SamplerSpec(Section):
     """Standard deviation of the start noise, in latent units."""
     residual: bool = False
     """Flow only: the network predicts the end point as a correction of the guide's latents."""
+    correction: float = Field(1.0, gt=0.0, le=1.0)
+    """Share of that correction that counts: below 1 some of the guide's own detail stays."""
     noise_published: float = 0.18215
     """Factor on the start noise in `published` mode (PARITY.md section 8)."""
 

@@ -112,7 +112,7 @@ class OptimConfig(Section):
     """Decay of the weights' moving average, which is what gets exported."""
     grad_clip: float = Field(1.0, gt=0.0)
     """Largest norm of the gradient."""
-    noise: float = Field(0.15, ge=0.0)
+    noise: float = Field(0.075, ge=0.0)
     """Standard deviation of the start noise, pixel values in [-1, 1]."""
     guide_dropout: Fraction01 = 0.15
     """Share of samples without a guide: the tokens alone say what the part looks like."""
@@ -122,9 +122,9 @@ class OptimConfig(Section):
     """What an error outside the hole counts, against 1 inside."""
     gradient_weight: float = Field(0.5, ge=0.0)
     """Of the error in the differences of neighbouring pixels."""
-    perceptual_weight: float = Field(0.5, ge=0.0)
+    perceptual_weight: float = Field(1.0, ge=0.0)
     """Of the perceptual distance (LPIPS); 0 does without, and downloads nothing for it."""
-    token_weight: float = Field(0.0, ge=0.0)
+    token_weight: float = Field(1.0, ge=0.0)
     """Of the distance between the image tower's tokens of result and truth: what is injected should
     be found again in what comes out."""
     adversarial_weight: float = Field(0.0, ge=0.0)

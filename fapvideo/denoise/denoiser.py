@@ -229,7 +229,7 @@ class Denoiser:
                 times = flow_times(plan.steps, plan.strength)
                 model = self._model(conditioning, maps, plan.steps)
                 if spec.residual:
-                    model = _corrects(cast(Tensor, start), model)
+                    model = _corrects(cast(Tensor, start), model, spec.correction)
                 return sample_flow(model, x, times, callback)
             scheduler = None if plan.kind == "ddim" else make_scheduler(plan.kind)
             if scheduler is None:
@@ -303,6 +303,6 @@ def _padded(x: Tensor, size: int) -> Tensor:
     return torch.cat([x, x[-1:].expand(size - len(x), *x.shape[1:])])
 
 
-def _corrects(start: Tensor, model: Model) -> Model:
-    """Return a model that predicts `start` plus what `model` says."""
-    return lambda x, time: start + model(x, time)
+def _corrects(start: Tensor, model: Model, share: float) -> Model:
+    """Return a model that predicts `start` plus a share of what `model` says."""
+    return lambda x, time: start + share * model(x, time)

@@ -57,7 +57,12 @@ def bundle_licences(training: Training) -> dict[str, str]:
     if training.start is not None:  # what the first weights were under, these are under, too
         before = {file.path: file.licence for file in training.start.files}
         name = training.start.manifest.name
-        started = {file: f"{trained}; started from {name} ({before[file]})" for file in files}
+        started = {
+            file: before[file]  # the same terms again
+            if before[file].startswith(trained)
+            else f"{trained}; started from {name} ({before[file]})"
+            for file in files
+        }
         return {**started, "encoder.safetensors": before["encoder.safetensors"]}
     imagenet = training.preset.model.encoder == "imagenet"
     encoder = public_set("mobilenet_v2").licence if imagenet else "Apache-2.0 (random weights)"

@@ -33,6 +33,7 @@ from fapvideo.training.export import States, base_files, encoder_file, export_bu
 from fapvideo.training.faces import FaceSet, OnProgress, prepare
 from fapvideo.training.loop import Progress as StepProgress
 from fapvideo.training.loop import Trainer, metrics_of
+from fapvideo.training.network import for_sampling
 from fapvideo.training.pool import Pool, PoolRecipe, build_pool
 from fapvideo.training.pretrained import (
     load_encoder,
@@ -279,9 +280,12 @@ def export(output: Path, trainer: Trainer, made: Material) -> Mapping[str, float
     )
     if is_empty(output):
         output.rmdir()
+    manifest = trainer.manifest
+    if preset.model.kind == "embedded":
+        manifest = for_sampling(manifest)
     export_bundle(
         output,
-        trainer.manifest,
+        manifest,
         trainer.averaged(),
         _frozen(made),
         bundle_licences(training),

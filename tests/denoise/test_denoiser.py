@@ -264,10 +264,11 @@ def test_no_crops_give_no_crops(bundle: Bundle) -> None:
     assert run(bundle, given).shape[0] == 0
 
 
-def test_residual_bundles_correct_the_guide() -> None:
-    """With `residual` the network's output is added to the guide's latents."""
+@pytest.mark.parametrize("share", [1.0, 0.8])
+def test_residual_bundles_correct_the_guide(share: float) -> None:
+    """With `residual` a share of the network's output is added to the guide's latents."""
     bundle = load_bundle("tiny")
-    sampler = bundle.manifest.sampler.model_copy(update={"residual": True})
+    sampler = bundle.manifest.sampler.model_copy(update={"residual": True, "correction": share})
     residual = dataclasses.replace(
         bundle, manifest=bundle.manifest.model_copy(update={"sampler": sampler})
     )
@@ -275,7 +276,7 @@ def test_residual_bundles_correct_the_guide() -> None:
     given["guide"] = given["guide"] * 0.2
     change = run(bundle, given, steps=1)
     both = run(residual, given, steps=1)
-    error = (both - (given["guide"] + change).clamp(-1, 1)).abs()
+    error = (both - (given["guide"] + share * change).clamp(-1, 1)).abs()
     assert error[change.abs() < 1].max() < 1e-5
 
 
