@@ -198,7 +198,17 @@ def _metrics(training: Training) -> str:
     return (
         f"{training.heldout_samples} samples of held-out faces, each a face whose parts are to be"
         " restored from a reference with the errors of real swaps; the truth is the face itself."
-        "\n\n" + "\n".join(table)
+        "\n\n" + "\n".join(table) + _used_as(training.preset)
+    )
+
+
+def _used_as(preset: TrainPreset) -> str:
+    """Return what the table does not show of an embedded bundle: see `network.for_sampling`."""
+    if preset.model.kind == "sd15_adapter":
+        return ""
+    return (
+        "\n\nMeasured as it was trained. It is used with half of the start noise and nine tenths of"
+        " the correction: nearer to the guide where that is good."
     )
 
 
