@@ -83,6 +83,8 @@ def test_training_starts_from_a_bundle(trained: Path, photos: Path, tmp_path: Pa
     assert (trained / "encoder.safetensors").read_bytes() == (
         tmp_path / "finer" / "encoder.safetensors"
     ).read_bytes()
+    sampler = after.manifest.sampler
+    assert (sampler.noise, sampler.correction) == (start.optim.noise / 2, 0.9)
     card = (tmp_path / "finer" / "MODEL_CARD.md").read_text("utf-8")
     assert "weights it started from: bundle debug" in card
 
