@@ -18,8 +18,10 @@ import heldout
 import torch
 
 from fapvideo.config.train import load_train_preset
+from fapvideo.training.loop import LOG
 from fapvideo.training.records import read_log
 from fapvideo.training.session import train
+from fapvideo.training.work import work_folder
 
 SETTINGS = {
     "start": "tiny_sd15",
@@ -48,12 +50,12 @@ def main() -> None:
             output = asked.work / f"{variant}-{'trained' if unet else 'frozen'}"
             own = {"model.variant": variant, "optim.train_unet": unet, "optim.steps": asked.steps}
             preset = load_train_preset("adapter_sd15", {**SETTINGS, **own})
-            first = asked.work / "A-frozen.work"
-            if first.is_dir() and not (asked.work / f"{output.name}.work").exists():
+            first, work = work_folder(asked.work / "A-frozen"), work_folder(output)
+            if first.is_dir() and not work.exists():
                 # Faces are found once for all; samples are made anew, from the same seed.
-                shutil.copytree(first / "faces", asked.work / f"{output.name}.work" / "faces")
+                shutil.copytree(first / "faces", work / "faces")
             train(preset, [], output, workers=1)
-            log = read_log(asked.work / f"{output.name}.work" / "log.csv")
+            log = read_log(work / LOG)
             name = f"{variant}, UNet {'trained' if unet else 'frozen'}"
             rows[name] = {
                 "noise error before": float(log[0]["noise_error"]),

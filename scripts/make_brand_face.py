@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from brand_face_finish import IOD, SIZE, from_lab, outline, to_lab
 
+from fapvideo.config.train import load_train_preset
 from fapvideo.evaluation.motion import open_mouth
 from fapvideo.guide.warp import source_map, steer_gaze, triangle_map
 from fapvideo.nets.realesrgan import RRDBNet
@@ -35,6 +36,7 @@ from fapvideo.ops.pose import head_pose
 from fapvideo.structs import Bytes, Floats
 from fapvideo.track.finder import FaceFinder
 from fapvideo.track.landmarks import FaceMesh
+from fapvideo.training.pretrained import load_enlarger
 from fapvideo.training.sets import fetch
 
 # Chosen by measure (mesh: yaw under 16 and pitch under 14 degrees, lips less than 0.07 and mouth
@@ -234,8 +236,9 @@ def main(cache: Path) -> None:
     cv2.setNumThreads(1)
     cache.mkdir(parents=True, exist_ok=True)
     photos = {int(path.stem): path for path in fetch("celeba_sample", cache / "sets")}
-    finder, net = FaceFinder(), RRDBNet().eval().to(memory_format=torch.channels_last)
-    net.load_ncnn(fetch("realesrgan", cache / "sets")[0].read_bytes())
+    finder = FaceFinder()
+    net = load_enlarger(load_train_preset("embedded_256"), cache / "sets")
+    assert net is not None  # that preset enlarges
     faces = [load_face(photos[number], cache, finder, net) for number in WOMEN + MEN]
     shares = np.array([1.0] * len(WOMEN) + [MEN_WEIGHT] * len(MEN))
     mean, landmarks = mean_face(faces, shares)

@@ -56,7 +56,9 @@ class FlowTask:
         self.network.unet.to(**memory)
         tune(self.network.unet, preset.optim)
         self.perceptual = None if perceptual is None else perceptual.to(device)
-        self.tower = None if tower is None else copy.deepcopy(tower).to(device)
+        self.tower = None
+        if tower is not None and preset.optim.token_weight > 0:
+            self.tower = copy.deepcopy(tower).to(device)
         self.adversary = None
         if preset.optim.adversarial_weight > 0:
             self.adversary = Adversary(preset.optim, preset.seed + 1, device, processes)

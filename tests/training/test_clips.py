@@ -49,6 +49,7 @@ def test_frames_are_spread_and_those_without_a_face_are_counted(clip: Path) -> N
     assert len(times) == 4  # of six stretches of half a second, two are grey
     assert times == sorted(times)
     assert len({int(time / STRETCH_S) for time in times}) == 4
+    assert min(np.diff(times)) > STRETCH_S / 2 - 1 / 25  # to a frame
     assert not any(1.0 <= time < 2.0 for time in times)
     assert found.looked_at == 18
     assert found.reasons == {"no face found": 6}

@@ -89,7 +89,7 @@ def test_glasses_sit_around_the_eyes(face: tuple[Floats, Floats]) -> None:
             assert at(thing, eye) < 0.5  # one sees through
             for step in ((-1, 0), (1, 0), (0, 1), (0, -1)):
                 line = [at(thing, eye[:2] + np.array(step) * r) for r in np.arange(2, 14, 0.5)]
-                assert max(line) > 0.2  # a thin rim covers a fraction of a pixel here
+                assert max(line) > 0.25  # a thin rim covers a fraction of a pixel here
         assert at(thing, face[1][mesh.CHIN] - [0, 4, 0]) == 0
     for thing in things(face, "sunglasses"):
         assert all(at(thing, eye) > 0.5 for eye in eyes)
