@@ -18,9 +18,9 @@ import heldout
 import torch
 
 from fapvideo.config.train import load_train_preset
-from fapvideo.training.loop import LOG
-from fapvideo.training.records import read_log
-from fapvideo.training.session import train
+from fapvideo.training.learning.loop import LOG
+from fapvideo.training.learning.records import read_log
+from fapvideo.training.train import train
 from fapvideo.training.work import work_folder
 
 SETTINGS = {

@@ -18,9 +18,9 @@ import heldout
 from PIL import Image
 
 from fapvideo.config.schema import VideoConfig
-from fapvideo.training.loop import LOG
-from fapvideo.training.records import read_log
-from fapvideo.training.sets import fetch, sets_folder
+from fapvideo.training.faces.sets import fetch, sets_folder
+from fapvideo.training.learning.loop import LOG
+from fapvideo.training.learning.records import read_log
 from fapvideo.training.work import work_folder
 from fapvideo.video.reader import VideoReader
 

@@ -1,8 +1,8 @@
 """Held-out photos with a known truth, and what every way of swapping makes of them.
 
-A part of A goes into a stranger's face B and from there back into A (`fapvideo.training.samples`):
-every system gets the face B that now has A's part as reference, and A with a hole; the photo of A
-is the answer. No photo here was ever trained on (every tenth of CelebA's sample, by name).
+A part of A goes into a stranger's face B and from there back into A
+(`fapvideo.training.samples.making`): every system gets the face B that now has A's part as
+reference, and A with a hole; the photo of A is the answer. No photo here was ever trained on (every tenth of CelebA's sample, by name).
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.config.train import DataConfig, load_train_preset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
-from fapvideo.evaluation import distribution
-from fapvideo.evaluation.baselines import PAIRED, averaged, cloned, fitted
-from fapvideo.evaluation.benchmark import commit
-from fapvideo.evaluation.features import PartFeatures, packaged_tower
-from fapvideo.evaluation.seam import seams
+from fapvideo.evaluation.metrics.features import PartFeatures, packaged_tower
+from fapvideo.evaluation.metrics.groups import distribution
+from fapvideo.evaluation.metrics.seam import seams
+from fapvideo.evaluation.report.benchmark import commit
+from fapvideo.evaluation.suites.baselines import PAIRED, averaged, cloned, fitted
 from fapvideo.evaluation.views import SIDE, FaceView
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.ops import mesh
 from fapvideo.structs import Bytes, Floats
-from fapvideo.training.faces import FaceSet, prepare
-from fapvideo.training.flow import blank
-from fapvideo.training.losses import held_out_metrics
-from fapvideo.training.pool import PoolRecipe, as_batch
-from fapvideo.training.pretrained import load_encoder, load_perceptual
-from fapvideo.training.samples import PARTS, Sample
-from fapvideo.training.session import BARE, HELDOUT_SEED
-from fapvideo.training.sets import fetch, sets_folder
-from fapvideo.training.sources import sources_in
+from fapvideo.training.faces.prepare import FaceSet, prepare
+from fapvideo.training.faces.sets import fetch, sets_folder
+from fapvideo.training.faces.sources import sources_in
+from fapvideo.training.learning.flow_task import blank
+from fapvideo.training.learning.losses import held_out_metrics
+from fapvideo.training.learning.pretrained import load_encoder, load_perceptual
+from fapvideo.training.samples.making import PARTS, Sample
+from fapvideo.training.samples.pool import PoolRecipe, as_batch
+from fapvideo.training.train import BARE, HELDOUT_SEED
 from fapvideo.weights.bundle import Bundle
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,11 +23,11 @@ from heldout import Judge, material, restored, row
 from fapvideo.config.overrides import merge
 from fapvideo.config.train import TrainPreset, load_train_preset
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
-from fapvideo.training.export import encoder_file, export_bundle
-from fapvideo.training.loop import Trainer
-from fapvideo.training.pretrained import load_encoder, load_perceptual
-from fapvideo.training.session import Hooks, make_pools
-from fapvideo.training.sets import sets_folder
+from fapvideo.training.faces.sets import sets_folder
+from fapvideo.training.learning.export import encoder_file, export_bundle
+from fapvideo.training.learning.loop import Trainer
+from fapvideo.training.learning.pretrained import load_encoder, load_perceptual
+from fapvideo.training.train import Hooks, make_pools
 from fapvideo.weights.bundle import load_bundle
 
 Changes = dict[str, dict[str, Any]]

@@ -1,7 +1,7 @@
 """Does part similarity tell people apart? Fits its basis, and validates it on other photos.
 
     python benchmarks/validate_metrics.py          # benchmarks/results/metric_validation.json
-    python benchmarks/validate_metrics.py --fit    # fits fapvideo/evaluation/data anew first
+    python benchmarks/validate_metrics.py --fit    # the fitted files, too
 
 The area under the curve is the probability that a part of one person in two pictures is more
 alike than that part of two people. Positives are (1) people who are in CelebA's sample twice, on
@@ -35,16 +35,16 @@ from scipy.stats import rankdata
 
 from fapvideo.config.schema import MaskConfig, VideoConfig
 from fapvideo.config.train import DataConfig
-from fapvideo.evaluation import distribution, features
-from fapvideo.evaluation.features import PARTS, PartFeatures, Picture
+from fapvideo.evaluation.metrics.features import PARTS, PartFeatures, Picture
+from fapvideo.evaluation.metrics.groups import distribution, features
 from fapvideo.mask.parts import part_masks
 from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
 from fapvideo.structs import Array, Floats
 from fapvideo.track.finder import FaceFinder
-from fapvideo.training.faces import FaceSet, prepare
-from fapvideo.training.sets import fetch, sets_folder
-from fapvideo.training.sources import sources_in
+from fapvideo.training.faces.prepare import FaceSet, prepare
+from fapvideo.training.faces.sets import fetch, sets_folder
+from fapvideo.training.faces.sources import sources_in
 from fapvideo.video.reader import VideoReader
 from fapvideo.weights.state import write_tensors
 
@@ -145,7 +145,7 @@ def fitted_on(faces: FaceSet) -> list[int]:
 
 
 def fit(faces: FaceSet) -> None:
-    """Write the two files of `fapvideo/evaluation/data`."""
+    """Write the two files of `fapvideo/evaluation/metrics/data`."""
     given = [picture(faces, i) for i in fitted_on(faces)]
     tower = features.packaged_tower()
     tensors: dict[str, Array] = {}

@@ -4,7 +4,7 @@
     python examples/make_example.py [OUTPUT.mp4]
 
 Photo: NASA, portrait of astronaut Eileen Collins, public domain (`skimage.data.astronaut`). The
-motion is `fapvideo.evaluation.motion.talking`; the sound is made here, in step with the mouth.
+motion is `fapvideo.synth.motion.talking`; the sound is made here, in step with the mouth.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 import skimage.data
 
-from fapvideo.evaluation.animate import AnimatedPortrait
-from fapvideo.evaluation.motion import speech
+from fapvideo.synth.motion import speech
+from fapvideo.synth.portrait import AnimatedPortrait
 
 SIZE = (640, 480)
 FPS = 25

@@ -2,10 +2,10 @@
 
     decode -> faces -> parts -> features -> guide -> tokens -> diffusion -> paste -> encode
 
-Two passes over the video. The first (`analysis.py`) follows every face and, knowing the whole clip,
-smooths its geometry and decides what happens to poor frames. The second, `Pipeline.swap`, treats
-batches of frames, each a function of the frame and of the analysis alone, so results do not depend
-on the batch size.
+Two passes over the video. The first (`plan/follow.py`) follows every face and, knowing the whole
+clip, smooths its geometry and decides what happens to poor frames. The second, `Pipeline.swap`,
+treats batches of frames, each a function of the frame and of the analysis alone, so results do not
+depend on the batch size.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fapvideo.analysis import Analysis, TrackAnalysis
 from fapvideo.composite.detail import restore_detail
 from fapvideo.composite.paste import cut, paste
 from fapvideo.composite.planes import FrameCanvas, changed_outside
@@ -27,7 +26,6 @@ from fapvideo.denoise.noise import track_noise
 from fapvideo.fuse.tokens import PartSource, fuse_fractional, fuse_parity
 from fapvideo.guide.build import GuidePart, build_guide, pieces_by_reference
 from fapvideo.guide.shape import guide_landmarks, lids_shut, shape_weights
-from fapvideo.library import LoadedReference, by_part
 from fapvideo.mask.boxes import PartBox
 from fapvideo.mask.open_set import FaceBoxes, open_set_masks
 from fapvideo.mask.parts import part_boxes, part_masks
@@ -40,8 +38,7 @@ from fapvideo.ops.pose import (
     crop_matrix,
     head_pose,
 )
-from fapvideo.progress import Stopwatch
-from fapvideo.published import (
+from fapvideo.paint.published import (
     INTEROCULAR,
     PUBLISHED_PARTS,
     box_rows,
@@ -50,6 +47,9 @@ from fapvideo.published import (
     holes_of,
     published_boxes,
 )
+from fapvideo.plan.follow import Analysis, TrackAnalysis
+from fapvideo.plan.references import LoadedReference, by_part
+from fapvideo.progress import Stopwatch
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import (
     Bytes,

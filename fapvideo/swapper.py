@@ -15,19 +15,19 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from fapvideo.analysis import Analysis, BoxFinder, analyse
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import PARTS, RunPreset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.errors import DeviceError, NoFaceFound, PresetError
-from fapvideo.library import LoadedReference, load_references
 from fapvideo.ops.precision import resolve_dtype
 from fapvideo.ops.prefetch import prefetch
 from fapvideo.pipeline import Pipeline, SwappedBatch
-from fapvideo.preview import join_columns, sheet_column, shown_frame
+from fapvideo.plan.follow import Analysis, BoxFinder, analyse
+from fapvideo.plan.references import LoadedReference, load_references
 from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
-from fapvideo.report import Counts, face_warnings, inspection, make_report, write_report
-from fapvideo.still import as_clip, as_picture
+from fapvideo.run.preview import join_columns, sheet_column, shown_frame
+from fapvideo.run.report import Counts, face_warnings, inspection, make_report, write_report
+from fapvideo.run.still import as_clip, as_picture
 from fapvideo.structs import (
     Bytes,
     FrameBatch,

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fapvideo.evaluation.benchmark import KIND
 from fapvideo.evaluation.definitions import Definition
-from fapvideo.evaluation.metrics import all_definitions
-from fapvideo.evaluation.table import SIGNS
+from fapvideo.evaluation.metrics.groups import all_definitions
+from fapvideo.evaluation.report.benchmark import KIND
+from fapvideo.evaluation.report.table import SIGNS
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

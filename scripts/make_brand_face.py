@@ -26,7 +26,6 @@ import torch
 from brand_face_finish import IOD, SIZE, from_lab, outline, to_lab
 
 from fapvideo.config.train import load_train_preset
-from fapvideo.evaluation.motion import open_mouth
 from fapvideo.guide.warp import source_map, steer_gaze, triangle_map
 from fapvideo.nets.realesrgan import RRDBNet
 from fapvideo.ops import mesh
@@ -34,10 +33,11 @@ from fapvideo.ops.geometry import similarity_matrix
 from fapvideo.ops.image import blur, smoothstep
 from fapvideo.ops.pose import head_pose
 from fapvideo.structs import Bytes, Floats
+from fapvideo.synth.motion import open_mouth
 from fapvideo.track.finder import FaceFinder
 from fapvideo.track.landmarks import FaceMesh
-from fapvideo.training.pretrained import load_enlarger
-from fapvideo.training.sets import fetch
+from fapvideo.training.faces.sets import fetch
+from fapvideo.training.learning.pretrained import load_enlarger
 
 # Chosen by measure (mesh: yaw under 16 and pitch under 14 degrees, lips less than 0.07 and mouth
 # corners less than 0.88 inter-ocular distances apart, eyes open), then by eye: no glasses, no hair

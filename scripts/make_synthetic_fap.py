@@ -6,7 +6,7 @@ the real weights; what it paints is noise.
     python scripts/make_synthetic_fap.py FOLDER        # 3.3 GB
     fapvideo weights import sd15 FOLDER
 
-Names and shapes are the published ones (fapvideo/weights/published.py). Norm scales are 1, biases
+Names and shapes are the published ones (fapvideo/weights/sd15.py). Norm scales are 1, biases
 0, matrices scaled by their fan-in, so that activations stay finite in half precision.
 """
 
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fapvideo.nets.clip import VIT_H_14
-from fapvideo.weights.published import SD15_VAE, Shapes, fap_layout
+from fapvideo.weights.sd15 import SD15_VAE, Shapes, fap_layout
 from fapvideo.weights.state import shapes_of
 
 

@@ -21,10 +21,10 @@ from runs import preset
 
 from fapvideo.composite.paste import place
 from fapvideo.evaluation.measure import Metric
-from fapvideo.evaluation.motion import Motion, talking
 from fapvideo.evaluation.views import SIDE, Bools, Clip, FaceView, FramePair
 from fapvideo.ops.geometry import warp
 from fapvideo.structs import Bytes, Floats
+from fapvideo.synth.motion import Motion, talking
 from fapvideo.track.landmarks import FaceMesh
 
 Curves = Mapping[str, Mapping[int, float]]

@@ -18,8 +18,8 @@ from clips import VFR_GAPS, Clip, Paint, picture, write_clip
 from portrait import astronaut
 
 from fapvideo.config.presets import ASSETS
-from fapvideo.evaluation.animate import AnimatedPortrait
 from fapvideo.structs import Bytes, Floats
+from fapvideo.synth.portrait import AnimatedPortrait
 
 BRAND = ASSETS / "brand_face.png"
 SIZE = (320, 240)

@@ -22,7 +22,7 @@ from runs import preset
 from fapvideo.config.schema import ReferenceConfig
 from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.measure import Measurement, Suspect
-from fapvideo.evaluation.page import write_page
+from fapvideo.evaluation.report.page import write_page
 from fapvideo.evaluation.views import Clip, FramePair
 from fapvideo.reference.images import AlignedFace, align
 from fapvideo.structs import Bytes

@@ -13,16 +13,16 @@ import typer
 
 from fapvideo.cli import options, output
 from fapvideo.cli.findings import Wanted, clock, conclude, make_record, write_report
-from fapvideo.cli.session import stop_on_signal
+from fapvideo.cli.swapping import stop_on_signal
 from fapvideo.config.evaluation import EvalPreset, Threshold, load_eval_preset
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import PresetError
 
 if TYPE_CHECKING:
-    from fapvideo.evaluation.record import Record
-    from fapvideo.evaluation.single import Made
-    from fapvideo.evaluation.suite import EvalProgress
+    from fapvideo.evaluation.report.record import Record
+    from fapvideo.evaluation.suites.single import Made
+    from fapvideo.evaluation.suites.suite import EvalProgress
 
 THRESHOLDS = "standard"
 """Suite whose thresholds judge a single result."""
@@ -115,8 +115,8 @@ def evaluate(
 def _limits(name: str) -> Mapping[str, Threshold]:
     """Read thresholds, and see to it that there are such metrics; early, too."""
     limits = load_eval_preset(name).thresholds
-    from fapvideo.evaluation.judging import check_keys
-    from fapvideo.evaluation.metrics import all_definitions
+    from fapvideo.evaluation.metrics.groups import all_definitions
+    from fapvideo.evaluation.report.judging import check_keys
 
     check_keys(limits, all_definitions())
     return limits
@@ -126,7 +126,7 @@ def _earlier(path: Path | None) -> Mapping[str, Any] | None:
     """Read the report that is compared with; early, because what follows takes long."""
     if path is None:
         return None
-    from fapvideo.evaluation.record import read_report
+    from fapvideo.evaluation.report.record import read_report
 
     return read_report(path)
 
@@ -157,7 +157,7 @@ def _how_made(
     result: Path, source: Path | None, preset: str | None, overrides: Mapping[str, Any]
 ) -> Made:
     """Put together how a result was made: what is said here precedes what its report says."""
-    from fapvideo.evaluation.single import Made, read_made
+    from fapvideo.evaluation.suites.single import Made, read_made
 
     known = read_made(result) if preset is None else None
     if known is None and source is None:
@@ -194,7 +194,7 @@ def report_run(result: Path, folder: Path, *, as_json: bool) -> None:
     Raises:
         NoFaceFound: there was nothing to swap, so there is nothing to measure.
     """
-    from fapvideo.evaluation.single import read_made
+    from fapvideo.evaluation.suites.single import read_made
 
     made = read_made(result)
     assert made is not None  # a run writes it
@@ -216,8 +216,8 @@ def _measured(
     stop: Callable[[], bool],
 ) -> Record:
     """Measure one result, and write its page if one is wanted."""
-    from fapvideo.evaluation.licences import licences_of
-    from fapvideo.evaluation.single import measure_result
+    from fapvideo.evaluation.suites.licences import licences_of
+    from fapvideo.evaluation.suites.single import measure_result
 
     started = clock()
     show("follow", 0, 0, made.source.name)
@@ -246,9 +246,9 @@ def _evaluate_suite(
     config: EvalPreset, names: Sequence[str], work: Path | None, device: str, wanted: Wanted
 ) -> None:
     """Compare systems, and do what is wanted with the measurements."""
-    from fapvideo.evaluation.licences import licences_of
-    from fapvideo.evaluation.suite import Hooks, run_suite
-    from fapvideo.evaluation.systems import judged, make_systems
+    from fapvideo.evaluation.suites.licences import licences_of
+    from fapvideo.evaluation.suites.suite import Hooks, run_suite
+    from fapvideo.evaluation.suites.systems import judged, make_systems
 
     systems = make_systems(names, device)
     kept = work or Path(platformdirs.user_cache_dir("fapvideo")) / "eval" / config.name

@@ -15,8 +15,8 @@ from fapvideo.errors import QualityError
 
 if TYPE_CHECKING:
     from fapvideo.evaluation.measure import Measurement
-    from fapvideo.evaluation.record import Record
-    from fapvideo.evaluation.table import Cell
+    from fapvideo.evaluation.report.record import Record
+    from fapvideo.evaluation.report.table import Cell
     from fapvideo.evaluation.views import Material
 
 
@@ -41,9 +41,9 @@ def make_record(
     licences: Mapping[str, str],
 ) -> Record:
     """Put a report together."""
-    from fapvideo.evaluation.metrics import all_definitions
-    from fapvideo.evaluation.record import Record
-    from fapvideo.evaluation.suite import PAIRS
+    from fapvideo.evaluation.metrics.groups import all_definitions
+    from fapvideo.evaluation.report.record import Record
+    from fapvideo.evaluation.suites.suite import PAIRS
 
     photos = [PAIRS] if any(found.clip == PAIRS for found in measurements) else []
     return Record(
@@ -66,9 +66,9 @@ def write_report(
     started: tuple[float, float],
 ) -> None:
     """Write the page, and the benchmark file beside it."""
-    from fapvideo.evaluation.benchmark import JSON_NAME, as_benchmark
-    from fapvideo.evaluation.page import write_page
-    from fapvideo.evaluation.record import write_whole
+    from fapvideo.evaluation.report.benchmark import JSON_NAME, as_benchmark
+    from fapvideo.evaluation.report.page import write_page
+    from fapvideo.evaluation.report.record import write_whole
 
     write_page(
         folder,
@@ -99,7 +99,7 @@ def conclude(record: Record, systems: Sequence[str], wanted: Wanted, *, strict: 
     Raises:
         QualityError: a threshold is missed, and that is to be an error.
     """
-    from fapvideo.evaluation.judging import changes, missed
+    from fapvideo.evaluation.report.judging import changes, missed
 
     misses = missed(record.measurements, wanted.thresholds, systems, strict=strict)
     if wanted.as_json:
@@ -121,7 +121,7 @@ def conclude(record: Record, systems: Sequence[str], wanted: Wanted, *, strict: 
 
 def _print_tables(record: Record, against: Mapping[str, Any] | None) -> None:
     """Write headline metrics as rows, systems as columns; all metrics where there is one system."""
-    from fapvideo.evaluation.table import clip_table, headline_tables
+    from fapvideo.evaluation.report.table import clip_table, headline_tables
 
     tables = headline_tables(record, against)
     if len(record.systems) == 1 and len(record.clips) == 1:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fapvideo.cli import options, output
-from fapvideo.cli.session import open_swapper
+from fapvideo.cli.swapping import open_swapper
 
 
 def inspect(

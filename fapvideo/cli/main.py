@@ -18,7 +18,7 @@ from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
-from fapvideo.cli.session import interrupt_on_sigterm
+from fapvideo.cli.swapping import interrupt_on_sigterm
 from fapvideo.cli.train import train
 from fapvideo.errors import Cancelled, FapVideoError
 

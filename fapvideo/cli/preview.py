@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fapvideo.cli import options, output
-from fapvideo.cli.session import open_swapper
+from fapvideo.cli.swapping import open_swapper
 from fapvideo.errors import VideoWriteError
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}

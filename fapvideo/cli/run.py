@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fapvideo.cli import options, output
-from fapvideo.cli.session import open_swapper, stop_on_signal
+from fapvideo.cli.swapping import open_swapper, stop_on_signal
 from fapvideo.errors import NoFaceFound
 
 log = logging.getLogger(__name__)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fapvideo.cli import options, output
-from fapvideo.cli.session import stop_on_signal
+from fapvideo.cli.swapping import stop_on_signal
 from fapvideo.config.presets import ASSETS
 from fapvideo.config.train import TrainPreset, load_train_preset
 from fapvideo.errors import PresetError, ReferenceImageError
 
 if TYPE_CHECKING:
-    from fapvideo.training.session import TrainProgress, TrainReport
+    from fapvideo.training.train import TrainProgress, TrainReport
 
 BRAND_FACE = ASSETS / "brand_face.png"
 
@@ -73,9 +73,9 @@ def train(
     resolved = load_train_preset(preset, options.collect_overrides(settings))
     target = output_path or Path("runs") / resolved.name
     from fapvideo.swapper import resolve_device
-    from fapvideo.training.processes import leads
-    from fapvideo.training.session import Hooks  # torch: only once everything else is right
-    from fapvideo.training.session import train as train_bundle
+    from fapvideo.training.learning.processes import leads
+    from fapvideo.training.train import Hooks  # torch: only once everything else is right
+    from fapvideo.training.train import train as train_bundle
 
     folders = data or packaged_photos(resolved, target)
     shown = _progress(as_json) if leads() else nullcontext(lambda progress: None)
@@ -123,9 +123,9 @@ def packaged_photos(preset: TrainPreset, target: Path) -> list[Path]:
         )
     import cv2  # heavy, and rarely needed here
 
-    from fapvideo.evaluation.animate import AnimatedPortrait
-    from fapvideo.evaluation.motion import Motion
     from fapvideo.reference.images import read_image
+    from fapvideo.synth.motion import Motion
+    from fapvideo.synth.portrait import AnimatedPortrait
     from fapvideo.training.work import open_work
 
     motions = (

@@ -28,7 +28,7 @@ class ClipConfig(Section):
     path: str = ""
     """A video, relative to the preset; `example:NAME` comes with the package."""
     set: str = ""
-    """A public set (`fapvideo/training/sets.toml`), downloaded once."""
+    """A public set (`fapvideo/training/faces/sets.toml`), downloaded once."""
     member: str = ""
     """Which file of the set."""
     portrait: str = ""

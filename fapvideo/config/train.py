@@ -18,8 +18,8 @@ class DataConfig(Section):
     """`[data]`: photos and videos, and how samples are made from them."""
 
     sets: tuple[str, ...] = ("celeba_sample",)
-    """Public sets by name (`fapvideo/training/sets.toml`), used where no `--data` is given; with
-    none, what comes with the package."""
+    """Public sets by name (`fapvideo/training/faces/sets.toml`), used where no `--data` is given;
+    with none, what comes with the package."""
     min_presence: Fraction01 = 0.9
     """Smallest probability the mesh gives that there is a face: covered ones have less."""
     max_yaw_deg: float = Field(25.0, gt=0.0, le=90.0)

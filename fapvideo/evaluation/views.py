@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fapvideo.analysis import Analysis, TrackAnalysis, analyse
 from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.errors import NoFaceFound, VideoReadError
 from fapvideo.mask.parts import part_masks
 from fapvideo.ops.geometry import Matrix, transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
+from fapvideo.plan.follow import Analysis, TrackAnalysis, analyse
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Bytes, Floats, Placement, VideoFrame, VideoInfo
 from fapvideo.track.landmarks import FaceMesh

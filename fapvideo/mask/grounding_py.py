@@ -25,7 +25,7 @@ from fapvideo.errors import WeightsError
 from fapvideo.mask.grounding import GroundingDino, require_files
 from fapvideo.ops.torchvision_shim import make_torchvision_importable
 from fapvideo.structs import Bytes
-from fapvideo.weights.checkpoint import read_checkpoint
+from fapvideo.weights.foreign import read_checkpoint
 
 SHORT_SIDE, LONG_SIDE = 800, 1333
 """Pixels to which pictures are resized, as in the package's own `util/inference.py`."""

@@ -11,10 +11,10 @@ from typing import Any
 from fapvideo.config.bundle import MANIFEST_NAME
 from fapvideo.config.train import TrainPreset
 from fapvideo.errors import PresetError, WeightsError
-from fapvideo.training.board import FOLDER as BOARD
-from fapvideo.training.checkpoint import CHECKPOINT
-from fapvideo.training.loop import LOG
-from fapvideo.training.sources import Source
+from fapvideo.training.faces.sources import Source
+from fapvideo.training.learning.board import FOLDER as BOARD
+from fapvideo.training.learning.checkpoint import CHECKPOINT
+from fapvideo.training.learning.loop import LOG
 
 RECIPE = "recipe.json"
 

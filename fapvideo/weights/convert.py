@@ -13,9 +13,9 @@ from fapvideo.errors import WeightsError
 from fapvideo.nets.clip import ClipTokens, TransformersTower
 from fapvideo.nets.unet import dead_keys
 from fapvideo.weights.bundle import Networks, build_networks
-from fapvideo.weights.checkpoint import read_checkpoint
 from fapvideo.weights.detect import Detected, Kind, detect_keys
-from fapvideo.weights.published import Shapes, fap_layout
+from fapvideo.weights.foreign import read_checkpoint
+from fapvideo.weights.sd15 import Shapes, fap_layout
 from fapvideo.weights.state import check_fit, differences, finite_or_raise, shapes_of
 
 States = dict[str, dict[str, Tensor]]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fapvideo.errors import WeightsError
-from fapvideo.weights.checkpoint import read_layout
+from fapvideo.weights.foreign import read_layout
 
 Kind = Literal["fap", "unet", "clip_vision", "vae", "taesd", "lora", "unknown"]
 Shape = tuple[int, ...]

@@ -15,11 +15,11 @@ from torch import Tensor
 from fapvideo.config.bundle import MANIFEST_NAME, BundleFile, BundleManifest
 from fapvideo.errors import WeightsError
 from fapvideo.weights.bundle import manifest_toml
-from fapvideo.weights.checkpoint import PICKLES
 from fapvideo.weights.convert import ROLES, convert_file
 from fapvideo.weights.detect import NAMES, Detected, Kind, detect_file
+from fapvideo.weights.foreign import PICKLES
 from fapvideo.weights.known import KnownBundle, known_bundle
-from fapvideo.weights.published import sd15_manifest
+from fapvideo.weights.sd15 import sd15_manifest
 from fapvideo.weights.state import sha256_of, write_tensors
 from fapvideo.weights.store import Progress, is_installed, partial_folder, store_folder
 

@@ -17,9 +17,9 @@ import pytest
 import runs
 import tiny_suite
 
-from fapvideo.evaluation import metrics
-from fapvideo.evaluation.systems import Copying, Pasting
-from fapvideo.evaluation.truth import TruthMetric
+from fapvideo.evaluation.metrics.groups import groups as metrics
+from fapvideo.evaluation.metrics.truth import TruthMetric
+from fapvideo.evaluation.suites.systems import Copying, Pasting
 from fapvideo.evaluation.views import FramePair
 
 ITSELF = """

@@ -10,7 +10,7 @@ from fapvideo.config import evaluation
 from fapvideo.config.evaluation import examples_root, load_eval_preset
 from fapvideo.config.presets import ASSETS, list_presets, load_preset
 from fapvideo.errors import PresetError
-from fapvideo.training.sets import public_set
+from fapvideo.training.faces.sets import public_set
 
 HEAD = '[[clips]]\nname = "talk"\n'
 

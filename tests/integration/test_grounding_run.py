@@ -14,12 +14,13 @@ import torch
 from clips import Clip, write_clip
 from portrait import astronaut
 
-from fapvideo import analysis, pipeline, swapper
+from fapvideo import pipeline, swapper
 from fapvideo.config.presets import ASSETS, load_preset
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import Cancelled, PresetError, WeightsError
 from fapvideo.mask.boxes import Detection
 from fapvideo.pipeline import FaceJob, Pipeline, SwappedBatch
+from fapvideo.plan import follow as analysis
 from fapvideo.structs import Bytes, FrameBatch, Progress
 from fapvideo.swapper import VideoSwapper
 

@@ -17,7 +17,7 @@ from portrait import astronaut
 from torch import Tensor
 from toy_files import shrink, write_published_files
 
-from fapvideo import analysis, pipeline, swapper
+from fapvideo import pipeline, swapper
 from fapvideo.config.presets import ASSETS, load_preset
 from fapvideo.config.schema import RunPreset
 from fapvideo.denoise.denoiser import Denoiser
@@ -26,6 +26,7 @@ from fapvideo.fuse.tokens import fuse_parity
 from fapvideo.mask.boxes import Detection, chain_boxes
 from fapvideo.nets.clip import pil_pixels
 from fapvideo.pipeline import FaceJob, Pipeline, SwappedBatch
+from fapvideo.plan import follow as analysis
 from fapvideo.structs import Bytes, FrameBatch
 from fapvideo.swapper import VideoSwapper
 from fapvideo.weights.bundle import load_bundle

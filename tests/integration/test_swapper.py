@@ -14,9 +14,9 @@ from portrait import astronaut, astronaut_face, finder, scene
 from runs import BRAND, FAST, decode, swapper
 
 from fapvideo.errors import NoFaceFound, ReferenceImageError, VideoReadError
-from fapvideo.evaluation.motion import Motion
 from fapvideo.ops import mesh
 from fapvideo.swapper import VideoSwapper, default_output, resolve_device
+from fapvideo.synth.motion import Motion
 from fapvideo.video.decord_reader import DecordReader
 
 

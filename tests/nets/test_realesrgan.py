@@ -11,7 +11,7 @@ from portrait import headshot
 from torch import nn
 
 from fapvideo.nets.realesrgan import HALF, RRDBNet
-from fapvideo.training.measure import enlarged
+from fapvideo.training.faces.alignment import enlarged
 
 
 def small(seed: int) -> RRDBNet:

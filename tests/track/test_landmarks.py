@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 from portrait import astronaut, astronaut_face, finder, headshot, scene
 
-from fapvideo.evaluation.animate import AnimatedPortrait
-from fapvideo.evaluation.motion import Motion
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import expression
+from fapvideo.synth.motion import Motion
+from fapvideo.synth.portrait import AnimatedPortrait
 from fapvideo.track.finder import FaceFinder
 from fapvideo.track.landmarks import FaceMesh
 

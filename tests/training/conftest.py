@@ -10,13 +10,13 @@ import pytest
 from portrait import headshot
 from training_setup import tiny_preset
 
-from fapvideo.evaluation.animate import AnimatedPortrait
-from fapvideo.evaluation.motion import Motion
 from fapvideo.structs import Bytes
-from fapvideo.training.faces import FaceSet, prepare
-from fapvideo.training.pool import Pool, PoolRecipe, build_pool
-from fapvideo.training.pretrained import load_encoder
-from fapvideo.training.sources import sources_in
+from fapvideo.synth.motion import Motion
+from fapvideo.synth.portrait import AnimatedPortrait
+from fapvideo.training.faces.prepare import FaceSet, prepare
+from fapvideo.training.faces.sources import sources_in
+from fapvideo.training.learning.pretrained import load_encoder
+from fapvideo.training.samples.pool import Pool, PoolRecipe, build_pool
 
 MOTIONS = (
     Motion(),

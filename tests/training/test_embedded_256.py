@@ -13,10 +13,10 @@ from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.config.train import load_train_preset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
-from fapvideo.training.export import encoder_file, export_bundle
-from fapvideo.training.faces import FaceSet
-from fapvideo.training.loop import Trainer
-from fapvideo.training.pool import PoolRecipe, build_pool
+from fapvideo.training.faces.prepare import FaceSet
+from fapvideo.training.learning.export import encoder_file, export_bundle
+from fapvideo.training.learning.loop import Trainer
+from fapvideo.training.samples.pool import PoolRecipe, build_pool
 from fapvideo.weights.bundle import load_bundle
 
 CPU = torch.device("cpu")

@@ -11,11 +11,11 @@ from portrait import headshot
 
 from fapvideo.cli.main import run_program
 from fapvideo.config.train import load_train_preset
-from fapvideo.evaluation.animate import AnimatedPortrait
-from fapvideo.evaluation.motion import Motion
-from fapvideo.training.faces import load_faces
-from fapvideo.training.pretrained import load_start
-from fapvideo.training.records import read_log
+from fapvideo.synth.motion import Motion
+from fapvideo.synth.portrait import AnimatedPortrait
+from fapvideo.training.faces.prepare import load_faces
+from fapvideo.training.learning.pretrained import load_start
+from fapvideo.training.learning.records import read_log
 from fapvideo.weights.bundle import load_bundle
 
 QUICK = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fapvideo.cli import train as command
-from fapvideo.training.session import TrainReport
+from fapvideo.training.train import TrainReport
 
 
 def report(before: dict[str, float]) -> TrainReport:

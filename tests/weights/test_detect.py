@@ -18,7 +18,7 @@ from fapvideo.errors import WeightsError
 from fapvideo.nets.open_clip_tower import to_open_clip
 from fapvideo.nets.unet import SD15_CONFIG
 from fapvideo.weights.detect import detect_file, detect_keys, expect
-from fapvideo.weights.published import SD15_VAE
+from fapvideo.weights.sd15 import SD15_VAE
 from fapvideo.weights.state import shapes_of
 
 TINY = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}

@@ -20,7 +20,7 @@ from fapvideo.weights.bundle import build_networks, load_bundle
 from fapvideo.weights.convert import convert_file
 from fapvideo.weights.importer import import_bundle
 from fapvideo.weights.known import known_bundle
-from fapvideo.weights.published import fap_layout, sd15_manifest
+from fapvideo.weights.sd15 import fap_layout, sd15_manifest
 from fapvideo.weights.store import (
     installed_folder,
     is_installed,

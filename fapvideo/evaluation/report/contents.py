@@ -1,0 +1,319 @@
+"""What the page says about each clip, in words and as data for its script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fapvideo.evaluation.definitions import Better
+from fapvideo.evaluation.measure import Measurement
+from fapvideo.evaluation.report.picks import curve_keys, position_of, worst
+from fapvideo.evaluation.report.pictures import (
+    FULL_SCALE,
+    TICKS,
+    VIDEO_SECONDS,
+    ClipPictures,
+    heat_scale,
+)
+from fapvideo.evaluation.report.record import Record
+from fapvideo.evaluation.report.table import Table, clip_table, title_of
+
+BETTER: dict[Better, str] = {
+    "higher": "higher is better",
+    "lower": "lower is better",
+    "one": "1 is as good as the source",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SuspectItem:
+    """A line of the list of suspects."""
+
+    position: int
+    label: str
+    system: str
+    reason: str
+    metric: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilmColumn:
+    """One frame of the film strip: the source, then each system."""
+
+    position: int
+    label: str
+    pictures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What the runs said of themselves: a row per quantity, a column per system."""
+
+    systems: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One metric over time, for all systems."""
+
+    key: str
+    title: str
+    unit: str
+    better: str
+    values: Mapping[str, Sequence[float | None]]
+    worst: Mapping[str, Sequence[int]]
+    """System -> positions, the worst first."""
+    suspects: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipContents:
+    """One clip's section."""
+
+    id: str
+    name: str
+    photos: bool
+    facts: str
+    frames: int
+    systems: tuple[str, ...]
+    times_s: Sequence[float]
+    pictures: ClipPictures
+    film: tuple[FilmColumn, ...]
+    video_note: str
+    curves: tuple[Curve, ...]
+    suspects: tuple[SuspectItem, ...]
+    table: Table
+    runs: Runs | None
+    notes: tuple[tuple[str, str], ...]
+    """(system, or empty for all of them; what it says)."""
+    unmeasured: tuple[str, ...]
+    """Titles of metrics that no system has a value of here."""
+
+    @property
+    def tiles(self) -> tuple[str, ...]:
+        """What film strip and video show, in order."""
+        return "source", *self.systems
+
+    @property
+    def columns(self) -> int:
+        """Tiles in a row of the video."""
+        return self.pictures.plan.columns if self.pictures.plan else 1
+
+    @property
+    def video(self) -> str:
+        """The video, a data URI."""
+        return self.pictures.video
+
+    @property
+    def pictured(self) -> bool:
+        """Whether there is a strip of any frame."""
+        return bool(self.pictures.strips)
+
+
+def clock(seconds: float) -> str:
+    """Return minutes, seconds and hundredths."""
+    minutes, rest = divmod(round(seconds * 100), 6000)
+    return f"{minutes}:{rest // 100:02d}.{rest % 100:02d}"
+
+
+def clip_contents(
+    record: Record, name: str, pictures: ClipPictures, against: Mapping[str, Any] | None
+) -> ClipContents:
+    """Put together what the page says about one clip."""
+    items = record.of_clip(name)
+    longest = max(items, key=lambda item: item.frames)
+    photos = name in record.photos
+    suspects = _suspects(items, photos)
+    table = clip_table(record, name, against)
+    return ClipContents(
+        id=f"clip-{record.clips.index(name)}",
+        name=name,
+        photos=photos,
+        facts=_facts(longest, photos),
+        frames=longest.frames,
+        systems=tuple(item.system for item in items),
+        times_s=longest.times_s,
+        pictures=pictures,
+        film=tuple(
+            FilmColumn(position, _label(longest.times_s, position, photos), shots)
+            for position, shots in sorted(pictures.film.items())
+        ),
+        video_note=_video_note(pictures, longest),
+        curves=tuple(_curve(record, key, items, suspects) for key in curve_keys(record, name)),
+        suspects=suspects,
+        table=table,
+        runs=_runs(items),
+        notes=_notes(items),
+        unmeasured=_unmeasured(record, name, table),
+    )
+
+
+def payload(record: Record, clips: Iterable[ClipContents]) -> dict[str, Any]:
+    """Return what the page's script works on, as plain JSON types."""
+    return {
+        "colours": {name: place for place, name in enumerate(record.systems)},
+        "scale": {"picture": heat_scale(), "full": FULL_SCALE, "ticks": list(TICKS)},
+        "clips": [_clip_payload(clip) for clip in clips],
+    }
+
+
+def _clip_payload(clip: ClipContents) -> dict[str, Any]:
+    """Return one clip's curves and strips."""
+    flagged = next((item for item in clip.suspects), None)
+    first = clip.curves[0] if clip.curves else None
+    start = 0
+    if flagged is not None:
+        start = flagged.position
+    elif first is not None:
+        start = next((p[0] for p in first.worst.values() if p), 0)
+    return {
+        "photos": clip.photos,
+        "frames": clip.frames,
+        "times": [round(time, 4) for time in clip.times_s],
+        "systems": list(clip.systems),
+        "start": start,
+        "metric": flagged.metric if flagged is not None else "",
+        "curves": [
+            {
+                "key": curve.key,
+                "title": curve.title,
+                "unit": curve.unit,
+                "better": curve.better,
+                "values": {
+                    name: [None if value is None else float(f"{value:.4g}") for value in values]
+                    for name, values in curve.values.items()
+                },
+                "worst": {name: list(found) for name, found in curve.worst.items()},
+                "suspects": list(curve.suspects),
+            }
+            for curve in clip.curves
+        ],
+        "references": [
+            {"labels": list(labels), "picture": picture}
+            for labels, picture in clip.pictures.references.items()
+        ],
+        "strips": {
+            str(position): {
+                "before": strip.before,
+                "faces": strip.faces,
+                "reference": strip.reference,
+                "shots": {
+                    name: {"after": s.after, "difference": s.difference, "peak": s.peak}
+                    for name, s in strip.shots.items()
+                },
+            }
+            for position, strip in clip.pictures.strips.items()
+        },
+    }
+
+
+# -------------------------------------------------------------------------------- sentences
+
+
+def _label(times_s: Sequence[float], position: int, photos: bool) -> str:
+    """Return how a frame is called."""
+    if photos or position >= len(times_s):
+        return f"pair {position}"
+    return clock(times_s[position])
+
+
+def _facts(item: Measurement, photos: bool) -> str:
+    """Say in one line what a clip is."""
+    words = [f"{item.frames} {'pairs' if photos else 'frames'}"]
+    if not photos and len(item.times_s) > 1:
+        words[0] += f", {item.times_s[-1] - item.times_s[0]:.1f} s"
+    if item.face_frames < item.frames:
+        words.append(f"{item.face_frames} with a face")
+    if item.parts:
+        words.append(f"swapped: {', '.join(item.parts)}")
+    return " · ".join([*words, Path(item.source).name])
+
+
+def _video_note(pictures: ClipPictures, item: Measurement) -> str:
+    """Say what the video leaves out."""
+    if pictures.plan is None:
+        return ""
+    notes = []
+    if pictures.plan.cut:
+        notes.append(f"the first {VIDEO_SECONDS:g} s")
+    if pictures.plan.cropped:
+        notes.append("cut to the faces")
+    return f"({', '.join(notes)})" if notes else ""
+
+
+def _suspects(items: Sequence[Measurement], photos: bool) -> tuple[SuspectItem, ...]:
+    """Return the suspects of all systems by time."""
+    found = []
+    for item in items:
+        for suspect in item.suspects:
+            position = position_of(suspect, item.times_s) if item.times_s else suspect.index
+            frame = "" if photos else f" · frame {position}"
+            label = _label(item.times_s, position, photos) + frame
+            found.append(SuspectItem(position, label, item.system, suspect.reason, suspect.metric))
+    return tuple(sorted(found, key=lambda suspect: suspect.position))
+
+
+def _curve(
+    record: Record, key: str, items: Sequence[Measurement], suspects: Sequence[SuspectItem]
+) -> Curve:
+    """Return one metric's curves."""
+    definition = record.definition(key)
+    better: Better = definition.better if definition else "lower"
+    values = {item.system: item.curves[key] for item in items if key in item.curves}
+    return Curve(
+        key=key,
+        title=title_of(definition, key),
+        unit=definition.unit if definition else "",
+        better=BETTER[better],
+        values=values,
+        worst={system: worst(curve, better) for system, curve in values.items()},
+        suspects=sorted({suspect.position for suspect in suspects if suspect.metric == key}),
+    )
+
+
+def _runs(items: Sequence[Measurement]) -> Runs | None:
+    """Return what the runs said of themselves, as far as it is a number or a word."""
+    systems = tuple(item.system for item in items if item.extra)
+    found = [_flat(item.extra) for item in items if item.extra]
+    names = dict.fromkeys(name for row in found for name in row)
+    rows = tuple((name, tuple(row.get(name, "–") for row in found)) for name in names)
+    return Runs(systems, rows) if rows else None
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return numbers and words of nested tables by dotted names."""
+    out: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            out |= _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, float):
+            out[f"{prefix}{name}"] = f"{value:.4g}"
+        elif isinstance(value, str | int):
+            out[f"{prefix}{name}"] = str(value)
+    return out
+
+
+def _notes(items: Sequence[Measurement]) -> tuple[tuple[str, str], ...]:
+    """Return the notes; what all systems have in common is said once."""
+    common = set.intersection(*(set(item.notes) for item in items)) if len(items) > 1 else set()
+    shared = [("", note) for note in dict.fromkeys(items[0].notes) if note in common]
+    own = [
+        (item.system, note)
+        for item in items
+        for note in dict.fromkeys(item.notes)
+        if note not in common
+    ]
+    return tuple(shared + own)
+
+
+def _unmeasured(record: Record, clip: str, table: Table) -> tuple[str, ...]:
+    """Return the titles of metrics without a value in a clip."""
+    keys = [column.key for column in table.columns]
+    return tuple(
+        definition.title
+        for definition in record.definitions
+        if not any(definition.fits(key) for key in keys)
+    )

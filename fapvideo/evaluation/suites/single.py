@@ -1,0 +1,94 @@
+"""Measuring one result, whoever made it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fapvideo.config.problems import validate
+from fapvideo.config.schema import RunPreset
+from fapvideo.errors import PresetError, ReferenceImageError
+from fapvideo.evaluation.measure import Measurement
+from fapvideo.evaluation.metrics.groups import Networks, measure_all
+from fapvideo.evaluation.suites.material import aligned_references
+from fapvideo.evaluation.views import Clip
+from fapvideo.reference.images import AlignedFace
+from fapvideo.run.report import report_path
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How a result was made, as far as it is known."""
+
+    source: Path
+    preset: RunPreset
+    """Parts and references, stretch of time, `[track]` and `[mask]`."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Timings and counts of the run."""
+
+
+def read_made(result: Path) -> Made | None:
+    """Return what `RESULT.report.json` says; None where there is none.
+
+    Raises:
+        PresetError: it is damaged, or of another version.
+    """
+    path = report_path(result)
+    if not path.is_file():
+        return None
+    try:
+        report = json.loads(path.read_text("utf-8"))
+        source, used = Path(report["input"]["path"]), report["references"]
+        given: dict[str, list[dict[str, str]]] = {item["part"]: [] for item in used}
+        for item in used:
+            given[item["part"]].append({"path": item["path"]})
+        tables = {**report["preset"], "references": given}
+        extra = {**report["timings"], "frames": report["frames"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PresetError(
+            f"{path} is no report of a run: {error!r}", hint="remove it, and give --preset"
+        ) from None
+    preset, problems = validate(RunPreset, tables)
+    if preset is None:
+        raise PresetError(f"{path}: {problems[0]}", hint="remove it, and give --preset")
+    return Made(source, preset, extra)
+
+
+def measure_result(
+    result: Path,
+    made: Made,
+    scratch: Path,
+    *,
+    on_frame: Callable[[int, int], None] = lambda done, total: None,
+    cancel: Callable[[], bool] = lambda: False,
+) -> tuple[Measurement, Clip]:
+    """Follow the source, then compare the result with it.
+
+    Args:
+        result: the video.
+        made: how it was made; without references what depends on them is left out.
+        scratch: a folder that stays as long as the clip is used.
+        on_frame: progress.
+        cancel: asked after every frame.
+
+    Raises:
+        VideoReadError: one of the two cannot be read.
+        NoFaceFound: the source shows none.
+        Cancelled: `cancel` said so.
+    """
+    references, notes = _references(made.preset)
+    parts = tuple(made.preset.references)
+    clip = Clip.open(made.source, made.preset, parts, scratch, references)
+    found = measure_all(clip, result, Networks.load(), on_frame=on_frame, cancel=cancel)
+    return replace(found, extra=made.extra, notes=(*found.notes, *notes)), clip
+
+
+def _references(preset: RunPreset) -> tuple[Mapping[str, Sequence[AlignedFace]], Sequence[str]]:
+    """Return the references that can still be read, and a note if they cannot."""
+    try:
+        return aligned_references(preset), ()
+    except ReferenceImageError as error:
+        return {}, (f"similarity was not measured: {error}",)

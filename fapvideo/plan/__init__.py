@@ -1,0 +1,1 @@
+"""The first pass: who is where, with which reference, and what happens to each frame."""

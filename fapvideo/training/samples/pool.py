@@ -1,0 +1,332 @@
+"""A pool of ready-made samples on disk, made once by the real guide and the real image tower.
+
+Making a sample costs about as much as a training step, so samples are made in advance, in parallel
+and resumably: sample `i` is a function of (seed, i).
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from fapvideo.config.train import DataConfig
+from fapvideo.errors import DeviceError, WeightsError
+from fapvideo.fuse.tokens import PartSource, fuse_fractional
+from fapvideo.nets.mobilenet import MobileNetV2Tokens
+from fapvideo.ops.precision import resolve_dtype
+from fapvideo.ops.token_grid import without_cls
+from fapvideo.structs import Array
+from fapvideo.training.faces.prepare import OnProgress, load_faces
+from fapvideo.training.samples.making import PARTS, Sample, SampleMaker
+
+CHUNK = 32
+"""Samples that are flagged together."""
+PIECE = 4
+"""Samples that are made together; what is begun is finished before a run stops."""
+ENCODED_AT_ONCE = 4
+"""Pictures per call of the image tower: few enough for its widest layers to stay in the cache."""
+
+T = TypeVar("T")
+
+
+class TokenEncoder(Protocol):
+    """An image tower: `MobileNetV2Tokens`, or a bundle's `ImageEncoder`."""
+
+    grid: int
+    width: int
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """Return tokens [N, (1 +) grid*grid, width] of pictures [N, 3, S, S] in [0, 1]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Samples mapped from disk, all arrays of length N."""
+
+    target: Array
+    """[N, R, R, 3] uint8."""
+    guide: Array
+    """[N, R, R, 3] uint8."""
+    core: Array
+    """[N, R, R] uint8, 0 or 1."""
+    tokens: Array
+    """[N, G*G, C] float16 fused tokens."""
+    flags: Path
+    """File of one flag per chunk of samples: whether it is finished."""
+
+    def ready(self) -> Array:
+        """Return the rows that are finished; the pool may still be growing."""
+        rows = np.repeat(np.load(self.flags), CHUNK)[: len(self)]
+        return np.nonzero(rows)[0]
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.target)
+
+    def batch(self, rows: Array, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return target and guide [B, 3, R, R] in [-1, 1], core [B, 1, R, R], tokens."""
+
+        arrays = (self.target, self.guide, self.core, self.tokens)
+        target, guide, core, tokens = (torch.from_numpy(a[rows]).to(device) for a in arrays)
+        return as_batch(target, guide, core, tokens)
+
+
+def as_batch(
+    target: Tensor, guide: Tensor, core: Tensor, tokens: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return rows as they are stored in the form that training takes; see `Pool.batch`."""
+
+    def picture(pixels: Tensor) -> Tensor:
+        return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+    return picture(target), picture(guide), core[:, None].float(), tokens.float()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRecipe:
+    """All that a pool's samples depend on besides their numbers; sent to the workers."""
+
+    faces: Path
+    """Cache folder of `prepare`."""
+    chosen: tuple[int, ...]
+    """Which of its faces to draw from."""
+    seed: int
+    size: int
+    """The model's resolution."""
+    config: DataConfig
+    encoder: TokenEncoder | None
+    """Without one there are samples, but no tokens."""
+    fill: tuple[float, float, float] = (-1.0, -1.0, -1.0)
+    """Colour of the hole that the encoder sees, as in the bundle's manifest."""
+
+    def draw(self, numbers: range) -> list[Sample]:
+        """Return the samples of these numbers."""
+        faces = load_faces(self.faces)
+        maker = SampleMaker(faces, list(self.chosen), self.config, self.size)
+        return [maker.make(self.seed, number) for number in numbers]
+
+    def stored(self, samples: list[Sample]) -> dict[str, Array]:
+        """Return samples as `Pool` stores them, with their tokens."""
+        assert self.encoder is not None
+        return {
+            "target": _bytes([sample.target for sample in samples]),
+            "guide": _bytes([sample.guide for sample in samples]),
+            "core": np.stack([sample.core for sample in samples]).astype(np.uint8),
+            "tokens": fused_tokens(self.encoder, samples, self.fill).half().numpy(),
+        }
+
+    def make(self, numbers: range) -> dict[str, Array]:
+        """Return the samples of these numbers, as `Pool` stores them."""
+        return self.stored(self.draw(numbers))
+
+
+def build_pool(
+    folder: Path,
+    recipe: PoolRecipe,
+    count: int,
+    workers: int = 1,
+    progress: OnProgress = lambda done, total: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Pool:
+    """Make (or finish making) `count` samples in `folder` and open them.
+
+    Args:
+        folder: one file per array, and a file of flags so that a stopped run goes on.
+        recipe: what is made; the caller sees to it that it is the same when a run goes on.
+        count: number of samples.
+        workers: processes that make samples; 1 makes them in this one. More start by importing the
+            main program again, which has to allow that (`if __name__ == "__main__":`).
+        progress: called with (samples done, count).
+        stop: asked every few samples; the pool is returned as far as it is then.
+
+    Raises:
+        WeightsError: not enough space, or the folder holds another number of samples.
+        DeviceError: a process was ended by somebody else; what was finished is kept.
+    """
+    encoder = recipe.encoder
+    assert encoder is not None
+    pool = _create(folder, count, recipe.size, (encoder.grid**2, encoder.width))
+    starts = range(0, count, CHUNK)
+    flags = np.load(pool.flags) if pool.flags.is_file() else np.zeros(len(starts), bool)
+    if not pool.flags.is_file():
+        np.save(pool.flags, flags)
+    missing = [
+        range(start, min(start + PIECE, count))
+        for k, chunk in enumerate(starts)
+        if not flags[k]
+        for start in range(chunk, min(chunk + CHUNK, count), PIECE)
+    ]
+    with _made(recipe, missing, workers) as made:
+        for numbers in missing:
+            if stop():
+                break
+            for name, rows in next(made).items():
+                getattr(pool, name)[numbers.start : numbers.stop] = rows
+            if numbers.stop % CHUNK == 0 or numbers.stop == count:
+                flags[numbers.start // CHUNK] = True
+                partial = folder / "done.partial.npy"
+                np.save(partial, flags)
+                partial.replace(pool.flags)
+                progress(min(int(flags.sum()) * CHUNK, count), count)
+    return pool
+
+
+def open_pool(folder: Path) -> Pool:
+    """Open a pool that `build_pool` made or is still making."""
+    names = ("target", "guide", "core", "tokens")
+    arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
+    return Pool(arrays[0], arrays[1], arrays[2], arrays[3], folder / "done.npy")
+
+
+def fused_tokens(
+    encoder: TokenEncoder,
+    samples: list[Sample],
+    fill: tuple[float, float, float] = (-1.0, -1.0, -1.0),
+) -> Tensor:
+    """Return [B, G*G, C] fused tokens of samples, as inference fuses them."""
+    masks = np.stack([sample.parts for sample in samples])
+    colour = (np.array(fill, np.float32) + 1) / 2
+    holes = [sample.core[..., None] for sample in samples]
+    pictures = [
+        sample.target * (1 - hole) + colour * hole
+        for sample, hole in zip(samples, holes, strict=True)
+    ]
+    swapped = np.argwhere(masks.any(axis=(2, 3)))
+    pictures += [
+        samples[i].reference * samples[i].reference_parts[k][..., None] for i, k in swapped
+    ]
+    tokens = encode(encoder, pictures)
+    face, alone = tokens[: len(samples)], tokens[len(samples) :]
+    parts = torch.zeros(len(samples), len(PARTS), *face.shape[1:])
+    parts[torch.from_numpy(swapped[:, 0]), torch.from_numpy(swapped[:, 1])] = alone
+    given = torch.from_numpy(np.stack([sample.sources for sample in samples]))
+    boxes = torch.from_numpy(np.stack([sample.boxes for sample in samples]))
+    small = nn.functional.adaptive_avg_pool2d(torch.from_numpy(masks), int(face.shape[1] ** 0.5))
+    # A part that is not swapped has an empty mask: its zeros go nowhere.
+    sources = [[PartSource(parts[:, k], given[:, k])] for k in range(len(PARTS))]
+    return fuse_fractional(face, sources, boxes, small)
+
+
+@torch.no_grad()
+def encode(encoder: TokenEncoder, pictures: list[Array]) -> Tensor:
+    """Return tokens [N, G*G, C], float32, on the CPU, of pictures [S, S, 3] in [0, 1]."""
+    stacked = torch.from_numpy(np.stack(pictures).astype(np.float32)).permute(0, 3, 1, 2)
+    tokens = [encoder(few).float().cpu() for few in stacked.split(ENCODED_AT_ONCE)]
+    return without_cls(torch.cat(tokens))
+
+
+def quick_copy(encoder: MobileNetV2Tokens) -> MobileNetV2Tokens:
+    """Return a copy for the CPU at hand, 3 to 6 times as fast: normalisation folded into weights.
+
+    In bfloat16 where the CPU multiplies that natively; tokens then differ by about 5 % from those
+    of inference, a noise that the trained network learns to bear.
+    """
+    quick = copy.deepcopy(encoder)
+    for layers in [module for module in quick.modules() if isinstance(module, nn.Sequential)]:
+        for i, (first, second) in enumerate(pairwise(layers)):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                layers[i], layers[i + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    memory: Any = {"memory_format": torch.channels_last}
+    quick.features.to(resolve_dtype("auto", "cpu"), **memory)
+    return quick
+
+
+# ------------------------------------------------------------------------------------ storage
+
+
+def _create(folder: Path, count: int, size: int, tokens: tuple[int, int]) -> Pool:
+    """Open the arrays for writing; make them where they are not there."""
+    shapes = {
+        "target": ((count, size, size, 3), np.uint8),
+        "guide": ((count, size, size, 3), np.uint8),
+        "core": ((count, size, size), np.uint8),
+        "tokens": ((count, *tokens), np.float16),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    absent = [name for name in shapes if not (folder / f"{name}.npy").is_file()]
+    needed = sum(
+        int(np.prod(shapes[name][0])) * np.dtype(shapes[name][1]).itemsize for name in absent
+    )
+    free = shutil.disk_usage(folder).free
+    if needed > free:  # a mapped file that finds the disk full ends the process without a word
+        raise WeightsError(
+            f"{folder} needs {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free",
+            hint="choose another --output, or fewer samples: --set data.pool=2000",
+        )
+    arrays = {}
+    for name, (shape, dtype) in shapes.items():
+        path = folder / f"{name}.npy"
+        mode, kind = ("w+", dtype) if name in absent else ("r+", None)
+        arrays[name] = np.lib.format.open_memmap(path, mode, kind, shape)
+        if arrays[name].shape != shape:
+            raise WeightsError(
+                f"{path} has shape {arrays[name].shape}, wanted is {shape}",
+                hint="--fresh makes new samples",
+            )
+    return Pool(**arrays, flags=folder / "done.npy")
+
+
+def _bytes(pictures: list[Array]) -> Array:
+    return np.round(np.stack(pictures) * 255).astype(np.uint8)
+
+
+@contextmanager
+def _made(
+    recipe: PoolRecipe, jobs: list[range], workers: int
+) -> Iterator[Iterator[dict[str, Array]]]:
+    """Yield the stored samples of `jobs`, one dictionary each.
+
+    A small image tower goes to every process. A large one, which may be on a GPU, stays here, and
+    the processes draw the samples for it.
+    """
+    if isinstance(recipe.encoder, MobileNetV2Tokens):
+        quick = replace(recipe, encoder=quick_copy(recipe.encoder))
+        with _mapped(quick.make, jobs, workers) as made:
+            yield made
+    else:
+        with _mapped(replace(recipe, encoder=None).draw, jobs, workers) as drawn:
+            yield map(recipe.stored, drawn)
+
+
+@contextmanager
+def _mapped(make: Callable[[range], T], jobs: list[range], workers: int) -> Iterator[Iterator[T]]:
+    """Yield the results of `make` in the order of `jobs`; what is not taken is not made."""
+    if workers <= 1 or len(jobs) <= 1:
+        yield map(make, jobs)
+        return
+    executor = ProcessPoolExecutor(
+        min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=_start_worker
+    )
+    try:
+        yield executor.map(make, jobs)
+    except BrokenProcessPool:
+        raise DeviceError(
+            f"one of {workers} processes that make samples was ended from outside",
+            hint="if it was for lack of memory, use --workers 1; the same command goes on",
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """One thread per process; Ctrl-C is for the process that asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
