@@ -2,7 +2,8 @@
 
 A part of A goes into a stranger's face B and from there back into A
 (`fapvideo.training.samples.making`): every system gets the face B that now has A's part as
-reference, and A with a hole; the photo of A is the answer. No photo here was ever trained on (every tenth of CelebA's sample, by name).
+reference, and A with a hole; the photo of A is the answer. No photo here was ever trained on
+(every tenth of CelebA's sample, by name).
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from fapvideo.evaluation.metrics.features import PartFeatures, packaged_tower
 from fapvideo.evaluation.metrics.groups import distribution
 from fapvideo.evaluation.metrics.seam import seams
 from fapvideo.evaluation.report.benchmark import commit
-from fapvideo.evaluation.suites.baselines import PAIRED, averaged, cloned, fitted
 from fapvideo.evaluation.views import SIDE, FaceView
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.ops import mesh
+from fapvideo.paint.pasted import PAIRED, averaged, cloned, fitted
 from fapvideo.structs import Bytes, Floats
 from fapvideo.training.faces.prepare import FaceSet, prepare
 from fapvideo.training.faces.sets import fetch, sets_folder

@@ -7,9 +7,10 @@ names are the person's own. Colour arrays are RGB.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,18 +127,24 @@ class VideoFrame:
     key_frame: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, repr=False)
 class FrameBatch:
-    """Consecutive frames with their pictures for viewing."""
+    """Consecutive frames; their pictures for viewing are made when they are looked at."""
 
     frames: tuple[VideoFrame, ...]
-    rgb: Bytes
-    """[N, height, width, 3] as displayed."""
     time_base: Fraction
+    views: tuple[Callable[[], Bytes], ...]
+    """Per frame: makes its picture [height, width, 3] as displayed."""
 
     def __post_init__(self) -> None:
         """Check that pictures and frames pair up."""
-        _expect("FrameBatch.rgb", self.rgb, (len(self.frames), None, None, 3))
+        if len(self.views) != len(self.frames):
+            raise ValueError(f"{len(self.frames)} frames, {len(self.views)} pictures")
+
+    @cached_property
+    def rgb(self) -> Bytes:
+        """[N, height, width, 3] uint8 as displayed."""
+        return np.stack([view() for view in self.views])
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -154,9 +161,9 @@ class FrameBatch:
         return np.array([frame.time_s for frame in self.frames], np.float64)
 
     def __repr__(self) -> str:
-        """Show the shape instead of the pixels."""
+        """Show where it is; no picture is made."""
         first = self.frames[0].index if self.frames else 0
-        return f"FrameBatch(first={first}, rgb={self.rgb.shape})"
+        return f"FrameBatch(first={first}, frames={len(self)})"
 
 
 # ---------------------------------------------------------------------------------- faces
@@ -219,6 +226,10 @@ class Placement:
     """Where and how strongly one track is swapped in one frame."""
 
     track_id: int
+    index: int
+    """Of the frame in its track."""
+    source: int
+    """Of the track's frame that gives the geometry; another one where it is held."""
     landmarks: Floats
     """[478, 3] smoothed, display pixels."""
     weight: float
@@ -252,8 +263,14 @@ class Reference:
     """[S, S, 3] aligned face, RGB in [0, 1]."""
     landmarks: Floats
     """[478, 3] in the crop's pixels."""
+    shape: Floats
+    """[478, 3] in the head frame."""
+    expression: Mapping[str, float]
+    """Measures of `ops.pose.expression`."""
     tokens: Floats
     """[G*G, C] penultimate tokens of the part alone on black, row-major grid."""
+    encoder: str
+    """What made the tokens; they fit no other bundle."""
     box: Floats
     """[4] y0, x0, y1, x1 of the part in the crop, in [0, 1]."""
     cached: bool

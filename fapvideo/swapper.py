@@ -2,60 +2,68 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-import torch
-
+from fapvideo.composite.planes import displayed
 from fapvideo.config.presets import load_preset
-from fapvideo.config.schema import PARTS, RunPreset
-from fapvideo.denoise.denoiser import Denoiser
-from fapvideo.errors import DeviceError, NoFaceFound, PresetError
-from fapvideo.ops.precision import resolve_dtype
-from fapvideo.ops.prefetch import prefetch
-from fapvideo.pipeline import Pipeline, SwappedBatch
-from fapvideo.plan.follow import Analysis, BoxFinder, analyse
-from fapvideo.plan.references import LoadedReference, load_references
+from fapvideo.config.schema import RunPreset
+from fapvideo.errors import FapVideoError, NoFaceFound, PresetError, VideoReadError
+from fapvideo.ops.image import picture_fault
+from fapvideo.ops.precision import resolve_device, resolve_dtype
+from fapvideo.paint.guided import GuidedPainter
+from fapvideo.paint.painter import Painter
+from fapvideo.paint.published import PublishedPainter
+from fapvideo.plan.decide import Cast
+from fapvideo.plan.references import References, asked_references, load_references
+from fapvideo.plan.search import BoxFinder
+from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
-from fapvideo.run.preview import join_columns, sheet_column, shown_frame
+from fapvideo.run.clip import Clip, check_kept
+from fapvideo.run.engine import Engine
+from fapvideo.run.preview import column, join_columns
 from fapvideo.run.report import Counts, face_warnings, inspection, make_report, write_report
-from fapvideo.run.still import as_clip, as_picture
-from fapvideo.structs import (
-    Bytes,
-    FrameBatch,
-    Reference,
-    RunReport,
-    VideoInfo,
-)
+from fapvideo.run.sinks import Sink
+from fapvideo.run.sources import FrameSource, Source, open_source
+from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport, VideoFrame
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
 from fapvideo.video.writer import VideoWriter
-from fapvideo.weights.bundle import load_bundle
+from fapvideo.weights.bundle import Bundle, load_bundle
 
 log = logging.getLogger(__name__)
 
-References = Mapping[str, Sequence[str | Path]]
-
-PREVIEW_MARGIN_S = 1.0
+PAINTERS: Mapping[str, Callable[[RunPreset, Bundle], Painter]] = {
+    "guided": GuidedPainter,
+    "off": GuidedPainter,
+    "published": PublishedPainter,
+}
+"""By `denoise.mode`."""
 
 
 class VideoSwapper:
     """Swaps facial parts in videos and pictures as one preset says.
 
-    Holds the networks from construction to `close`; use it as a context manager. Not thread-safe:
-    one swapper serves one thread at a time.
+    Holds the networks from construction to `close`; use it as a context manager. One swapper serves
+    one call at a time: a call while another one runs, in whatever thread, and a call after `close`
+    raise `FapVideoError`.
     """
 
-    def __init__(self, preset: RunPreset, device: str = "auto") -> None:
+    def __init__(
+        self, preset: RunPreset, device: str = "auto", *, painter: Painter | None = None
+    ) -> None:
         """Load the preset's bundle onto `device`: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+
+        With `painter` that one paints, and no bundle is loaded.
 
         Raises:
             DeviceError: no such device here.
@@ -63,11 +71,14 @@ class VideoSwapper:
         """
         self.preset = preset
         self.device = resolve_device(device)
-        dtype = resolve_dtype(preset.denoise.precision, self.device)
-        self._bundle = load_bundle(preset.bundle, self.device, dtype, options=preset.denoise)
-        self._denoiser = Denoiser(self._bundle, preset.denoise, preset.fuse)
+        if painter is None:
+            dtype = resolve_dtype(preset.denoise.precision, self.device)
+            bundle = load_bundle(preset.bundle, self.device, dtype, options=preset.denoise)
+            painter = PAINTERS[preset.denoise.mode](preset, bundle)
+        self._painter: Painter = painter
         self._boxes = BoxFinder(preset, self.device)
-        self._loaded: dict[str, tuple[tuple[LoadedReference, ...], tuple[str, ...]]] = {}
+        self._loaded: dict[str, tuple[Cast, tuple[str, ...]]] = {}
+        self._call, self._owner, self._closed = threading.Lock(), 0, False
 
     @classmethod
     def from_preset(
@@ -102,59 +113,43 @@ class VideoSwapper:
         self.close()
 
     def close(self) -> None:
-        """Leave the networks as they were and forget the references."""
-        self._denoiser.close()
+        """Leave the networks as they were and forget the references; a stream ends with an error.
+
+        Raises:
+            FapVideoError: another call is running.
+        """
+        if self._closed:
+            return
+        if self._call.locked() and self._owner != threading.get_ident():
+            raise self._busy()
+        self._closed = True
+        self._painter.close()
         self._boxes.close()
         self._loaded.clear()
 
     # -------------------------------------------------------------------------- references
 
     def encode_reference(self, references: References) -> tuple[Reference, ...]:
-        """Read, check and encode reference images: part -> paths. Features are cached on disk.
+        """Read, check and encode reference images: part -> paths, pixels. Cached on disk.
+
+        What it returns may be given wherever references are asked for.
 
         Raises:
             PresetError: unknown part.
             ReferenceImageError: an image without a usable face.
         """
-        loaded, warnings = self._references(references)
-        for text in warnings:
-            log.warning(text)
-        return tuple(item.reference for item in loaded)
-
-    def _references(
-        self, references: References | None
-    ) -> tuple[tuple[LoadedReference, ...], tuple[str, ...]]:
-        """Return the given references, or the preset's; each set is read once per swapper."""
-        wanted: dict[str, list[tuple[str, float]]]
-        if references is None:
-            given = self.preset.references
-            wanted = {part: [(s.path, s.weight) for s in given[part]] for part in given}
-        else:
-            wanted = {part: [(str(p), 1.0) for p in paths] for part, paths in references.items()}
-        unknown = sorted(set(wanted) - set(PARTS))
-        if unknown:
-            raise PresetError(
-                f"unknown part {unknown[0]!r}", hint=f"the parts are {', '.join(PARTS)}"
-            )
-        if not any(wanted.values()):
-            raise PresetError(
-                f"preset {self.preset.name!r} names no reference images",
-                hint="add --reference eyes=photo.png, or a [references] table",
-            )
-        key = json.dumps(wanted, sort_keys=True)
-        if key in self._loaded:
-            return self._loaded[key]
-        loaded, warnings = load_references(wanted, self._bundle, self.preset)
-        known = tuple(replace(x, reference=replace(x.reference, cached=True)) for x in loaded)
-        self._loaded[key] = known, warnings
-        return loaded, warnings
+        with self._in_use():
+            cast, warnings = self._references(references)
+            for text in warnings:
+                log.warning(text)
+            return tuple(item for group in cast.values() for item in group)
 
     # --------------------------------------------------------------------------------- run
 
     def run(
         self,
-        input: str | Path,
-        output: str | Path | None = None,
+        input: str | Path | Source,
+        output: str | Path | Sink | None = None,
         references: References | None = None,
         *,
         overwrite: bool = False,
@@ -162,102 +157,160 @@ class VideoSwapper:
         progress: OnProgress | None = None,
         cancel: ShouldStop | None = None,
     ) -> RunReport:
-        """Swap a video file; the output appears only when it is whole.
+        """Swap a video; a file appears only when it is whole.
 
         Args:
-            input: any video FFmpeg reads; never touched.
-            output: `.mp4`, `.mov` or `.mkv`; by default `<stem>.swapped<suffix>` beside the input.
-            references: part -> image paths, instead of the preset's.
+            input: any video FFmpeg reads, never touched; or a source of frames.
+            output: `.mp4`, `.mov` or `.mkv`, or a sink; by default `<stem>.swapped<suffix>` beside
+                the input.
+            references: part -> images, instead of the preset's.
             overwrite: replace an existing output.
             require_face: raise where the video shows no face.
             progress: called from this thread.
             cancel: asked between batches; true stops the run.
 
-        Returns the report, also written as `<output>.report.json`.
+        Returns the report, also written as `<output>.report.json` where the output is a file.
 
         Raises:
             FapVideoError: one of its kinds, see `errors.py`.
         """
         started = time.perf_counter()
-        source = Path(input)
-        target = Path(output) if output is not None else default_output(source)
         watch, ticker, counts = Stopwatch(), Ticker(progress, cancel), Counts()
-        info = probe(source)
-        reader = VideoReader(info, self.preset.video)
-        with tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch:
-            with VideoWriter(target, info, self.preset.video, overwrite=overwrite) as writer:
+        with self._in_use(), _scratch() as scratch:
+            engine = self._engine()
+            source = open_source(input, self.preset.video)
+            sink = self._sink(source, output, overwrite=overwrite)
+            with sink:
                 ticker.begin("references", 0)
                 with watch.measure("reference_s"):
-                    loaded, warnings = self._references(references)
-                analysis = self._analyse(reader, loaded, Path(scratch), watch, ticker)
-                if require_face and not analysis.selected:
+                    cast, warnings = self._references(references)
+                plan = engine.plan(source, cast, scratch, watch, ticker)
+                if require_face and not plan.targets:
                     raise NoFaceFound(
-                        f"{source}: no face to swap in {analysis.frames} frames",
+                        f"{source.info.path}: no face to swap in {plan.frames} frames",
                         hint="lower track.detect_score, or leave out --require-face",
                     )
-                ticker.begin("swap", analysis.frames)
-                pipeline = self._pipeline(info, loaded, watch)
-                for batch, swapped in self._swapped(pipeline, reader, analysis, watch):
-                    counts.add(batch, analysis, swapped.outside_changed)
+                ticker.begin("swap", plan.frames)
+                for batch, swapped in engine.swap(source, plan, watch):
+                    counts.add(batch, plan, swapped.outside_changed)
                     with watch.measure("encode_s"):
-                        writer.write(swapped.frames)
+                        sink.write(_finished(source, batch, swapped.frames))
                     ticker.advance(len(batch))
                 ticker.begin("finish", 0)
             watch.seconds["wall_s"] = time.perf_counter() - started
-            warnings += (*writer.warnings, *face_warnings(analysis, reader.damaged))
-            bundle, seconds = self._bundle, watch.seconds
+            warnings += (*sink.warnings, *face_warnings(plan, source.damaged))
+            target = sink.output if isinstance(sink, VideoWriter) else None
             report = make_report(
-                info, target, self.preset, bundle, analysis, counts, loaded, seconds, warnings
+                source.info,
+                target,
+                self.preset,
+                self._painter.bundle,
+                plan,
+                counts,
+                cast,
+                watch.seconds,
+                warnings,
             )
-        write_report(report, target)
+        if target is not None:
+            write_report(report, target)
         return report
 
-    def _pipeline(
-        self, info: VideoInfo, loaded: Sequence[LoadedReference], watch: Stopwatch | None = None
-    ) -> Pipeline:
-        return Pipeline(info, self.preset, self._bundle, self._denoiser, loaded, watch)
+    def _sink(
+        self, source: Source, output: str | Path | Sink | None, *, overwrite: bool
+    ) -> VideoWriter | Sink:
+        """Return a writer for a path; a sink as it is."""
+        if output is not None and not isinstance(output, str | Path):
+            return output
+        path = Path(output) if output is not None else default_output(source.info.path)
+        return VideoWriter(path, source.info, self.preset.video, overwrite=overwrite)
 
     def stream(
-        self, input: str | Path, references: References | None = None
+        self, input: str | Path | Source, references: References | None = None
     ) -> Iterator[FrameBatch]:
         """Yield batches of swapped frames, in order, without writing a file.
+
+        The swapper is busy until the last one is taken, or the iterator is closed.
 
         Raises:
             VideoReadError, ReferenceImageError, DeviceError.
         """
-        info = probe(Path(input))
-        reader = VideoReader(info, self.preset.video)
-        loaded, _ = self._references(references)
-        watch = Stopwatch()
-        with tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch:
-            analysis = self._analyse(reader, loaded, Path(scratch), watch, Ticker(None, None))
-            pipeline = self._pipeline(info, loaded, watch)
-            for batch, swapped in self._swapped(pipeline, reader, analysis, watch):
-                pictures = [as_picture(frame, info) for frame in swapped.frames]
-                yield FrameBatch(swapped.frames, np.stack(pictures), batch.time_base)
+        self._check_open()
+        return self._stream(input, references)
+
+    def _stream(
+        self, input: str | Path | Source, references: References | None
+    ) -> Iterator[FrameBatch]:
+        with self._in_use(), _scratch() as scratch:
+            engine = self._engine()
+            source = open_source(input, self.preset.video)
+            plan = engine.plan(source, self._references(references)[0], scratch)
+            for batch, swapped in engine.swap(source, plan):
+                yield _finished(source, batch, swapped.frames)
+                self._check_open()
 
     def swap_image(self, rgb: Bytes, references: References | None = None) -> Bytes:
         """Return uint8 [H, W, 3] with the parts of its face(s) swapped.
 
         Raises:
+            VideoReadError: `rgb` is no picture uint8 [H, W, 3].
             NoFaceFound: there is no face in the picture.
         """
-        batch, info = as_clip(rgb)
-        loaded, _ = self._references(references)
-        with tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch:
-            analysis = analyse(
-                [batch], 1.0, self.preset, loaded, self._bundle.manifest.resolution, Path(scratch)
-            )
-            if not analysis.selected:
+        with self._in_use(), _scratch() as scratch:
+            fault = picture_fault(rgb)
+            if fault:
+                raise VideoReadError(fault, hint="give RGB pixels uint8 [height, width, 3]")
+            engine, source = self._engine(), FrameSource(rgb[None], 1)
+            plan = engine.plan(source, self._references(references)[0], scratch)
+            if not plan.targets:
                 raise NoFaceFound(
                     f"no face found in the picture of {rgb.shape[1]}x{rgb.shape[0]} pixels",
                     hint="give a picture in which a face is at least 24 pixels wide",
                 )
-            analysis = self._boxes.find(analysis, [batch], 1.0, loaded, Ticker(None, None))
-            swapped = self._pipeline(info, loaded).swap(batch, analysis)
-            return as_picture(swapped.frames[0], info)
+            ((_, swapped),) = engine.swap(source, plan)
+            return displayed(swapped.frames[0], source.info)
 
     # --------------------------------------------------------------------- looking at a clip
+
+    def open(self, input: str | Path | Source, references: References | None = None) -> Clip:
+        """Follow the faces of a clip once; return it with its plan, for stills and strips.
+
+        Raises:
+            VideoReadError: the video cannot be read.
+        """
+        with self._in_use():
+            source = open_source(input, self.preset.video)
+            folder = tempfile.TemporaryDirectory(prefix="fapvideo-")
+            try:
+                cast = self._references(references)[0]
+                plan = self._engine().plan(source, cast, Path(folder.name))
+            except BaseException:
+                folder.cleanup()
+                raise
+        return Clip(source, plan, partial(self._changed, given=references), folder)
+
+    @contextmanager
+    def _changed(
+        self,
+        source: Source,
+        plan: Plan,
+        settings: Mapping[str, Any],
+        references: References | None,
+        given: References | None,
+    ) -> Iterator[tuple[Engine, Plan]]:
+        """Yield the engine and the plan of an open clip under other settings or references."""
+        with self._in_use():
+            if not settings and references is None:
+                yield self._engine(), plan
+                return
+            preset = load_preset(self.preset, settings)
+            check_kept(self.preset, preset)
+            engine = self._engine(preset)
+            own = {key.split(".")[0] for key in settings} & {"references"}
+            wanted = references or (None if own else given)
+            cast, _ = load_references(
+                asked_references(wanted, preset), engine.painter, preset.reference
+            )
+            yield engine, engine.decide(plan, source, cast)
 
     def inspect(self, input: str | Path) -> dict[str, Any]:
         """Return what the first pass sees: streams, faces, tracks, warnings; plain JSON types.
@@ -265,10 +318,9 @@ class VideoSwapper:
         Raises:
             VideoReadError: the video cannot be read.
         """
-        reader = VideoReader(probe(Path(input)), self.preset.video)
-        with tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch:
-            analysis = self._analyse(reader, (), Path(scratch), Stopwatch(), Ticker(None, None))
-            return inspection(reader.info, analysis, reader.damaged)
+        with self._in_use(), _scratch() as scratch:
+            source = open_source(input, self.preset.video)
+            return inspection(source.info, self._engine().plan(source, {}, scratch), source.damaged)
 
     def preview(
         self, input: str | Path, times_s: Sequence[float], references: References | None = None
@@ -281,102 +333,70 @@ class VideoSwapper:
         Raises:
             VideoReadError: a time outside the video, or `video.reader` is not installed.
         """
-        info = probe(Path(input))
-        loaded, warnings = self._references(references)
-        for text in warnings:
-            log.warning(text)
-        columns = []
-        for time_s in times_s:
-            span = (max(0.0, time_s - PREVIEW_MARGIN_S), time_s + PREVIEW_MARGIN_S)
-            config = self.preset.video.model_copy(update={"start_s": span[0], "end_s": span[1]})
-            reader = VideoReader(info, config)
-            batch = shown_frame(reader, time_s)
-            with tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch:
-                analysis = self._analyse(
-                    reader, loaded, Path(scratch), Stopwatch(), Ticker(None, None)
-                )
-                for text in analysis.warnings:
-                    log.warning(text)
-                swapped = self._pipeline(info, loaded).swap(batch, analysis)
-                result = as_picture(swapped.frames[0], info)
-                columns.append(sheet_column(batch.rgb[0], result, swapped.jobs[0]))
-        return join_columns(columns)
+        with self._in_use():
+            reader = VideoReader(probe(Path(input)), self.preset.video)
+            cast, warnings = self._references(references)
+            for text in warnings:
+                log.warning(text)
+            return join_columns([column(self._engine(), reader, cast, time) for time in times_s])
 
-    def _analyse(
-        self,
-        reader: VideoReader,
-        loaded: Sequence[LoadedReference],
-        scratch: Path,
-        watch: Stopwatch,
-        ticker: Ticker,
-    ) -> Analysis:
-        """Run the first pass, and the search for boxes where the preset asks for one."""
-        frame_rate = float(reader.info.frame_rate)
-        self._boxes.load(loaded)  # now: a long pass must not end in a missing file
-        ticker.begin("analyse", _frames_in(reader))
-        with watch.measure("track_s"):
-            analysis = analyse(
-                self._decoded(reader, watch),
-                frame_rate,
-                self.preset,
-                loaded,
-                self._bundle.manifest.resolution,
-                scratch,
-                ticker.advance,
-            )
-            batches = self._decoded(reader, watch)
-            return self._boxes.find(analysis, batches, frame_rate, loaded, ticker)
+    # -------------------------------------------------------------------------------- inside
 
-    def _swapped(
-        self, pipeline: Pipeline, reader: VideoReader, analysis: Analysis, watch: Stopwatch
-    ) -> Iterator[tuple[FrameBatch, SwappedBatch]]:
-        """Swap ahead in a thread, so that encoding overlaps with it."""
-        work = ((batch, pipeline.swap(batch, analysis)) for batch in self._decoded(reader, watch))
-        return prefetch(work, 1)
+    def _engine(self, preset: RunPreset | None = None) -> Engine:
+        """Return what runs; for another preset with a painter of its own on the same networks."""
+        bundle = self._painter.bundle
+        if preset is None or bundle is None:
+            return Engine(preset or self.preset, self._painter, self._boxes)
+        painter = PAINTERS[preset.denoise.mode](preset, bundle)
+        return Engine(preset, painter, BoxFinder(preset, self.device))
 
-    def _decoded(self, reader: VideoReader, watch: Stopwatch) -> Iterator[FrameBatch]:
-        """Decode ahead in a thread; time spent waiting for it counts as decoding."""
-        batches = prefetch(
-            reader.batches(self.preset.denoise.batch_size), self.preset.video.prefetch_batches
+    def _references(self, references: References | None) -> tuple[Cast, tuple[str, ...]]:
+        """Return the given references, or the preset's, and warnings; each set is read once."""
+        asked = asked_references(references, self.preset)
+        if asked.key in self._loaded:
+            return self._loaded[asked.key]
+        cast, warnings = load_references(asked, self._painter, self.preset.reference)
+        known = {part: tuple(replace(one, cached=True) for one in cast[part]) for part in cast}
+        self._loaded[asked.key] = known, warnings
+        return cast, warnings
+
+    @staticmethod
+    def _busy() -> FapVideoError:
+        return FapVideoError(
+            "this swapper is busy with another call",
+            hint="finish or close its stream first; use a swapper for each thread",
         )
-        while True:
-            with watch.measure("decode_s"):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise FapVideoError("this swapper is closed", hint="make a new one")
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Hold the swapper for one call."""
+        self._check_open()
+        if not self._call.acquire(blocking=False):
+            raise self._busy()
+        self._owner = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._call.release()
 
 
-def resolve_device(name: str) -> torch.device:
-    """Return the device called `name`; `auto` prefers CUDA, then Apple's, then the CPU.
+def _finished(source: Source, batch: FrameBatch, frames: Sequence[VideoFrame]) -> FrameBatch:
+    """Return the swapped frames of a batch, to be looked at when they are."""
+    views = tuple(partial(displayed, frame, source.info) for frame in frames)
+    return FrameBatch(tuple(frames), batch.time_base, views)
 
-    Raises:
-        DeviceError: it does not exist here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise DeviceError(
-            f"device {name!r} cannot be used: {reason}", hint="use --device auto or --device cpu"
-        ) from None
-    return device
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield a folder for the landmarks of a first pass."""
+    with tempfile.TemporaryDirectory(prefix="fapvideo-") as folder:
+        yield Path(folder)
 
 
 def default_output(source: Path) -> Path:
     """Return where the output goes if nothing is said: beside the input."""
     return source.with_name(f"{source.stem}.swapped{source.suffix}")
-
-
-def _frames_in(reader: VideoReader) -> int:
-    """Return how many frames will be delivered; 0 where the container does not say."""
-    info, config = reader.info, reader.config
-    if not info.frames or (config.start_s <= 0 and config.end_s is None):
-        return info.frames
-    end = info.duration_s if config.end_s is None else min(config.end_s, info.duration_s)
-    return max(1, round((end - config.start_s) * float(info.frame_rate)))

@@ -72,7 +72,7 @@ def train(
     """
     resolved = load_train_preset(preset, options.collect_overrides(settings))
     target = output_path or Path("runs") / resolved.name
-    from fapvideo.swapper import resolve_device
+    from fapvideo.ops.precision import resolve_device
     from fapvideo.training.learning.processes import leads
     from fapvideo.training.train import Hooks  # torch: only once everything else is right
     from fapvideo.training.train import train as train_bundle

@@ -26,7 +26,7 @@ from fapvideo.ops.yuv import (
     rgb_to_yuv,
     yuv_to_rgb,
 )
-from fapvideo.structs import Array, Floats, VideoFrame, VideoInfo
+from fapvideo.structs import Array, Bytes, Floats, VideoFrame, VideoInfo
 
 Box = tuple[int, int, int, int]
 Region = tuple[Box, Floats]
@@ -170,6 +170,13 @@ class FrameCanvas:
         blended = np.rint(target * (1.0 - weight) + new)
         np.clip(blended, 0, (1 << bits) - 1, out=blended)
         np.copyto(target, blended.astype(target.dtype), where=weight > 0)
+
+
+def displayed(frame: VideoFrame, info: VideoInfo) -> Bytes:
+    """Return a frame as RGB uint8 [H, W, 3], as displayed."""
+    width, height = info.display_size
+    rgb = FrameCanvas(frame, info).read_rgb((0, 0, width, height))
+    return np.round(rgb * 255).astype(np.uint8)
 
 
 def read_rgb(frame: VideoFrame, info: VideoInfo, box: Box, *, clip: bool = True) -> Floats:

@@ -194,9 +194,16 @@ def _absolute_sources(entry: Any, folder: Path) -> Any:
     return entry
 
 
+def local_path(text: str) -> str:
+    """Return a reference's path as a file's: `pkg:NAME` is a packaged one."""
+    if text.startswith(PACKAGED_PREFIX):
+        return str(ASSETS / text.removeprefix(PACKAGED_PREFIX))
+    return text
+
+
 def _absolute(text: str, folder: Path) -> Path:
     if text.startswith(PACKAGED_PREFIX):
-        return ASSETS / text.removeprefix(PACKAGED_PREFIX)
+        return Path(local_path(text))
     return (folder / Path(text).expanduser()).resolve()
 
 

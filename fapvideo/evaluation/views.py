@@ -21,7 +21,9 @@ from fapvideo.errors import NoFaceFound, VideoReadError
 from fapvideo.mask.parts import part_masks
 from fapvideo.ops.geometry import Matrix, transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
-from fapvideo.plan.follow import Analysis, TrackAnalysis, analyse
+from fapvideo.plan.decide import decide
+from fapvideo.plan.follow import follow
+from fapvideo.plan.targets import Plan, Target
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Bytes, Floats, Placement, VideoFrame, VideoInfo
 from fapvideo.track.landmarks import FaceMesh
@@ -33,7 +35,7 @@ SIDE = 256
 RING = 8
 """Width of the ring around the mask, pixels of that crop."""
 RESOLUTION = 128
-"""Crops of the analysis are at least this large; it decides nothing here."""
+"""Crops of the plan are at least this large; it decides nothing here."""
 BATCH = 8
 
 Bools = NDArray[np.bool_]
@@ -145,7 +147,7 @@ class Clip:
     """`[video]` (stretch of time), `[track]` and `[mask]` are used."""
     parts: tuple[str, ...]
     references: Mapping[str, Sequence[AlignedFace]]
-    analysis: Analysis
+    plan: Plan
 
     @classmethod
     def open(
@@ -170,15 +172,15 @@ class Clip:
             NoFaceFound: it shows no face.
         """
         reader = VideoReader(probe(path), preset.video)
-        analysis = analyse(
-            reader.batches(BATCH), float(reader.info.frame_rate), preset, (), RESOLUTION, scratch
-        )
-        if not analysis.selected:
+        rate = float(reader.info.frame_rate)
+        followed = follow(reader.batches(BATCH), rate, preset.track, scratch)
+        plan = decide(followed, rate, preset, {}, RESOLUTION)
+        if not plan.targets:
             raise NoFaceFound(
-                f"{path}: no face in {analysis.frames} frames: nothing to measure",
+                f"{path}: no face in {plan.frames} frames: nothing to measure",
                 hint="lower track.detect_score, or give another clip",
             )
-        return cls(reader.info, preset, tuple(parts), references or {}, analysis)
+        return cls(reader.info, preset, tuple(parts), references or {}, plan)
 
     @property
     def path(self) -> Path:
@@ -188,7 +190,7 @@ class Clip:
     @property
     def frames(self) -> int:
         """Frames of the source."""
-        return self.analysis.frames
+        return self.plan.frames
 
     @property
     def frame_rate(self) -> float:
@@ -209,7 +211,7 @@ class Clip:
             VideoReadError: one of the two cannot be read.
         """
         mesh = FaceMesh()
-        cuts = {0, *self.analysis.cuts}
+        cuts = {0, *self.plan.cuts}
         reader = VideoReader(self.info, self.preset.video)
         follower = _Follower(result, self.info.display_size)
         start_s: float | None = None
@@ -217,7 +219,7 @@ class Clip:
             start_s = frame.time_s if start_s is None else start_s
             other, other_rgb = follower.nearest(frame.time_s - start_s)
             wanted = faces_of is None or position in faces_of
-            places = self.analysis.placements(frame.index) if wanted else []
+            places = self.plan.placements(frame.index) if wanted else []
             faces = tuple(self._view(rgb, other_rgb, *place, frame.index, mesh) for place in places)
             error = abs(other.time_s - (frame.time_s - start_s))
             yield FramePair(
@@ -229,7 +231,7 @@ class Clip:
         self,
         source: Bytes,
         result: Bytes,
-        item: TrackAnalysis,
+        item: Target,
         placement: Placement,
         frame: int,
         mesh: FaceMesh,

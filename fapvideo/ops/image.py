@@ -22,6 +22,15 @@ SHARPEST_REDUCED = 2.0
 """Smallest sigma, in reduced pixels, at which a reduced picture still shows the blur smoothly."""
 
 
+def picture_fault(picture: Any) -> str:
+    """Return why something is no RGB picture uint8 [H, W, 3]; empty where it is one."""
+    if not isinstance(picture, np.ndarray):
+        return f"a {type(picture).__name__} is no picture"
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        return f"{picture.dtype} {list(picture.shape)} is no picture"
+    return ""
+
+
 def signed_distance(
     polygons: Sequence[Floats], size: int, reach: float | None = None
 ) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Which number format the networks compute in."""
+"""On which device, and in which number format, the networks compute."""
 
 from __future__ import annotations
 
@@ -42,3 +42,24 @@ def cpu_has_bf16() -> bool:
         for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )
     return any(bool(check()) for check in checks if check is not None)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called `name`; `auto` prefers CUDA, then Apple's, then the CPU.
+
+    Raises:
+        DeviceError: it does not exist here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DeviceError(
+            f"device {name!r} cannot be used: {reason}", hint="use --device auto or --device cpu"
+        ) from None
+    return device

@@ -1,11 +1,10 @@
 """The published mode: the pictures, boxes and parts of FuseAnyPart's own inference.
 
 Its networks see a face framed as in FFHQ, three chained boxes (eyes with brows, nose, mouth), the
-target with all three holes filled, and each reference's part alone on black. `Pipeline` and
-`load_references` take these from here where `denoise.mode = "published"`; nothing of it touches
-the other modes.
+target with all three holes filled, and each reference's part alone on black.
 
-Facts: shared/facts/fuseanypart.md sections 1.3, 2 and 4; PARITY sections 1, 2 and 7.
+Source: the inference script of github.com/Thomas-wyh/FuseAnyPart (docs/fuseanypart.md), and
+tests/goldens/PARITY.md sections 1, 2 and 7.
 """
 
 from __future__ import annotations
@@ -17,14 +16,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fapvideo.config.schema import ReferenceSource, RunPreset
+from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.errors import PresetError
+from fapvideo.fuse.tokens import fuse_parity
 from fapvideo.mask.boxes import CHAIN, PartBox, chain_boxes
-from fapvideo.mask.open_set import FaceBoxes
+from fapvideo.mask.open_set import FaceBoxes, open_set_masks
 from fapvideo.mask.parts import part_boxes
 from fapvideo.nets.codec import published_hole
 from fapvideo.ops.geometry import Matrix, transform, warp
+from fapvideo.ops.image import resize
 from fapvideo.ops.pose import CROP_INTEROCULAR
-from fapvideo.structs import Floats
+from fapvideo.ops.token_grid import without_cls
+from fapvideo.paint.guided import hole_fill, noise_of, to_pictures, to_tensor
+from fapvideo.paint.painter import FaceCrop, FaceJob
+from fapvideo.plan.references import Sources
+from fapvideo.reference.images import AlignedFace
+from fapvideo.structs import Floats, Reference
+from fapvideo.weights.bundle import Bundle
 
 PUBLISHED_PARTS = CHAIN
 """In writing order; all three are painted in every frame, whichever are pasted."""
@@ -35,9 +44,6 @@ _CROP_EYES, _EYES = (0.5, 0.34), (0.5, 0.469)
 _SCALE = INTEROCULAR / CROP_INTEROCULAR
 _SHIFT = np.array(_EYES) - _SCALE * np.array(_CROP_EYES)
 
-Sources = Mapping[str, Sequence[tuple[str, float]]]
-"""Part -> (path, weight) of each reference image."""
-
 
 def published_sources(wanted: Sources) -> Sources:
     """Return the references of the published parts; brows come with the eyes.
@@ -47,7 +53,7 @@ def published_sources(wanted: Sources) -> Sources:
     """
     given = {part: list(sources) for part, sources in wanted.items() if sources}
     brows = given.pop("brows", None)
-    if brows is not None and brows != given.get("eyes"):
+    if brows is not None and _pictures(brows) != _pictures(given.get("eyes", [])):
         raise PresetError(
             "denoise.mode = 'published' swaps the brows with the eyes, as one part:"
             " references.brows is not the picture of references.eyes",
@@ -60,6 +66,10 @@ def published_sources(wanted: Sources) -> Sources:
             hint=f"its parts are {', '.join(PUBLISHED_PARTS)}",
         )
     return given
+
+
+def _pictures(sources: Sequence[ReferenceSource | Reference]) -> list[tuple[str, float]]:
+    return [(source.path, source.weight) for source in sources]
 
 
 # ------------------------------------------------------------------------------- framing
@@ -157,3 +167,124 @@ def part_alone(crop: Floats, landmarks: Floats, part: str, size: int) -> tuple[T
     pixels = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].clamp(0, 1)
     row = torch.tensor([box], dtype=torch.float32)
     return pixels * published_hole(row, size), row[0].numpy()
+
+
+# --------------------------------------------------------------------------------- painter
+
+
+class PublishedPainter:
+    """See `Painter`; there is no guide, and what is not swapped is painted anew, but not pasted."""
+
+    def __init__(self, preset: RunPreset, bundle: Bundle) -> None:
+        """Take a loaded bundle; its adapter is injected until `close`.
+
+        Raises:
+            PresetError: the bundle starts from a guide.
+        """
+        self.preset, self.bundle = preset, bundle
+        self.resolution = bundle.manifest.resolution
+        self.identity = f"{bundle.encoder.identity} {self.resolution}px published"
+        self.denoiser = Denoiser(bundle, preset.denoise, preset.fuse)
+
+    def close(self) -> None:
+        """Take the adapter off again."""
+        self.denoiser.close()
+
+    # -------------------------------------------------------------------------- references
+
+    def takes(self, wanted: Sources) -> Sources:
+        """Take the published parts; brows come with the eyes."""
+        return published_sources(wanted)
+
+    def encode(self, face: AlignedFace, part: str) -> Floats:
+        """Return the tokens of the part alone in its box."""
+        alone, _ = part_alone(face.crop, face.landmarks, part, self.resolution)
+        return without_cls(self.bundle.encoder.as_published(alone))[0].cpu().numpy()
+
+    def box(self, face: AlignedFace, part: str) -> Floats:
+        """Return the part's box in the published framing."""
+        return part_alone(face.crop, face.landmarks, part, self.resolution)[1]
+
+    # ------------------------------------------------------------------------------- paint
+
+    def searched(self, parts: Sequence[str]) -> tuple[str, ...]:
+        """Return all three: all are painted."""
+        return PUBLISHED_PARTS if parts else ()
+
+    def framed(self, matrix: Matrix, size: int) -> Matrix:
+        """Take the face as FFHQ's alignment frames it."""
+        return framed_matrix(matrix, size)
+
+    def prepare(self, face: FaceCrop) -> FaceJob:
+        """Find the three boxes; fill them with the hole's colour."""
+        target, size = face.target, face.target.crop_size
+        found = FaceBoxes({}, ())
+        if target.boxes is not None:
+            found = framed_boxes(target.boxes.at(face.placement.source))
+        boxes = published_boxes(face.landmarks, size, found.parts)
+        swapped = FaceBoxes({part: boxes[part] for part in target.parts}, found.keep_out)
+        # The mouth is painted as the reference's: the target's inner mouth would not fit in it.
+        config = self.preset.mask.model_copy(update={"keep_inner_mouth": False})
+        masks = open_set_masks(
+            swapped,
+            [face.landmarks],
+            target.parts,
+            config,
+            size,
+            INTEROCULAR * size,
+            inside_face=False,
+        )
+        hole = holes_of(box_rows(boxes)[None], size)[0, 0].numpy()[..., None]
+        fill = hole_fill(self.bundle).numpy()
+        seen = (face.picture + hole * (fill - face.picture)).astype(np.float32)
+        return FaceJob(face, masks, seen, boxes)
+
+    def paint(self, jobs: Sequence[FaceJob]) -> list[Floats]:
+        """Run the model on the jobs' crops at its own resolution; return full-size crops."""
+        size = self.resolution
+        targets = to_tensor([resize(job.face.picture, size) for job in jobs])
+        seen = to_tensor([resize(job.guide, size) for job in jobs])
+        holes, tokens = self._fuse(jobs, targets)
+        noise = noise_of(jobs, self.denoiser)
+        painted = self.denoiser(targets * 2 - 1, seen * 2 - 1, holes, tokens, noise)
+        return [
+            resize(picture, job.face.target.crop_size)
+            for picture, job in zip(to_pictures(painted), jobs, strict=True)
+        ]
+
+    def _fuse(self, jobs: Sequence[FaceJob], targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the holes [N, 1, R, R] and the fused tokens [N, tokens, C].
+
+        A part without a reference is the target's own.
+        """
+        size, encode = targets.shape[-1], self.bundle.encoder.as_published
+        boxes = torch.stack([box_rows(job.boxes) for job in jobs])
+        holes = holes_of(boxes, size)
+        face = encode(torch.lerp(targets, hole_fill(self.bundle).view(1, 3, 1, 1), holes)).cpu()
+        parts, sources = [], []
+        for number, part in enumerate(PUBLISHED_PARTS):
+            given = [_chosen(job.face, part) for job in jobs]
+            own = [row for row, reference in enumerate(given) if reference is None]
+            tokens, rows = torch.empty(len(jobs), *without_cls(face)[0].shape), boxes[:, number]
+            if own:
+                alone = targets[own] * holes_of(boxes[own, number : number + 1], size)
+                tokens[own] = without_cls(encode(alone)).cpu()
+            for row, reference in enumerate(given):
+                if reference is not None:
+                    tokens[row] = torch.from_numpy(reference.tokens)
+            parts.append(tokens)
+            sources.append(
+                torch.stack(
+                    [
+                        rows[row] if reference is None else torch.from_numpy(reference.box)
+                        for row, reference in enumerate(given)
+                    ]
+                )
+            )
+        return holes, fuse_parity(face, parts, torch.cat([boxes, torch.stack(sources, 1)], 1))
+
+
+def _chosen(face: FaceCrop, part: str) -> Reference | None:
+    """Return the reference of a part in this frame; None where the part is not swapped."""
+    group = face.target.references.get(part)
+    return None if group is None else group[face.target.chosen[part][face.placement.index]]

@@ -70,13 +70,29 @@ def align(path: Path, find_faces: FindFaces, config: ReferenceConfig) -> Aligned
     """Read one photo, find its face, bring it into the aligned crop.
 
     Raises:
+        ReferenceImageError: not a picture, or as `align_picture`.
+    """
+    return align_picture(*read_image(path), str(path), find_faces, config)
+
+
+def align_picture(
+    rgb: Bytes, digest: str, name: str, find_faces: FindFaces, config: ReferenceConfig
+) -> AlignedFace:
+    """Find the face of a picture, bring it into the aligned crop.
+
+    Args:
+        rgb: [H, W, 3].
+        digest: SHA-256 of what it was read from.
+        name: what messages call it.
+        find_faces: finds all faces, the largest first.
+        config: demands on it.
+
+    Raises:
         ReferenceImageError: no face, several of similar size, far too small, or turned away.
     """
-    rgb, digest = read_image(path)
-    faces = find_faces(rgb)
-    face, warnings = _the_face(path, faces)
+    face, warnings = _the_face(name, find_faces(rgb))
     pose = head_pose(face.landmarks)
-    warnings += _check(path, face, pose, config)
+    warnings += _check(name, face, pose, config)
     matrix = crop_matrix(pose, CROP_SIZE)
     size = (CROP_SIZE, CROP_SIZE)
     crop = warp(rgb.astype(np.float32) / 255.0, matrix, size, interpolation=cv2.INTER_CUBIC)
@@ -84,11 +100,11 @@ def align(path: Path, find_faces: FindFaces, config: ReferenceConfig) -> Aligned
     sharpness = _sharpness(rgb, face)
     if sharpness < config.min_sharpness:
         warnings.append(
-            f"{path}: the face is blurred (sharpness {sharpness:.1f}, "
+            f"{name}: the face is blurred (sharpness {sharpness:.1f}, "
             f"wanted {config.min_sharpness:g})"
         )
     return AlignedFace(
-        str(path),
+        name,
         digest,
         crop.astype(np.float32),
         transform(matrix, face.landmarks),
@@ -107,42 +123,42 @@ def part_warnings(face: AlignedFace, part: str) -> list[str]:
     return []
 
 
-def _the_face(path: Path, faces: list[Face]) -> tuple[Face, list[str]]:
+def _the_face(name: str, faces: list[Face]) -> tuple[Face, list[str]]:
     """Return the face that is meant."""
     if not faces:
         raise ReferenceImageError(
-            f"{path}: no face found", hint="use a photo with one face, seen from the front"
+            f"{name}: no face found", hint="use a photo with one face, seen from the front"
         )
     if len(faces) == 1:
         return faces[0], []
     areas = [float((face.box[2:] - face.box[:2]).prod()) for face in faces[:2]]
     if areas[0] < DOMINANT * areas[1]:
         raise ReferenceImageError(
-            f"{path}: {len(faces)} faces of similar size",
+            f"{name}: {len(faces)} faces of similar size",
             hint="crop the photo to the face that is meant",
         )
-    return faces[0], [f"{path}: {len(faces)} faces; the largest is used"]
+    return faces[0], [f"{name}: {len(faces)} faces; the largest is used"]
 
 
-def _check(path: Path, face: Face, pose: HeadPose, config: ReferenceConfig) -> list[str]:
+def _check(name: str, face: Face, pose: HeadPose, config: ReferenceConfig) -> list[str]:
     """Return warnings about size and pose; far beyond the limits is an error."""
     warnings = []
     side = float(max(face.box[2:] - face.box[:2]))
     if side < config.min_face_px / 2:
         raise ReferenceImageError(
-            f"{path}: the face is only {side:.0f} px wide, wanted are {config.min_face_px}",
+            f"{name}: the face is only {side:.0f} px wide, wanted are {config.min_face_px}",
             hint="use a larger photo",
         )
     if side < config.min_face_px:
-        warnings.append(f"{path}: the face is small ({side:.0f} px); the part will be soft")
+        warnings.append(f"{name}: the face is small ({side:.0f} px); the part will be soft")
     yaw = abs(pose.yaw_deg)
     if yaw > 1.5 * config.max_yaw_deg:
         raise ReferenceImageError(
-            f"{path}: the face is turned away by {yaw:.0f} degrees",
+            f"{name}: the face is turned away by {yaw:.0f} degrees",
             hint="use a photo taken from the front",
         )
     if yaw > config.max_yaw_deg:
-        warnings.append(f"{path}: the face is turned by {yaw:.0f} degrees; the far side is guessed")
+        warnings.append(f"{name}: the face is turned by {yaw:.0f} degrees; the far side is guessed")
     return warnings
 
 

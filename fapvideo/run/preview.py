@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from fapvideo.composite.paste import place
+from fapvideo.composite.planes import displayed
 from fapvideo.errors import VideoReadError
-from fapvideo.pipeline import FaceJob
+from fapvideo.paint.painter import FaceJob
+from fapvideo.pipeline import Pipeline
+from fapvideo.plan.decide import Cast
+from fapvideo.run.engine import Engine
 from fapvideo.structs import Bytes, FrameBatch
 from fapvideo.video.decord_reader import random_access
 from fapvideo.video.reader import VideoReader
 
+log = logging.getLogger(__name__)
+
 HEIGHT = 320
+MARGIN_S = 1.0
+"""Length of the clip that is followed before and after the time of a column."""
 COLOURS = {
     "eyes": (64, 160, 255),
     "brows": (255, 200, 64),
@@ -22,6 +33,24 @@ COLOURS = {
     "mouth": (255, 96, 128),
     "face": (200, 160, 255),
 }
+
+
+def column(engine: Engine, reader: VideoReader, cast: Cast, time_s: float) -> Bytes:
+    """Return source, masks, guide and result at one time, stacked.
+
+    Raises:
+        VideoReadError: there is no frame, or `video.reader` is not installed.
+    """
+    stretch = reader.cut(max(0.0, time_s - MARGIN_S), time_s + MARGIN_S)
+    batch = shown_frame(stretch, time_s)
+    with tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch:
+        plan = engine.plan(stretch, cast, Path(scratch))
+        for text in plan.warnings:
+            log.warning(text)
+        pipeline = Pipeline(reader.info, engine.painter, engine.preset.composite.opacity)
+        swapped = pipeline.swap(batch, plan)
+    result = displayed(swapped.frames[0], reader.info)
+    return sheet_column(batch.rgb[0], result, swapped.jobs[0])
 
 
 def shown_frame(reader: VideoReader, time_s: float) -> FrameBatch:
@@ -38,7 +67,7 @@ def shown_frame(reader: VideoReader, time_s: float) -> FrameBatch:
         return nearest_frame(reader.batches(8), time_s)
     with random_access(reader.info, reader.config) as lookup:
         ((frame, rgb),) = lookup.frames_at([time_s])
-    return FrameBatch((frame,), rgb[None], reader.info.time_base)
+    return FrameBatch((frame,), reader.info.time_base, (lambda: rgb,))
 
 
 def nearest_frame(batches: Iterable[FrameBatch], time_s: float) -> FrameBatch:
@@ -53,7 +82,7 @@ def nearest_frame(batches: Iterable[FrameBatch], time_s: float) -> FrameBatch:
         for i, frame in enumerate(batch.frames):
             if abs(frame.time_s - time_s) < gap:
                 gap = abs(frame.time_s - time_s)
-                best = FrameBatch((frame,), batch.rgb[i : i + 1].copy(), batch.time_base)
+                best = FrameBatch((frame,), batch.time_base, batch.views[i : i + 1])
     if best is None:
         raise VideoReadError(f"there is no frame near {time_s:g} s", hint="see `fapvideo inspect`")
     return best
@@ -71,10 +100,10 @@ def sheet_column(source: Bytes, result: Bytes, jobs: Sequence[FaceJob]) -> Bytes
     size = (source.shape[1], source.shape[0])
     for job in jobs:
         for part, mask in job.masks.parts.items():
-            alpha = 0.6 * place(mask, job.matrix, size)[..., None]
+            alpha = 0.6 * place(mask, job.face.matrix, size)[..., None]
             masks += alpha * (np.array(COLOURS[part], np.float32) - masks)
-        alpha = place(job.masks.core, job.matrix, size)[..., None]
-        guide += alpha * (place(job.guide, job.matrix, size) * 255 - guide)
+        alpha = place(job.masks.core, job.face.matrix, size)[..., None]
+        guide += alpha * (place(job.guide, job.face.matrix, size) * 255 - guide)
     rows = [source, masks.astype(np.uint8), guide.clip(0, 255).astype(np.uint8), result]
     return np.concatenate([_scaled(row) for row in rows])
 

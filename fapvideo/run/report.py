@@ -16,8 +16,8 @@ import psutil
 
 from fapvideo.config.schema import RunPreset
 from fapvideo.ops.pose import head_pose
-from fapvideo.plan.follow import Analysis
-from fapvideo.plan.references import LoadedReference
+from fapvideo.plan.decide import Cast
+from fapvideo.plan.targets import Plan
 from fapvideo.structs import FrameBatch, RunReport, VideoInfo
 from fapvideo.weights.bundle import Bundle
 
@@ -45,35 +45,35 @@ class Counts:
         default_factory=lambda: {"swapped": 0, "kept": 0, "held": 0, "faded": 0}
     )
 
-    def add(self, batch: FrameBatch, analysis: Analysis, outside: int) -> None:
+    def add(self, batch: FrameBatch, plan: Plan, outside: int) -> None:
         """Count a batch; a frame with several faces counts as its most intact one."""
         self.frames += len(batch)
         self.outside += outside
         for frame in batch.frames:
-            states = {place.state for _, place in analysis.placements(frame.index)}
+            states = {place.state for _, place in plan.placements(frame.index)}
             order = ("swapped", "held", "faded")
             self.states[next((s for s in order if s in states), "kept")] += 1
 
 
 def make_report(
     info: VideoInfo,
-    output: Path,
+    output: Path | None,
     preset: RunPreset,
-    bundle: Bundle,
-    analysis: Analysis,
+    bundle: Bundle | None,
+    plan: Plan,
     counts: Counts,
-    loaded: Sequence[LoadedReference],
+    cast: Cast,
     seconds: dict[str, float],
     warnings: Sequence[str],
 ) -> RunReport:
     """Put the report together; reads input and output once more for their hashes."""
     timings = {name: round(seconds.get(name, 0.0), 3) for name in TIMINGS}
-    timings["fps"] = round(analysis.frames / max(seconds["wall_s"], 1e-6), 3)
+    timings["fps"] = round(plan.frames / max(seconds["wall_s"], 1e-6), 3)
     return RunReport(
         input={
             "path": str(info.path),
-            "sha256": _sha256(info.path),
-            "frames": analysis.frames,
+            "sha256": _sha256(info.path) if info.container else "",
+            "frames": plan.frames,
             "duration_s": round(info.duration_s, 6),
             "width": info.width,
             "height": info.height,
@@ -81,32 +81,33 @@ def make_report(
             "vfr": info.vfr,
             "bit_depth": info.bit_depth,
         },
-        output={"path": str(output), "sha256": _sha256(output), "frames": counts.frames},
+        output={
+            "path": str(output or ""),
+            "sha256": _sha256(output) if output else "",
+            "frames": counts.frames,
+        },
         preset=preset.model_dump(mode="json"),
         seed=preset.seed,
         bundle={
-            "name": bundle.manifest.name,
+            "name": bundle.manifest.name if bundle else "none",
             "files": [
-                {"name": f.path, "sha256": f.sha256, "licence": f.licence} for f in bundle.files
+                {"name": f.path, "sha256": f.sha256, "licence": f.licence}
+                for f in (bundle.files if bundle else ())
             ],
         },
         references=[
-            {
-                "part": item.reference.part,
-                "path": item.reference.path,
-                "sha256": item.reference.sha256,
-                "cached": item.reference.cached,
-            }
-            for item in loaded
+            {"part": part, "path": one.path, "sha256": one.sha256, "cached": one.cached}
+            for part, group in cast.items()
+            for one in group
         ],
-        tracks=describe_tracks(analysis),
+        tracks=describe_tracks(plan),
         frames={"total": counts.frames, **counts.states},
         outside_changed_samples=counts.outside,
         timings=timings,
         peak_rss_bytes=_peak_rss(),
         warnings=tuple(warnings),
         versions=_versions(),
-        frame_log=describe_frames(analysis),
+        frame_log=describe_frames(plan),
     )
 
 
@@ -123,9 +124,9 @@ def write_report(report: RunReport, output: Path) -> None:
     partial.replace(path)
 
 
-def describe_tracks(analysis: Analysis) -> list[dict[str, Any]]:
+def describe_tracks(plan: Plan) -> list[dict[str, Any]]:
     """Return all tracks, and whether each was chosen to be swapped."""
-    chosen = {item.track.id for item in analysis.selected}
+    chosen = {item.track.id for item in plan.targets}
     return [
         {
             "id": track.id,
@@ -134,16 +135,16 @@ def describe_tracks(analysis: Analysis) -> list[dict[str, Any]]:
             "frames": len(track),
             "swapped": track.id in chosen,
         }
-        for track in analysis.all_tracks
+        for track in plan.tracks
     ]
 
 
-def describe_frames(analysis: Analysis) -> list[dict[str, Any]]:
+def describe_frames(plan: Plan) -> list[dict[str, Any]]:
     """Return spans of frames that were not plainly swapped, and why."""
     spans: list[dict[str, Any]] = []
-    for item in analysis.selected:
-        for i, (state, reason) in enumerate(zip(item.plan.state, item.plan.reason, strict=True)):
-            frame = item.track.first_frame + i
+    for item in plan.targets:
+        fates = zip(item.frames.state, item.frames.reason, strict=True)
+        for frame, (state, reason) in enumerate(fates, item.track.first_frame):
             if state == "swapped":
                 continue
             last = spans[-1] if spans else None
@@ -155,14 +156,14 @@ def describe_frames(analysis: Analysis) -> list[dict[str, Any]]:
     return spans
 
 
-def inspection(info: VideoInfo, analysis: Analysis, damaged: int) -> dict[str, Any]:
+def inspection(info: VideoInfo, plan: Plan, damaged: int) -> dict[str, Any]:
     """Return what `fapvideo inspect` shows: video, faces, tracks, frames, warnings."""
     video = asdict(info)
     video["path"] = str(info.path)
     for name in ("sample_aspect_ratio", "frame_rate", "time_base"):
         video[name] = str(video[name])
     faces = []
-    for track in analysis.all_tracks:
+    for track in plan.tracks:
         poses = [head_pose(shape) for shape in track.landmarks[:: max(1, len(track) // 50)]]
         faces.append(
             {
@@ -174,22 +175,22 @@ def inspection(info: VideoInfo, analysis: Analysis, damaged: int) -> dict[str, A
         )
     return {
         "video": video,
-        "frames": analysis.frames,
-        "cuts": list(analysis.cuts),
+        "frames": plan.frames,
+        "cuts": list(plan.cuts),
         "faces": faces,
-        "tracks": describe_tracks(analysis),
-        "frame_log": describe_frames(analysis),
-        "warnings": face_warnings(analysis, damaged),
+        "tracks": describe_tracks(plan),
+        "frame_log": describe_frames(plan),
+        "warnings": face_warnings(plan, damaged),
     }
 
 
-def face_warnings(analysis: Analysis, damaged: int) -> list[str]:
+def face_warnings(plan: Plan, damaged: int) -> list[str]:
     """Return what the user should know about the faces and the input."""
-    out = list(analysis.warnings)
-    if not analysis.all_tracks:
+    out = list(plan.warnings)
+    if not plan.tracks:
         out.append("no face was found: the output shows what the input shows")
-    elif not analysis.selected:
-        ids = ", ".join(str(track.id) for track in analysis.all_tracks)
+    elif not plan.targets:
+        ids = ", ".join(str(track.id) for track in plan.tracks)
         out.append(f"no face matches track.faces; the tracks are {ids}")
     if damaged:
         out.append(f"{damaged} damaged packets of the input were skipped")

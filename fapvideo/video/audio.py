@@ -27,14 +27,14 @@ class StreamCopier:
     """Demuxes the source a second time and hands packets over as the video advances."""
 
     def __init__(self, info: VideoInfo, suffix: str) -> None:
-        """Open the source of `info`; `suffix` names the output's container.
+        """Open the source of `info`, if it has one; `suffix` names the output's container.
 
         Raises:
             VideoReadError: the source cannot be opened any more.
         """
         self._info = info
         self._suffix = suffix
-        self._container = open_input(info.path)
+        self._container: Any = open_input(info.path) if info.container else None
         self._outputs: dict[int, Any] = {}
         self._last_dts: dict[int, int] = {}
         self._output: Any = None
@@ -47,16 +47,11 @@ class StreamCopier:
     @property
     def streams(self) -> list[Any]:
         """Return all streams of the source in order, the video included."""
-        return list(self._container.streams)
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """Return the container's metadata."""
-        return dict(self._container.metadata)
+        return list(self._container.streams) if self._container else []
 
     def chapters(self) -> list[dict[str, Any]]:
         """Return the container's chapters as PyAV describes them."""
-        return list(self._container.chapters())
+        return list(self._container.chapters()) if self._container else []
 
     def add(self, source: Any, output: Any) -> None:
         """Add a copy of one stream to `output`, or a warning that names it."""
@@ -95,7 +90,8 @@ class StreamCopier:
 
     def close(self) -> None:
         """Close the source."""
-        self._container.close()
+        if self._container:
+            self._container.close()
 
     # ------------------------------------------------------------------------ inside
 

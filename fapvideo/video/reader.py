@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -23,12 +23,14 @@ from fapvideo.video.probe import demux, open_input, probe
 log = logging.getLogger(__name__)
 
 Picture = tuple[VideoFrame, Bytes]
+View = tuple[VideoFrame, Callable[[], Bytes]]
+"""A frame, and what makes its picture."""
 
 _SEEK_MARGINS_S = (0, 1, 10)
 """How much earlier than wanted to seek: leading pictures of an open GOP need the GOP before."""
 _JUMP_S = 2
 """Distance to the next wanted frame from which on seeking beats decoding through."""
-_ROUNDING_S = Fraction(1, 100_000)
+ROUNDING_S = Fraction(1, 100_000)
 """Times given with five decimals still name their frame."""
 _MIN_PACKETS_TO_JUDGE = 100
 """Packets that are seen before a share of damaged ones means anything."""
@@ -74,6 +76,15 @@ class VideoReader:
     ) -> None:
         """Nothing to release: see `__enter__`."""
 
+    @property
+    def expected(self) -> int:
+        """How many frames will be delivered; 0 where the container does not say."""
+        info, config = self.info, self.config
+        if not info.frames or (config.start_s <= 0 and config.end_s is None):
+            return info.frames
+        end = info.duration_s if config.end_s is None else min(config.end_s, info.duration_s)
+        return max(1, round((end - config.start_s) * float(info.frame_rate)))
+
     def batches(self, size: int) -> Iterator[FrameBatch]:
         """Yield all frames in presentation order, `size` at a time; the last batch may be shorter.
 
@@ -81,11 +92,11 @@ class VideoReader:
             VideoReadError: more damage than `config.max_damaged`, a change of size or pixel format,
                 or no frame at all between start and end.
         """
-        pending: list[Picture] = []
+        pending: list[View] = []
         total = 0
-        for picture in self.pictures():
-            pending.append(picture)
-            del picture
+        for view in self._views():
+            pending.append(view)
+            del view
             total += 1
             if len(pending) == size:
                 yield self._batch(pending)
@@ -99,6 +110,10 @@ class VideoReader:
 
     def pictures(self) -> Iterator[Picture]:
         """Yield (frame, RGB uint8 [h, w, 3] as displayed) in presentation order."""
+        return ((frame, view()) for frame, view in self._views())
+
+    def _views(self) -> Iterator[View]:
+        """Yield the frames between start and end."""
         first, last = self._bounds()
         index = 0
         for frame, pts in self._decode(first if self.config.start_s > 0 else None):
@@ -108,6 +123,11 @@ class VideoReader:
                 return
             yield self._deliver(frame, pts, index)
             index += 1
+
+    def cut(self, start_s: float, end_s: float | None) -> VideoReader:
+        """Return a reader of a stretch of the same video."""
+        times = {"start_s": start_s, "end_s": end_s}
+        return VideoReader(self.info, self.config.model_copy(update=times))
 
     def frames_at(self, times_s: Sequence[float]) -> list[Picture]:
         """Return the frame on display at each time, in the order asked for.
@@ -132,7 +152,8 @@ class VideoReader:
             if current is None or (wanted - current[1]) * self.info.time_base > _JUMP_S:
                 frames, current = self._decode(wanted), None
             current = self._advance(frames, current, wanted)
-            found[index] = self._deliver(*current, index)
+            frame, view = self._deliver(*current, index)
+            found[index] = frame, view()
         return [found[index] for index in rank]
 
     # ------------------------------------------------------------------------ decoding
@@ -204,8 +225,8 @@ class VideoReader:
 
     # ------------------------------------------------------------------------ delivering
 
-    def _deliver(self, frame: Any, pts: int, index: int) -> Picture:
-        """Turn a decoder frame into planes and a display picture."""
+    def _deliver(self, frame: Any, pts: int, index: int) -> View:
+        """Turn a decoder frame into planes, and a display picture for whoever looks at it."""
         planar, planes = planes_of(frame)
         if (frame.width, frame.height) != (self.info.width, self.info.height):
             raise VideoReadError(
@@ -219,7 +240,10 @@ class VideoReader:
                 f"at frame {index}",
                 hint="convert the video to one format first",
             )
-        rgb = np.rot90(self._to_rgb(frame, planar, planes), -self.info.rotation // 90)
+
+        def picture() -> Bytes:
+            return np.rot90(self._to_rgb(frame, planar, planes), -self.info.rotation // 90)
+
         own = VideoFrame(
             index=index,
             pts=pts,
@@ -229,28 +253,24 @@ class VideoReader:
             duration=int(frame.duration or 0),
             key_frame=bool(frame.key_frame),
         )
-        return own, rgb
+        return own, picture
 
-    def _batch(self, pictures: list[Picture]) -> FrameBatch:
-        """Empty `pictures` into a batch, so that nobody holds its frames but the caller."""
-        batch = FrameBatch(
-            frames=tuple(frame for frame, _ in pictures),
-            rgb=np.stack([rgb for _, rgb in pictures]),
-            time_base=self.info.time_base,
-        )
-        pictures.clear()
-        return batch
+    def _batch(self, pending: list[View]) -> FrameBatch:
+        """Empty `pending` into a batch, so that nobody holds its frames but the caller."""
+        frames, views = zip(*pending, strict=True)
+        pending.clear()
+        return FrameBatch(frames, self.info.time_base, views)
 
     # ------------------------------------------------------------------------ times
 
     def _ticks(self, time_s: float) -> int:
         """Return the last tick at or before a time."""
-        time = Fraction(time_s) + _ROUNDING_S
+        time = Fraction(time_s) + ROUNDING_S
         return self.info.start_pts + math.floor(time / self.info.time_base)
 
     def _first_tick(self, time_s: float) -> int:
         """Return the first tick at or after a time."""
-        time = Fraction(time_s) - _ROUNDING_S
+        time = Fraction(time_s) - ROUNDING_S
         return self.info.start_pts + math.ceil(time / self.info.time_base)
 
     def _bounds(self) -> tuple[int, int | None]:

@@ -57,7 +57,8 @@ class VideoWriter:
     ) -> None:
         """Check the output's place and name, choose the encoder, open a temporary file.
 
-        `info` describes the source, whose other streams are copied from `info.path`. With
+        `info` describes the source, whose other streams are copied from `info.path` (none where
+        `info.container` is empty: frames that come from no file). With
         `config.start_s` times are shifted so that the first frame is at 0.
 
         Raises:
@@ -170,6 +171,8 @@ class VideoWriter:
                 container_options=options,
             )
             container.metadata.update(metadata)
+            if not self.info.container:
+                self._stream = self._add_video(container)
             for source in self._copier.streams:
                 if source.index == self.info.video_stream:
                     self._stream = self._add_video(container, source)
@@ -179,8 +182,8 @@ class VideoWriter:
         self._copier.warnings.clear()
         return container
 
-    def _add_video(self, container: Any, source: Any) -> Any:
-        """Add and configure the video stream."""
+    def _add_video(self, container: Any, source: Any = None) -> Any:
+        """Add and configure the video stream, with the tags of `source`."""
         encoding, info = self._encoding, self.info
         stream = container.add_stream(
             encoding.codec, rate=info.frame_rate, options=dict(encoding.options)
@@ -195,8 +198,9 @@ class VideoWriter:
             context.codec_tag = encoding.codec_tag
         write_tags(context, encoding.color)
         stream.time_base = info.time_base
-        stream.metadata.update(stream_tags(source.metadata))
-        stream.disposition = source.disposition
+        if source is not None:
+            stream.metadata.update(stream_tags(source.metadata))
+            stream.disposition = source.disposition
         if info.display_matrix:
             stream.set_display_matrix(info.display_matrix)
         elif info.rotation:

@@ -17,9 +17,9 @@ import pytest
 import runs
 import tiny_suite
 
-from fapvideo.evaluation.metrics.groups import groups as metrics
+from fapvideo.evaluation.metrics import groups as metrics
 from fapvideo.evaluation.metrics.truth import TruthMetric
-from fapvideo.evaluation.suites.systems import Copying, Pasting
+from fapvideo.evaluation.suites.systems import Copying, make_system
 from fapvideo.evaluation.views import FramePair
 
 ITSELF = """
@@ -70,7 +70,7 @@ def folder(tmp_path: Path) -> Path:
 def results(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with `same.mkv` and `pasted.mkv`, both made from `one.mkv`."""
     Copying().video(folder / "one.mkv", folder / "same.mkv", runs.preset())
-    Pasting("paste").video(folder / "one.mkv", folder / "pasted.mkv", runs.preset())
+    make_system("paste", "cpu").video(folder / "one.mkv", folder / "pasted.mkv", runs.preset())
     monkeypatch.setattr(metrics, "fresh_metrics", lambda *_: (Likeness(),))
     return folder
 

@@ -14,13 +14,16 @@ import torch
 from clips import Clip, write_clip
 from portrait import astronaut
 
-from fapvideo import pipeline, swapper
 from fapvideo.config.presets import ASSETS, load_preset
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import Cancelled, PresetError, WeightsError
 from fapvideo.mask.boxes import Detection
-from fapvideo.pipeline import FaceJob, Pipeline, SwappedBatch
-from fapvideo.plan import follow as analysis
+from fapvideo.paint import guided
+from fapvideo.paint.painter import FaceJob
+from fapvideo.pipeline import Pipeline, SwappedBatch
+from fapvideo.plan import search
+from fapvideo.plan.targets import Plan
+from fapvideo.run import engine
 from fapvideo.structs import Bytes, FrameBatch, Progress
 from fapvideo.swapper import VideoSwapper
 
@@ -66,7 +69,7 @@ class Scripted:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     detector = Scripted()
-    monkeypatch.setattr(analysis, "load_detector", detector.load)
+    monkeypatch.setattr(search, "load_detector", detector.load)
     return detector
 
 
@@ -75,8 +78,8 @@ class Recorder(Pipeline):
 
     batches: list[tuple[FrameBatch, SwappedBatch]]
 
-    def swap(self, batch: FrameBatch, found: analysis.Analysis) -> SwappedBatch:
-        done = super().swap(batch, found)
+    def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
+        done = super().swap(batch, plan)
         self.batches.append((batch, done))
         return done
 
@@ -85,7 +88,7 @@ class Recorder(Pipeline):
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[FrameBatch, SwappedBatch]]:
     batches: list[tuple[FrameBatch, SwappedBatch]] = []
     monkeypatch.setattr(Recorder, "batches", batches, raising=False)
-    monkeypatch.setattr(swapper, "Pipeline", Recorder)
+    monkeypatch.setattr(engine, "Pipeline", Recorder)
     return batches
 
 
@@ -218,7 +221,7 @@ def test_what_is_kept_out_is_not_painted(
     kept = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     for job, before, after in zip(jobs_of(recorded), source, out, strict=True):
         inverse = pipeline_inverse(job)
-        corners = cv2.transform((kept * job.crop.shape[0])[None], inverse)[0]
+        corners = cv2.transform((kept * job.face.picture.shape[0])[None], inverse)[0]
         inside = np.zeros(before.shape[:2], np.uint8)
         cv2.fillConvexPoly(inside, np.round(corners).astype(np.int32), 1)
         changed = np.abs(before.astype(int) - after).max(axis=-1) > 12
@@ -229,20 +232,20 @@ def test_what_is_kept_out_is_not_painted(
 
 def pipeline_inverse(job: FaceJob) -> np.ndarray:
     """Return the transform from the job's crop into the frame."""
-    return cv2.invertAffineTransform(job.matrix)
+    return cv2.invertAffineTransform(job.face.matrix)
 
 
 def test_tokens_go_where_the_boxes_are(
     talk: Path, scripted: Scripted, recorded: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = []
-    real = pipeline.fuse_fractional
+    real = guided.fuse_fractional
 
     def spy(face: Any, parts: Any, targets: Any, masks: Any) -> Any:
         given.append((targets.numpy().copy(), masks.numpy().copy()))
         return real(face, parts, targets, masks)
 
-    monkeypatch.setattr(pipeline, "fuse_fractional", spy)
+    monkeypatch.setattr(guided, "fuse_fractional", spy)
     scripted.absent = lambda call: ["mouth"]
     stream(talk, preset(["nose", "mouth"], mask=boxes(), denoise={"mode": "guided"}))
     stream(talk, preset(["nose", "mouth"], denoise={"mode": "guided"}))
@@ -277,10 +280,10 @@ def test_the_detector_sees_the_crops_that_are_painted(
         if group
     }
     assert sorted(jobs) == list(range(3, 10))
-    assert jobs[6].placement.state == "held"
+    assert jobs[6].face.placement.state == "held"
     seen = [jobs[index] for index in (3, 4, 5, 7, 8, 9)]
     for crop, job in zip(crops, seen, strict=True):
-        assert np.abs(crop / 255 - job.crop).mean() < 0.01
+        assert np.abs(crop / 255 - job.face.picture).mean() < 0.01
     tops = [job.boxes["nose"][0] for job in seen]
     assert np.diff(tops) == pytest.approx(0.01, abs=2e-3)
     assert jobs[6].boxes["nose"][0] == pytest.approx(tops[2], abs=2e-3)
@@ -301,7 +304,9 @@ def test_detection_may_skip_frames(talk: Path, scripted: Scripted, recorded: lis
     assert scripted.calls == 2
     jobs = jobs_of(recorded)
     assert [set(job.boxes) for job in jobs] == [{"eyes"}] * FRAMES
-    left, top, right, bottom = (round(edge * jobs[0].crop.shape[0]) for edge in FOUND["glasses"])
+    left, top, right, bottom = (
+        round(edge * jobs[0].face.picture.shape[0]) for edge in FOUND["glasses"]
+    )
     for job in jobs:
         assert job.masks.hole[top + 1 : bottom - 1, left + 1 : right - 1].max() == 0.0
 

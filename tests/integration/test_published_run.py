@@ -17,7 +17,6 @@ from portrait import astronaut
 from torch import Tensor
 from toy_files import shrink, write_published_files
 
-from fapvideo import pipeline, swapper
 from fapvideo.config.presets import ASSETS, load_preset
 from fapvideo.config.schema import RunPreset
 from fapvideo.denoise.denoiser import Denoiser
@@ -25,8 +24,12 @@ from fapvideo.errors import PresetError, WeightsError
 from fapvideo.fuse.tokens import fuse_parity
 from fapvideo.mask.boxes import Detection, chain_boxes
 from fapvideo.nets.clip import pil_pixels
-from fapvideo.pipeline import FaceJob, Pipeline, SwappedBatch
-from fapvideo.plan import follow as analysis
+from fapvideo.paint import guided, published
+from fapvideo.paint.painter import FaceJob
+from fapvideo.pipeline import Pipeline, SwappedBatch
+from fapvideo.plan import decide, search
+from fapvideo.plan.targets import Plan
+from fapvideo.run import engine
 from fapvideo.structs import Bytes, FrameBatch
 from fapvideo.swapper import VideoSwapper
 from fapvideo.weights.bundle import load_bundle
@@ -60,8 +63,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         return fuse_parity(face, parts, boxes)
 
     class Recorder(Pipeline):
-        def swap(self, batch: FrameBatch, found: analysis.Analysis) -> SwappedBatch:
-            done = super().swap(batch, found)
+        def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
+            done = super().swap(batch, plan)
             notes.jobs += [job for group in done.jobs for job in group]
             notes.source.append(batch.rgb)
             return done
@@ -75,10 +78,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     def no_guide(*_: Any) -> Any:
         raise AssertionError("a guide is built")
 
-    monkeypatch.setattr(pipeline, "fuse_parity", fuse)
-    monkeypatch.setattr(pipeline, "build_guide", no_guide)
-    monkeypatch.setattr(swapper, "Pipeline", Recorder)
-    monkeypatch.setattr(swapper, "Denoiser", Recording)
+    monkeypatch.setattr(published, "fuse_parity", fuse)
+    monkeypatch.setattr(guided, "build_guide", no_guide)
+    monkeypatch.setattr(engine, "Pipeline", Recorder)
+    monkeypatch.setattr(published, "Denoiser", Recording)
     return notes
 
 
@@ -151,7 +154,7 @@ def test_the_networks_get_what_the_published_program_gives_them(talk: Path, seen
         assert boxes[number, :3].tolist() == [list(box) for box in own]
         wanted = hole_of(own, 128)
         np.testing.assert_array_equal(hole[number, 0], wanted)
-        crop = small(job.crop)
+        crop = small(job.face.picture)
         holed = np.where(wanted[..., None] > 0, np.array(FILL, np.float32) / 255, crop)
         assert torch.allclose(face[number], tokens_of([holed])[0], atol=1e-4)
         np.testing.assert_allclose(target[number].permute(1, 2, 0), crop * 2 - 1, atol=1e-6)
@@ -165,8 +168,8 @@ def test_the_networks_get_what_the_published_program_gives_them(talk: Path, seen
 
 def test_references_are_parts_in_their_boxes_on_black(talk: Path, seen: Seen) -> None:
     with VideoSwapper(preset(), "cpu") as swap:
-        loaded, _ = swap._references(None)
-    rows = {item.reference.part: item.reference.box for item in loaded}
+        loaded = swap.encode_reference(dict.fromkeys(PARTS, BRAND))
+    rows = {item.part: item.box for item in loaded}
     assert rows["eyes"][2] == rows["nose"][0]
     assert rows["nose"][2] == rows["mouth"][0]
     scale = 0.246 / 0.34
@@ -174,13 +177,13 @@ def test_references_are_parts_in_their_boxes_on_black(talk: Path, seen: Seen) ->
                        [0, scale / 2, 128 * (0.469 - scale * 0.34)]])  # fmt: skip
     matrix[:, 2] += scale / 4 - 0.5  # cv2 counts from the middle of the first pixel
     for item in loaded:
-        half = cv2.resize(item.face.crop, (256, 256), interpolation=cv2.INTER_AREA)
+        half = cv2.resize(item.crop, (256, 256), interpolation=cv2.INTER_AREA)
         framed = cv2.warpAffine(half, matrix, (128, 128))
-        alone = framed * hole_of([item.reference.box], 128)[..., None]
+        alone = framed * hole_of([item.box], 128)[..., None]
         wanted = tokens_of([alone.clip(0, 1)])[0, 1:].numpy()
         black = tokens_of([np.zeros_like(alone)])[0, 1:].numpy()
-        assert item.reference.tokens.shape == wanted.shape
-        close = np.abs(item.reference.tokens - wanted).mean()
+        assert item.tokens.shape == wanted.shape
+        close = np.abs(item.tokens - wanted).mean()
         assert close < 0.15 * np.abs(black - wanted).mean()
 
 
@@ -221,12 +224,14 @@ def test_what_is_pasted_is_the_networks_picture_alone(talk: Path, seen: Seen) ->
     """Neither the target's inner mouth nor texture of a guide comes back."""
     out = stream(talk, preset(mask={"keep_inner_mouth": True}, composite={"detail": 1.0}))
     for frame, job, painted in zip(out, seen.jobs, seen.painted[0], strict=True):
-        result = cv2.resize(painted.permute(1, 2, 0).numpy() / 2 + 0.5, job.crop.shape[:2])
-        there = cv2.warpAffine(frame.astype(np.float32) / 255, job.matrix, job.crop.shape[:2])
+        result = cv2.resize(painted.permute(1, 2, 0).numpy() / 2 + 0.5, job.face.picture.shape[:2])
+        there = cv2.warpAffine(
+            frame.astype(np.float32) / 255, job.face.matrix, job.face.picture.shape[:2]
+        )
         y0, x0, y1, x1 = (round(edge * len(result)) for edge in job.boxes["mouth"])
         inner = np.s_[y0 + 4 : y1 - 4, x0 + 4 : x1 - 4]
         assert np.abs(there[inner] - result[inner]).mean() < 0.06  # 4:2:0 chroma
-        assert np.abs(job.crop[inner] - result[inner]).mean() > 0.1
+        assert np.abs(job.face.picture[inner] - result[inner]).mean() > 0.1
 
 
 def test_one_part_is_pasted_alone_though_all_three_are_painted(talk: Path, seen: Seen) -> None:
@@ -235,10 +240,11 @@ def test_one_part_is_pasted_alone_though_all_three_are_painted(talk: Path, seen:
     hole = seen.denoised[0][2]
     for number, job in enumerate(seen.jobs):
         np.testing.assert_array_equal(hole[number, 0], hole_of(list(job.boxes.values()), 128))
-        eyes = small(job.crop) * hole_of([job.boxes["eyes"]], 128)[..., None]
-        assert torch.allclose(parts[0][number], tokens_of([eyes])[0], atol=1e-4)
+        eyes = small(job.face.picture) * hole_of([job.boxes["eyes"]], 128)[..., None]
+        assert torch.allclose(parts[0][number], tokens_of([eyes])[0][1:], atol=1e-4)
         assert boxes[number, 3].tolist() == boxes[number, 0].tolist()
-        top = round(job.boxes["mouth"][0] * len(job.crop) - 0.1 * 0.246 * len(job.crop)) - 1
+        size = len(job.face.picture)
+        top = round(job.boxes["mouth"][0] * size - 0.1 * 0.246 * size) - 1
         assert job.masks.hole[:top].max() == 0.0
     changed = (np.concatenate(seen.source) != out).any(axis=(0, 3))
     assert changed.any()
@@ -247,12 +253,12 @@ def test_one_part_is_pasted_alone_though_all_three_are_painted(talk: Path, seen:
 def test_settings_are_the_published_ones_whatever_the_bundle_recommends() -> None:
     wanted = load_preset("published", {"bundle": "tiny_sd15"})
     with VideoSwapper(wanted, "cpu") as swap:
-        plan = swap._denoiser.plan
+        plan = swap._painter.denoiser.plan
     assert (plan.kind, plan.steps, plan.guidance, plan.strength) == ("ddim", 50, 7.5, 1.0)
     assert wanted.fuse.mode is None
     recommended = load_preset("sd15", {"bundle": "tiny_sd15"})
     with VideoSwapper(recommended, "cpu") as swap:
-        assert not swap._denoiser.plan.published
+        assert not swap._painter.denoiser.plan.published
 
 
 def test_frames_do_not_depend_on_the_batch(talk: Path) -> None:
@@ -267,7 +273,7 @@ def test_several_pictures_of_a_part_are_chosen_by_expression(
 ) -> None:
     darker = tmp_path / "darker.png"
     cv2.imwrite(str(darker), cv2.imread(BRAND) // 2)
-    monkeypatch.setattr(analysis, "choose_references", lambda _p, frames, *_: [0, 1, 1])
+    monkeypatch.setattr(decide, "choose_references", lambda _p, frames, *_: [0, 1, 1])
     wanted = preset(["mouth"]).model_dump(mode="json", exclude_none=True)
     wanted["references"] = {"mouth": [BRAND, str(darker)]}
     stream(talk, RunPreset.model_validate(wanted))
@@ -308,7 +314,7 @@ class Scripted:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     detector = Scripted()
-    monkeypatch.setattr(analysis, "load_detector", lambda *_: detector)
+    monkeypatch.setattr(search, "load_detector", lambda *_: detector)
     return detector
 
 
@@ -345,7 +351,7 @@ def test_a_part_that_is_not_found_is_the_meshs_and_things_to_keep_are_kept(
         np.testing.assert_allclose(job.boxes["eyes"][:2], found_boxes()["eyes"][:2], atol=1e-3)
         assert job.boxes["eyes"][2] == job.boxes["nose"][0] < job.boxes["nose"][2]
         y0, _, y1, x1 = job.boxes["eyes"]
-        row, size = (y0 + y1) / 2, len(job.crop)
+        row, size = (y0 + y1) / 2, len(job.face.picture)
         assert job.masks.hole[round(row * size), round((x1 - 0.02) * size)] > 0.99
         assert job.masks.hole[round(row * size), round(0.4 * size)] == 0.0  # under the glasses
 

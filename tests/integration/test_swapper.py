@@ -15,7 +15,9 @@ from runs import BRAND, FAST, decode, swapper
 
 from fapvideo.errors import NoFaceFound, ReferenceImageError, VideoReadError
 from fapvideo.ops import mesh
-from fapvideo.swapper import VideoSwapper, default_output, resolve_device
+from fapvideo.ops.precision import resolve_device
+from fapvideo.run.engine import Engine
+from fapvideo.swapper import VideoSwapper, default_output
 from fapvideo.synth.motion import Motion
 from fapvideo.video.decord_reader import DecordReader
 
@@ -135,7 +137,7 @@ def test_preview_shows_the_frames_that_decord_finds(swap, clip, monkeypatch):
 
 def test_preview_without_decord_says_so_before_the_work(clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "decord", None)
-    monkeypatch.setattr(VideoSwapper, "_analyse", None)  # not reached
+    monkeypatch.setattr(Engine, "plan", None)  # not reached
     with (
         swapper(video={**FAST, "reader": "decord"}) as other,
         pytest.raises(VideoReadError, match="decord, which is not installed") as caught,
@@ -281,7 +283,7 @@ def test_opacity_mixes_and_off_is_the_guide(clip):
 
 def test_closing_leaves_the_networks_as_they_were():
     with swapper(denoise={"mode": "guided", "steps": 1}) as one:
-        unet = one._bundle.unet
+        unet = one._painter.bundle.unet
         one.swap_image(astronaut())
     hooks = [m for m in unet.modules() if m._forward_hooks or m._forward_pre_hooks]
     assert hooks == []

@@ -327,7 +327,7 @@ def plan_video(clip: Clip, systems: int, duration_s: float, budget: int) -> Vide
     width, height = clip.info.display_size
     boxes = [
         (track.landmarks[..., :2].min(axis=(0, 1)), track.landmarks[..., :2].max(axis=(0, 1)))
-        for track in (item.track for item in clip.analysis.selected)
+        for track in (item.track for item in clip.plan.targets)
     ]
     low = np.min([box[0] for box in boxes], axis=0)
     high = np.max([box[1] for box in boxes], axis=0)

@@ -17,7 +17,7 @@ from fapvideo.errors import VideoWriteError
 
 NOT_MEASURING = ("cli", "training")
 """Parts of the package that have no say in a measurement."""
-NOT_MAKING = (*NOT_MEASURING, "evaluation")
+NOT_MAKING = (*NOT_MEASURING, "evaluation", "synth")
 """Parts that have no say in what a system makes."""
 CODE = (".py", ".npy", ".npz", ".tflite")
 LIBRARIES = ("torch", "numpy", "opencv-python-headless", "av", "scipy")

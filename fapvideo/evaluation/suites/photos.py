@@ -21,7 +21,7 @@ from fapvideo.evaluation.views import FramePair, face_view
 from fapvideo.ops.pose import head_pose
 from fapvideo.progress import ShouldStop
 from fapvideo.reference.images import AlignedFace, align, read_image
-from fapvideo.run.still import as_clip
+from fapvideo.run.sources import FrameSource
 from fapvideo.structs import Bytes, Face
 from fapvideo.track.finder import FaceFinder
 from fapvideo.track.landmarks import FaceMesh
@@ -91,7 +91,7 @@ class PhotoPairs:
                 mesh,
                 presence=pair.face.presence,
             )
-            frames = [as_clip(picture)[0].frames[0] for picture in (rgb, other)]
+            frames = [FrameSource(picture[None], 1).frame(0) for picture in (rgb, other)]
             yield FramePair(
                 index, float(index), frames[0], rgb, frames[1], other, (view,), True, references
             )

@@ -23,7 +23,6 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.errors import Cancelled
 from fapvideo.evaluation.measure import Measurement, Suspect
 from fapvideo.evaluation.metrics.groups import Known, Networks, measure_all
-from fapvideo.evaluation.suites import baselines
 from fapvideo.evaluation.suites.kept import (
     NOT_MAKING,
     NOT_MEASURING,
@@ -41,7 +40,6 @@ from fapvideo.evaluation.suites.material import (
 from fapvideo.evaluation.suites.photos import PhotoPairs, photo_pairs, picture_path
 from fapvideo.evaluation.suites.systems import (
     Outside,
-    Swapping,
     System,
     bundle_identity,
 )
@@ -369,12 +367,10 @@ def _making_key(
 ) -> str:
     """Return a hash of everything that decides what a system makes."""
     photos = [file_digest(path) for given in references.values() for path in given]
-    own = "" if isinstance(system, Swapping) else file_digest(Path(baselines.__file__))
     weights = bundle_identity(preset.bundle)
     wanted = preset.model_dump(mode="json")
     return digest(
         code_version(NOT_MAKING),
-        own,
         system.name,
         system.identity,
         wanted,

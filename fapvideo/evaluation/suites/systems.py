@@ -8,23 +8,23 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from fapvideo.config.evaluation import BASELINES, SYSTEMS
 from fapvideo.config.overrides import merge, nest, parse_overrides
 from fapvideo.config.problems import did_you_mean, dotted_keys, raise_problems, validate
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import NoFaceFound, PresetError, VideoReadError, WeightsError
-from fapvideo.evaluation.suites.baselines import Blend, Faces, baseline_image, baseline_video
-from fapvideo.evaluation.suites.material import references_of
+from fapvideo.paint.painter import Painter
+from fapvideo.paint.pasted import PastedPainter
+from fapvideo.plan.references import References
 from fapvideo.progress import OnProgress, ShouldStop
-from fapvideo.reference.images import AlignedFace, align
 from fapvideo.structs import Bytes
 from fapvideo.swapper import VideoSwapper
-from fapvideo.track.finder import FaceFinder
 from fapvideo.weights.bundle import bundle_folder
 
 VIDEOS = (".mkv", ".mp4", ".mov", ".webm", ".avi")
@@ -33,9 +33,6 @@ BUILT_IN = ("tiny", "tiny_sd15")
 """Bundles without files, for tests."""
 OUTSIDE_PAIRS = "pairs"
 """Folder, in that of an outside tool's results, of its pictures."""
-
-References = Mapping[str, Sequence[Path]]
-"""Part -> image files."""
 
 
 class System(Protocol):
@@ -65,16 +62,25 @@ class System(Protocol):
 
 
 class Swapping:
-    """`VideoSwapper`, with some keys of the preset changed."""
+    """`VideoSwapper`, with some keys of the preset changed, or with another painter."""
 
-    def __init__(self, name: str, overrides: Mapping[str, Any], device: str = "auto") -> None:
+    def __init__(
+        self,
+        name: str,
+        overrides: Mapping[str, Any],
+        device: str = "auto",
+        painter: Callable[[RunPreset], Painter] | None = None,
+    ) -> None:
         """Change the preset by `overrides`: tables, as `merge` lays them over it."""
         self.name, self._overrides, self._device = name, overrides, device
+        self._painter = painter
         self._swapper: VideoSwapper | None = None
 
     @property
     def identity(self) -> str:
         """The overrides, the device, and the manifest of a bundle that they name."""
+        if self._painter is not None:
+            return ""
         parts = [repr(sorted(self._overrides.items())), self._device]
         return " ".join([*parts, bundle_identity(str(self._overrides.get("bundle", "")))])
 
@@ -116,57 +122,9 @@ class Swapping:
         wanted = RunPreset.model_validate(merge(preset.model_dump(), self._overrides))
         if self._swapper is None or self._swapper.preset != wanted:
             self.close()
-            self._swapper = VideoSwapper(wanted, self._device)
+            painter = self._painter(wanted) if self._painter else None
+            self._swapper = VideoSwapper(wanted, self._device, painter=painter)
         return self._swapper
-
-
-class Pasting:
-    """A baseline without a model."""
-
-    identity: ClassVar[str] = ""
-
-    def __init__(self, name: Blend) -> None:
-        """Blend as `name` says."""
-        self.name: str = name
-        self._blend: Blend = name
-        self._finder: FaceFinder | None = None
-        self._faces: dict[Path, AlignedFace] = {}
-
-    def video(
-        self,
-        source: Path,
-        output: Path,
-        preset: RunPreset,
-        progress: OnProgress | None = None,
-        cancel: ShouldStop | None = None,
-    ) -> Mapping[str, Any]:
-        """Paste into every frame."""
-        cpu = time.process_time()
-        faces = self._aligned(references_of(preset), preset)
-        timings = baseline_video(source, output, faces, preset, self._blend, progress, cancel)
-        return {**timings, "cpu_s": round(time.process_time() - cpu, 2)}
-
-    def picture(self, rgb: Bytes, references: References, preset: RunPreset) -> Bytes:
-        """Paste into one picture."""
-        with suppress(NoFaceFound):
-            return baseline_image(rgb, self._aligned(references, preset), preset, self._blend)
-        return rgb
-
-    def close(self) -> None:
-        """Forget references and networks."""
-        self._faces.clear()
-        self._finder = None
-
-    def _aligned(self, references: References, preset: RunPreset) -> Faces:
-        """Read the first reference of every part."""
-        if self._finder is None:
-            self._finder = FaceFinder()
-        chosen = {part: Path(paths[0]) for part, paths in references.items() if paths}
-        for path in set(chosen.values()) - set(self._faces):
-            self._faces[path] = align(path, self._finder, preset.reference)
-        faces = {part: [self._faces[path]] for part, path in chosen.items()}
-        self._faces = {path: self._faces[path] for path in chosen.values()}  # the last ones only
-        return faces
 
 
 class Copying:
@@ -251,8 +209,10 @@ def make_system(text: str, device: str = "auto") -> System | Outside:
         return Swapping(text, changed, device)
     if equals and name and value and name not in SYSTEMS:
         return Outside(name, Path(value).expanduser())
-    if text in ("paste", "poisson"):
-        return Pasting("paste" if text == "paste" else "poisson")
+    if text == "paste":
+        return Swapping(text, {}, device, partial(PastedPainter, blend="paste"))
+    if text == "poisson":
+        return Swapping(text, {}, device, partial(PastedPainter, blend="poisson"))
     if text == "noop":
         return Copying()
     if text == "guide":

@@ -10,23 +10,22 @@ import pytest
 import runs
 from portrait import astronaut, finder
 
-from fapvideo.config.schema import ReferenceConfig
+from fapvideo.config.schema import RunPreset
 from fapvideo.errors import Cancelled, NoFaceFound
-from fapvideo.evaluation.suites.baselines import Blend, _clone, baseline_image, baseline_video
 from fapvideo.mask.parts import part_masks
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
-from fapvideo.reference.images import AlignedFace, align
+from fapvideo.paint.pasted import Blend, PastedPainter, _clone
 from fapvideo.structs import Bytes
+from fapvideo.swapper import VideoSwapper
 
 BLENDS: tuple[Blend, ...] = ("paste", "poisson")
 PRESET = runs.preset()
 
 
-@pytest.fixture(scope="module")
-def brand() -> AlignedFace:
-    return align(face_clips.BRAND, finder(), ReferenceConfig())
+def pasting(blend: Blend, preset: RunPreset = PRESET) -> VideoSwapper:
+    return VideoSwapper(preset, "cpu", painter=PastedPainter(preset, blend))
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +36,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("blend", BLENDS)
 def test_a_video_changes_in_the_mouth_only_and_keeps_its_times(
-    blend: Blend, brand: AlignedFace, clip: Path, tmp_path: Path
+    blend: Blend, clip: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.mkv"
-    timings = baseline_video(clip, output, {"mouth": [brand]}, PRESET, blend)
+    with pasting(blend) as swap:
+        report = swap.run(clip, output)
     before, after = runs.decode(clip), runs.decode(output)
-    assert timings["wall_s"] > 0
+    assert report.timings["wall_s"] > 0
+    assert report.outside_changed_samples == 0
     assert [round(float(t), 3) for t in after.times] == [round(float(t), 3) for t in before.times]
     shapes = [face.landmarks for rgb in before.rgb for face in finder()(rgb)]
     assert len(shapes) == len(before.rgb)
@@ -66,20 +67,16 @@ def test_a_video_changes_in_the_mouth_only_and_keeps_its_times(
 def test_a_face_pasted_onto_itself_stays_what_it_was(blend: Blend) -> None:
     """Checks the place to a fraction of a pixel: a shift would show as double edges."""
     photo = face_clips.read_rgb(face_clips.BRAND)
-    own = align(face_clips.BRAND, finder(), ReferenceConfig())
-    faces = {part: [own] for part in ("eyes", "brows", "nose", "mouth")}
-    preset = runs.preset(composite={"max_size": 512})
-    result = baseline_image(photo, faces, preset, blend)
+    faces = dict.fromkeys(("eyes", "brows", "nose", "mouth"), face_clips.BRAND)
+    result = pasting(blend, runs.preset(composite={"max_size": 512})).swap_image(photo, faces)
     error = np.abs(result.astype(float) - photo)
     assert error[error > 0].size > 1000, "nothing was pasted"
     assert error.mean(axis=-1)[error.max(axis=-1) > 0].mean() < 2.5
 
 
-def test_poisson_takes_the_colour_of_its_surroundings_and_pasting_does_not(
-    brand: AlignedFace,
-) -> None:
+def test_poisson_takes_the_colour_of_its_surroundings_and_pasting_does_not() -> None:
     dim = (astronaut() * 0.8).astype(np.uint8)
-    results = [baseline_image(dim, {"nose": [brand]}, PRESET, blend) for blend in BLENDS]
+    results = [pasting(blend).swap_image(dim, {"nose": face_clips.BRAND}) for blend in BLENDS]
     nose = _patch(dim)
     away = [float(np.abs(_patch(result).mean() - nose.mean())) for result in results]
     assert away[1] < away[0] / 2
@@ -93,9 +90,9 @@ def _patch(rgb: Bytes) -> Bytes:
     return warp(rgb, matrix, (128, 128))[mask > 0.9]
 
 
-def test_both_eyes_are_fitted_by_themselves_and_one_can_be_left_out(brand: AlignedFace) -> None:
+def test_both_eyes_are_fitted_by_themselves_and_one_can_be_left_out() -> None:
     left = runs.preset(mask={"eye_side": "left"})
-    result = baseline_image(astronaut(), {"eyes": [brand]}, left, "paste")
+    result = pasting("paste", left).swap_image(astronaut(), {"eyes": face_clips.BRAND})
     changed = np.abs(result.astype(int) - astronaut()).max(axis=-1) > 0
     right, own_left = mesh.eye_centres(finder()(astronaut())[0].landmarks[:, :2]).astype(int)
     assert changed[own_left[1], own_left[0]]
@@ -113,12 +110,11 @@ def test_cloning_is_exactly_in_place_at_the_border_too(corner: tuple[int, int]) 
 
 
 def test_a_picture_without_a_face_is_an_error_and_a_stop_leaves_nothing(
-    brand: AlignedFace, clip: Path, tmp_path: Path
+    clip: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(NoFaceFound):
-        baseline_image(np.full((64, 64, 3), 90, np.uint8), {"nose": [brand]}, PRESET, "paste")
-    with pytest.raises(Cancelled):
-        baseline_video(
-            clip, tmp_path / "o.mkv", {"nose": [brand]}, PRESET, "paste", cancel=lambda: True
-        )
+    with pasting("paste") as swap:
+        with pytest.raises(NoFaceFound):
+            swap.swap_image(np.full((64, 64, 3), 90, np.uint8), {"nose": face_clips.BRAND})
+        with pytest.raises(Cancelled):
+            swap.run(clip, tmp_path / "o.mkv", {"nose": face_clips.BRAND}, cancel=lambda: True)
     assert list(tmp_path.iterdir()) == []

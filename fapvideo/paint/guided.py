@@ -1,0 +1,220 @@
+"""The painter of this project: from a guide, by fused tokens, through the network, to the part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fapvideo.composite.detail import restore_detail
+from fapvideo.config.schema import RunPreset
+from fapvideo.denoise.denoiser import Denoiser
+from fapvideo.denoise.noise import track_noise
+from fapvideo.fuse.tokens import PartSource, fuse_fractional, fuse_parity
+from fapvideo.guide.build import GuidePart, build_guide, pieces_by_reference
+from fapvideo.guide.shape import guide_landmarks, lids_shut, shape_weights
+from fapvideo.mask.boxes import PartBox
+from fapvideo.mask.open_set import open_set_masks
+from fapvideo.mask.parts import part_boxes, part_masks
+from fapvideo.ops.geometry import Matrix, transform
+from fapvideo.ops.image import resize
+from fapvideo.ops.pose import CROP_INTEROCULAR
+from fapvideo.ops.token_grid import without_cls
+from fapvideo.paint.painter import FaceCrop, FaceJob
+from fapvideo.plan.references import Sources
+from fapvideo.reference.images import AlignedFace
+from fapvideo.structs import Bytes, Floats, PartMasks, Reference
+from fapvideo.weights.bundle import Bundle
+
+
+class GuidedPainter:
+    """See `Painter`; with `denoise.mode = "off"` the guide is what it paints."""
+
+    def __init__(self, preset: RunPreset, bundle: Bundle) -> None:
+        """Take a loaded bundle; its adapter is injected until `close`."""
+        self.preset, self.bundle = preset, bundle
+        self.resolution = bundle.manifest.resolution
+        self.identity = f"{bundle.encoder.identity} {self.resolution}px"
+        self.denoiser = Denoiser(bundle, preset.denoise, preset.fuse)
+
+    def close(self) -> None:
+        """Take the adapter off again."""
+        self.denoiser.close()
+
+    # -------------------------------------------------------------------------- references
+
+    def takes(self, wanted: Sources) -> Sources:
+        """Take all."""
+        return wanted
+
+    def encode(self, face: AlignedFace, part: str) -> Floats:
+        """Return the tokens of the part alone on black."""
+        size = self.resolution
+        landmarks = face.landmarks * (size / face.crop.shape[0])
+        masks = part_masks(
+            [landmarks], [part], self.preset.mask.as_reference(), size, CROP_INTEROCULAR * size
+        )
+        alone = resize(face.crop, size) * masks.parts[part][..., None]
+        return without_cls(self.bundle.encoder(to_tensor([alone])))[0].cpu().numpy()
+
+    def box(self, face: AlignedFace, part: str) -> Floats:
+        """Return the box of the part's outline."""
+        landmarks = face.landmarks * (self.resolution / face.crop.shape[0])
+        return part_boxes(landmarks, [part], self.resolution)[0]
+
+    # ----------------------------------------------------------------------------- prepare
+
+    def searched(self, parts: Sequence[str]) -> tuple[str, ...]:
+        """Return the swapped parts."""
+        return tuple(parts)
+
+    def framed(self, matrix: Matrix, size: int) -> Matrix:
+        """Take the aligned crop as it is."""
+        return matrix
+
+    def prepare(self, face: FaceCrop) -> FaceJob:
+        """Mask the parts, build the guide."""
+        pieces = self._pieces(face)
+        masks, boxes = self._mask(face, pieces)
+        neutral = face.target.track.neutral
+        shut = lids_shut(face.pose.to_head(face.placement.landmarks), neutral)
+        iod = CROP_INTEROCULAR * face.target.crop_size
+        guide = build_guide(
+            face.picture, face.landmarks, pieces, masks, self.preset.guide, iod, shut
+        )
+        return FaceJob(face, replace(masks, hole=masks.hole * guide.trust), guide.picture, boxes)
+
+    def _pieces(self, face: FaceCrop) -> list[GuidePart]:
+        """Return the references to use, placed on the target."""
+        target, index = face.target, face.placement.index
+        weights = shape_weights(self.preset.guide.shape, target.parts)
+        photos: dict[str, Reference] = {}
+        chosen: dict[str, str] = {}
+        for part, group in target.references.items():
+            photo = group[target.chosen[part][index]]
+            chosen[part], photos[photo.path] = photo.path, photo
+        pieces = []
+        for path, parts in pieces_by_reference(chosen).items():
+            photo = photos[path]
+            points = guide_landmarks(
+                face.placement.landmarks, face.pose, target.track.neutral, photo.shape, weights
+            )
+            placed = transform(face.matrix, points)
+            pieces.append(GuidePart(parts, photo.crop, photo.landmarks, placed))
+        return pieces
+
+    def _mask(
+        self, face: FaceCrop, pieces: Sequence[GuidePart]
+    ) -> tuple[PartMasks, Mapping[str, PartBox]]:
+        """Return the masks, and the boxes that they come from."""
+        target, size, config = face.target, face.target.crop_size, self.preset.mask
+        iod = CROP_INTEROCULAR * size
+        shapes = [face.landmarks, *(piece.points for piece in pieces)]
+        if target.boxes is None:
+            return part_masks(shapes, target.parts, config, size, iod), {}
+        new = {part: piece.points for piece in pieces for part in piece.parts}
+        found = target.boxes.at(face.placement.source).covering(face.landmarks, new, size)
+        return open_set_masks(found, shapes, target.parts, config, size, iod), found.parts
+
+    # ------------------------------------------------------------------------------- paint
+
+    def paint(self, jobs: Sequence[FaceJob]) -> list[Floats]:
+        """Run the model on the jobs' crops at its own resolution; return full-size crops."""
+        if self.preset.denoise.mode == "off":
+            return [job.guide for job in jobs]
+        size = self.resolution
+        targets = to_tensor([resize(job.face.picture, size) for job in jobs])
+        guides = [resize(job.guide, size) for job in jobs]
+        holes = torch.stack(
+            [torch.from_numpy((resize(job.masks.core, size) > 0.5).astype(np.float32))
+             for job in jobs]
+        )[:, None]  # fmt: skip
+        tokens = self._fuse(jobs, targets, holes)
+        noise = noise_of(jobs, self.denoiser)
+        painted = self.denoiser(targets * 2 - 1, to_tensor(guides) * 2 - 1, holes, tokens, noise)
+        return [
+            restore_detail(picture, small, job.guide, self.preset.composite.detail)
+            for picture, small, job in zip(to_pictures(painted), guides, jobs, strict=True)
+        ]
+
+    def _fuse(self, jobs: Sequence[FaceJob], targets: Tensor, holes: Tensor) -> Tensor:
+        """Return [N, tokens, C]: the reference parts' tokens in place of the target's."""
+        fill = hole_fill(self.bundle).view(1, 3, 1, 1)
+        face = self.bundle.encoder(torch.lerp(targets, fill, holes)).cpu()
+        fused = torch.empty_like(face)
+        for rows in _same_references(jobs):
+            fused[rows] = self._fuse_group([jobs[row] for row in rows], face[rows])
+        return fused
+
+    def _fuse_group(self, jobs: Sequence[FaceJob], face: Tensor) -> Tensor:
+        """Fuse faces that get the same references."""
+        size, grid = self.resolution, self.bundle.encoder.grid
+        references, parts = jobs[0].face.target.references, jobs[0].face.target.parts
+        boxes = torch.from_numpy(np.stack([_token_boxes(job, size) for job in jobs]))
+        sources = [
+            [
+                PartSource(
+                    torch.from_numpy(reference.tokens)[None],
+                    torch.from_numpy(reference.box),
+                    reference.weight,
+                )
+                for reference in group
+            ]
+            for group in references.values()
+        ]
+        if self.preset.fuse.mode == "parity":
+            firsts = [group[0] for group in sources]
+            given = torch.stack([source.box for source in firsts]).expand(len(jobs), -1, -1)
+            return fuse_parity(
+                face, [source.tokens for source in firsts], torch.cat([boxes, given], 1)
+            )
+        masks = torch.from_numpy(
+            np.stack([[resize(job.masks.parts[part], grid) for part in parts] for job in jobs])
+        )
+        return fuse_fractional(face, sources, boxes, masks)
+
+
+def _same_references(jobs: Sequence[FaceJob]) -> list[list[int]]:
+    """Return the rows of jobs that share their references."""
+    groups: dict[int, list[int]] = {}
+    for row, job in enumerate(jobs):
+        groups.setdefault(id(job.face.target.references), []).append(row)
+    return list(groups.values())
+
+
+def _token_boxes(job: FaceJob, size: int) -> Floats:
+    """Return [P, 4] where the parts' tokens go: detected boxes, else the outlines' own."""
+    parts = job.face.target.parts
+    boxes = part_boxes(job.face.landmarks * (size / len(job.face.picture)), parts, size)
+    for row, part in enumerate(parts):
+        boxes[row] = job.boxes.get(part, boxes[row])
+    return boxes
+
+
+# ------------------------------------------------------------- shared with the published one
+
+
+def hole_fill(bundle: Bundle) -> Tensor:
+    """Return [3], the colour of the hole in [0, 1]."""
+    return (torch.tensor(bundle.manifest.hole_fill) + 1) / 2
+
+
+def noise_of(jobs: Sequence[FaceJob], denoiser: Denoiser) -> Tensor:
+    """Return [N, *noise_shape]: one field for each track, so that noise moves with the face."""
+    shape = denoiser.noise_shape
+    targets = [job.face.target for job in jobs]
+    return torch.stack([track_noise(each.seed, each.track.id, shape) for each in targets])
+
+
+def to_tensor(pictures: Sequence[Floats | Bytes]) -> Tensor:
+    """Stack [S, S, 3] pictures to a float32 tensor [N, 3, S, S]."""
+    stacked = np.stack([picture.transpose(2, 0, 1) for picture in pictures])
+    return torch.from_numpy(np.ascontiguousarray(stacked, np.float32))
+
+
+def to_pictures(painted: Tensor) -> Floats:
+    """Return [N, S, S, 3] in [0, 1] of a tensor [N, 3, S, S] in [-1, 1]."""
+    return ((painted + 1) / 2).permute(0, 2, 3, 1).numpy()

@@ -1,0 +1,76 @@
+"""From tracks to targets: who is swapped, with which references, and what each frame gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fapvideo.config.schema import RunPreset
+from fapvideo.guide.choose import choose_references
+from fapvideo.mask.policy import plan_track
+from fapvideo.ops.pose import CROP_INTEROCULAR, expression, head_pose
+from fapvideo.plan.targets import Plan, Target
+from fapvideo.structs import Reference, Track
+from fapvideo.track.tracker import select
+
+SIZE_STEP = 64
+"""Full-resolution crops are multiples of this, so that few sizes occur."""
+
+Cast = Mapping[str, Sequence[Reference]]
+"""Part -> its references, in the order of painting."""
+
+
+def decide(plan: Plan, frame_rate: float, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
+    """Return the plan with targets; cheap, since nobody is followed again.
+
+    Args:
+        plan: of `follow`, or an earlier one whose targets are to be others.
+        frame_rate: frames per second.
+        preset: `[track]` (which faces), `[mask]`, `[guide]` and `[composite]` are used.
+        cast: the references of every target; may be empty.
+        resolution: of the model; crops are at least this large.
+    """
+    starts, ends = {0, *plan.cuts}, {plan.frames - 1, *(cut - 1 for cut in plan.cuts)}
+    targets = [
+        Target(
+            track,
+            cast,
+            plan_track(
+                track,
+                preset.mask,
+                frame_rate,
+                fade_in=track.first_frame not in starts,
+                fade_out=track.last_frame not in ends,
+            ),
+            _crop_size(track, resolution, preset.composite.max_size),
+            _choose(track, cast, preset.guide.hysteresis),
+            preset.seed,
+        )
+        for track in select(plan.tracks, preset.track.faces)
+    ]
+    return replace(plan, targets=tuple(targets), warnings=())
+
+
+def _crop_size(track: Track, smallest: int, largest: int) -> int:
+    """Return one crop size for the whole track: about one crop pixel per frame pixel."""
+    step = max(1, len(track) // 50)
+    scale = float(np.percentile([head_pose(shape).scale for shape in track.landmarks[::step]], 90))
+    size = int(np.ceil(scale / CROP_INTEROCULAR / SIZE_STEP)) * SIZE_STEP
+    return max(smallest, min(size, largest))
+
+
+def _choose(track: Track, cast: Cast, hysteresis: float) -> dict[str, Sequence[int]]:
+    """Choose for every part and frame among its references."""
+    chosen: dict[str, Sequence[int]] = {}
+    frames: list[dict[str, float]] | None = None
+    for part, group in cast.items():
+        if len(group) == 1:
+            chosen[part] = [0] * len(track)
+            continue
+        if frames is None:
+            frames = [expression(shape) for shape in track.landmarks]
+        given = [reference.expression for reference in group]
+        chosen[part] = [int(i) for i in choose_references(part, frames, given, hysteresis)]
+    return chosen

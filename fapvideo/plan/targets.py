@@ -1,0 +1,72 @@
+"""What the first pass hands to the second: targets and the plan that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fapvideo.mask.open_set import TrackBoxes
+from fapvideo.mask.policy import TrackPlan
+from fapvideo.structs import Placement, Reference, Track
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One track that is swapped: with which references, and what happens to each of its frames."""
+
+    track: Track
+    references: Mapping[str, Sequence[Reference]]
+    """Part -> its references, in the order of painting; what is swapped on this face."""
+    frames: TrackPlan
+    """What is done with each of the track's frames."""
+    crop_size: int
+    """Side of the full-resolution crop, pixels."""
+    chosen: Mapping[str, Sequence[int]]
+    """Part -> index of the reference to use, per frame of the track."""
+    seed: int
+    """Of the noise, together with the track's id."""
+    boxes: TrackBoxes | None = None
+    """What an open-set detector found; None where the masks are the mesh's alone."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is swapped."""
+        return tuple(self.references)
+
+    def placement(self, frame: int) -> Placement | None:
+        """Return where the face is in a frame of the clip; None where it is not painted."""
+        i = frame - self.track.first_frame
+        if not 0 <= i < len(self.track) or self.frames.weight[i] <= 0:
+            return None
+        source = int(self.frames.source[i])
+        landmarks = np.asarray(self.track.landmarks[source], np.float32)
+        weight, state = float(self.frames.weight[i]), self.frames.state[i]
+        return Placement(self.track.id, i, source, landmarks, weight, state)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the first pass found; the second pass paints from this alone."""
+
+    times_s: NDArray[np.float64]
+    """[N] presentation time of every frame."""
+    cuts: tuple[int, ...]
+    """First frames of the shots after the first one."""
+    tracks: tuple[Track, ...]
+    """Every face that was followed."""
+    targets: tuple[Target, ...]
+    """Those that are swapped."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """How many frames the clip has."""
+        return len(self.times_s)
+
+    def placements(self, frame: int) -> list[tuple[Target, Placement]]:
+        """Return the faces to be swapped in one frame."""
+        places = ((target, target.placement(frame)) for target in self.targets)
+        return [(target, place) for target, place in places if place is not None]

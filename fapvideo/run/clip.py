@@ -1,0 +1,151 @@
+"""A clip that was followed once, on which single frames and stretches are quickly painted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from fapvideo.composite.planes import displayed
+from fapvideo.config.schema import RunPreset
+from fapvideo.errors import PresetError, VideoReadError
+from fapvideo.pipeline import Pipeline
+from fapvideo.plan.references import References
+from fapvideo.plan.targets import Plan
+from fapvideo.run.engine import Engine
+from fapvideo.run.sources import Source
+from fapvideo.structs import Bytes, FrameBatch, VideoInfo
+
+Change = Callable[
+    [Source, Plan, Mapping[str, Any], References | None],
+    AbstractContextManager[tuple[Engine, Plan]],
+]
+"""Gives the engine and the plan for changed settings; the swapper's side of a `Clip`."""
+
+
+class Clip:
+    """What `VideoSwapper.open` returns. Use it as a context manager; it ends with its swapper."""
+
+    def __init__(
+        self, source: Source, plan: Plan, change: Change, folder: tempfile.TemporaryDirectory[str]
+    ) -> None:
+        """Keep the plan, whose landmarks lie in `folder`."""
+        self.source, self.plan = source, plan
+        self._change, self._folder = change, folder
+
+    def __enter__(self) -> Self:
+        """Return the clip."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Forget the plan."""
+        self._folder.cleanup()
+
+    @property
+    def info(self) -> VideoInfo:
+        """What is known of the video."""
+        return self.source.info
+
+    def still(
+        self,
+        time_s: float,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        references: References | None = None,
+    ) -> Bytes:
+        """Return uint8 [H, W, 3], the swapped frame on display at `time_s`.
+
+        Args:
+            time_s: seconds since the video's first frame.
+            settings: dotted keys of the preset and other values for them, `{"mask.feather": 0.2}`.
+                Nobody is followed again, so `[video]` and most of `[track]` stay as they are.
+            references: part -> references, instead of the preset's.
+
+        Raises:
+            VideoReadError: there is no such time in the clip.
+            PresetError: a setting that would need another bundle or another first pass.
+        """
+        return self.strip(time_s, 0.0, settings=settings, references=references)[0]
+
+    def strip(
+        self,
+        time_s: float,
+        seconds: float,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        references: References | None = None,
+    ) -> Bytes:
+        """Return uint8 [N, H, W, 3], the swapped frames on display for `seconds` from `time_s`.
+
+        See `still` for the rest.
+        """
+        first, count = self._frames(time_s, seconds)
+        times = self.plan.times_s
+        end = float(times[first + count]) if first + count < len(times) else None
+        stretch = self.source.cut(float(times[first]), end)
+        with self._change(self.source, self.plan, settings or {}, references) as (engine, plan):
+            pipeline = Pipeline(self.info, engine.painter, engine.preset.composite.opacity)
+            batches = _renumbered(stretch.batches(engine.preset.denoise.batch_size), first)
+            done = [frame for batch in batches for frame in pipeline.swap(batch, plan).frames]
+        return np.stack([displayed(frame, self.info) for frame in done])
+
+    def _frames(self, time_s: float, seconds: float) -> tuple[int, int]:
+        """Return the first frame on display in a stretch, and how many are."""
+        times = self.plan.times_s
+        step = float(1 / self.info.frame_rate)
+        if not -step < time_s < times[-1] + 2 * step or seconds < 0:
+            raise VideoReadError(
+                f"there is no frame at {time_s:g} s: the clip goes from {times[0]:.3f} s "
+                f"to {times[-1]:.3f} s"
+            )
+        first = max(0, int(np.searchsorted(times, time_s + 1e-5, side="right")) - 1)
+        last = int(np.searchsorted(times, time_s + seconds - 1e-5, side="left"))
+        return first, max(1, last - first)
+
+
+def _renumbered(batches: Iterator[FrameBatch], first: int) -> Iterator[FrameBatch]:
+    """Count frames from `first`, as the whole clip does."""
+    for batch in batches:
+        frames = tuple(replace(frame, index=frame.index + first) for frame in batch.frames)
+        yield replace(batch, frames=frames)
+
+
+def check_kept(old: RunPreset, new: RunPreset) -> None:
+    """See that a change of settings needs neither other weights nor another first pass.
+
+    Raises:
+        PresetError: it does; names the key.
+    """
+    before, after = _fixed(old), _fixed(new)
+    changed = [key for key in before if before[key] != after[key]]
+    if changed:
+        raise PresetError(
+            f"{changed[0]} cannot be changed on an open clip",
+            hint="make a swapper with it, and open the clip there",
+        )
+
+
+def _fixed(preset: RunPreset) -> dict[str, Any]:
+    """Return what decides the weights and the first pass, by dotted key."""
+    weights = {"precision", "compile", "resolution", "codec_file", "lora_file"}
+    tables: dict[str, dict[str, Any]] = {
+        "video": preset.video.model_dump(include={"start_s", "end_s"}),
+        "track": preset.track.model_dump(exclude={"faces"}),
+        "denoise": preset.denoise.model_dump(include=weights),
+    }
+    dotted = {f"{name}.{key}": table[key] for name, table in tables.items() for key in table}
+    return {"bundle": preset.bundle, **dotted}

@@ -1,0 +1,102 @@
+"""The two passes over one clip, with decoding ahead of the work and painting ahead of its user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fapvideo.config.schema import RunPreset
+from fapvideo.ops.prefetch import prefetch
+from fapvideo.paint.painter import Painter
+from fapvideo.pipeline import Pipeline, SwappedBatch
+from fapvideo.plan.decide import Cast, decide
+from fapvideo.plan.follow import follow
+from fapvideo.plan.search import BoxFinder
+from fapvideo.plan.targets import Plan
+from fapvideo.progress import Stopwatch, Ticker
+from fapvideo.run.sources import Source
+from fapvideo.structs import FrameBatch
+
+
+class Engine:
+    """Plans and swaps clips by one preset."""
+
+    def __init__(self, preset: RunPreset, painter: Painter, boxes: BoxFinder) -> None:
+        """Paint with `painter`; ask `boxes` for what a detector has to find."""
+        self.preset, self.painter, self.boxes = preset, painter, boxes
+
+    def plan(
+        self,
+        source: Source,
+        cast: Cast,
+        scratch: Path,
+        watch: Stopwatch | None = None,
+        ticker: Ticker | None = None,
+    ) -> Plan:
+        """Run the first pass.
+
+        Args:
+            source: the clip.
+            cast: part -> its references; may be empty.
+            scratch: an existing folder, needed as long as the plan is used.
+            watch: takes the seconds of decoding and tracking.
+            ticker: told of every batch.
+        """
+        watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
+        self.boxes.load(self.painter.searched(tuple(cast)))  # a long pass must not end in an error
+        ticker.begin("analyse", source.expected)
+        with watch.measure("track_s"):
+            batches = self._decoded(source, watch, looked_at=True)
+            rate = float(source.info.frame_rate)
+            plan = follow(batches, rate, self.preset.track, scratch, ticker.advance)
+            return self.decide(plan, source, cast, watch, ticker)
+
+    def decide(
+        self,
+        plan: Plan,
+        source: Source,
+        cast: Cast,
+        watch: Stopwatch | None = None,
+        ticker: Ticker | None = None,
+    ) -> Plan:
+        """Choose the targets of a plan anew; look for boxes where the preset asks for some."""
+        watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
+        rate = float(source.info.frame_rate)
+        plan = decide(plan, rate, self.preset, cast, self.painter.resolution)
+        searched = self.painter.searched(tuple(cast))
+        batches = self._decoded(source, watch, looked_at=True)
+        return self.boxes.find(plan, batches, rate, searched, ticker)
+
+    def swap(
+        self, source: Source, plan: Plan, watch: Stopwatch | None = None
+    ) -> Iterator[tuple[FrameBatch, SwappedBatch]]:
+        """Run the second pass, ahead in a thread, so that what is done with it overlaps."""
+        watch = watch or Stopwatch()
+        pipeline = Pipeline(source.info, self.painter, self.preset.composite.opacity, watch)
+        batches = self._decoded(source, watch)
+        return prefetch(((batch, pipeline.swap(batch, plan)) for batch in batches), 1)
+
+    def _decoded(
+        self, source: Source, watch: Stopwatch, *, looked_at: bool = False
+    ) -> Iterator[FrameBatch]:
+        """Decode ahead in a thread; time spent waiting for it counts as decoding.
+
+        `looked_at` says that the pictures are needed: then the thread makes them, too.
+        """
+        batches = source.batches(self.preset.denoise.batch_size)
+        ahead = prefetch(
+            _seen(batches) if looked_at else batches, self.preset.video.prefetch_batches
+        )
+        while True:
+            with watch.measure("decode_s"):
+                batch = next(ahead, None)
+            if batch is None:
+                return
+            yield batch
+
+
+def _seen(batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
+    """Make the pictures of every batch before it is handed on."""
+    for batch in batches:
+        _ = batch.rgb
+        yield batch
