@@ -13,6 +13,7 @@ from fapvideo.config.presets import ASSETS, PACKAGE, PACKAGED_PREFIX, find_prese
 from fapvideo.config.problems import raise_problems, validate
 from fapvideo.config.schema import Part, Section, VideoConfig
 from fapvideo.errors import PresetError
+from fapvideo.parts import TRAINED
 
 EXAMPLE_PREFIX = "example:"
 SYSTEMS = ("embedded", "guide", "paste", "poisson", "noop")
@@ -87,7 +88,7 @@ class PairsConfig(Section):
     """Run preset."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Changes to the preset, dotted keys as for `--set`."""
-    parts: tuple[Part, ...] = Field(("eyes", "brows", "nose", "mouth"), min_length=1)
+    parts: tuple[Part, ...] = Field(TRAINED, min_length=1)
     reference: str = ""
     """One image whose parts all get; empty: another held-out photo each."""
 

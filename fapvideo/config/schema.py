@@ -6,19 +6,19 @@ The field order is the order of the pipeline. A TOML preset states only what dif
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
+    create_model,
     field_validator,
     model_validator,
 )
 
-Part = Literal["eyes", "brows", "nose", "mouth", "face"]
-PARTS: tuple[Part, ...] = ("eyes", "brows", "nose", "mouth", "face")
+from fapvideo.parts import PARTS
 
 Fraction01 = Annotated[float, Field(ge=0.0, le=1.0)]
 Prompt = Annotated[
@@ -133,14 +133,26 @@ class ReferenceConfig(Section):
     cache_dir: Path | None = None
 
 
-class GuideShape(Section):
-    """`[guide.shape]`: 1 takes the reference's own shape, 0 the target's."""
+if TYPE_CHECKING:
+    Part = str
 
-    eyes: Fraction01 = 0.2
-    brows: Fraction01 = 0.7
-    nose: Fraction01 = 0.7
-    mouth: Fraction01 = 0.0
-    face: Fraction01 = 0.0
+    class GuideShape(Section):
+        """What type checkers see."""
+
+        def __init__(self, **shares: float) -> None:
+            """Take a share for each part."""
+else:
+    Part = Literal[*PARTS]
+    GuideShape = create_model(
+        "GuideShape",
+        __base__=Section,
+        __module__=__name__,
+        __doc__="`[guide.shape]`: 1 takes the reference's own shape, 0 the target's.",
+        **{
+            name: (Fraction01, Field(part.shape, description=f"Of the {name}."))
+            for name, part in PARTS.items()
+        },
+    )
 
 
 class GuideConfig(Section):

@@ -9,19 +9,13 @@ import numpy as np
 
 from fapvideo.composite.paste import place
 from fapvideo.errors import VideoReadError
+from fapvideo.parts import PARTS
 from fapvideo.pipeline import FaceJob
 from fapvideo.structs import Bytes, FrameBatch
 from fapvideo.video.decord_reader import random_access
 from fapvideo.video.reader import VideoReader
 
 HEIGHT = 320
-COLOURS = {
-    "eyes": (64, 160, 255),
-    "brows": (255, 200, 64),
-    "nose": (96, 220, 128),
-    "mouth": (255, 96, 128),
-    "face": (200, 160, 255),
-}
 
 
 def shown_frame(reader: VideoReader, time_s: float) -> FrameBatch:
@@ -72,7 +66,7 @@ def sheet_column(source: Bytes, result: Bytes, jobs: Sequence[FaceJob]) -> Bytes
     for job in jobs:
         for part, mask in job.masks.parts.items():
             alpha = 0.6 * place(mask, job.matrix, size)[..., None]
-            masks += alpha * (np.array(COLOURS[part], np.float32) - masks)
+            masks += alpha * (np.array(PARTS[part].colour, np.float32) - masks)
         alpha = place(job.masks.core, job.matrix, size)[..., None]
         guide += alpha * (place(job.guide, job.matrix, size) * 255 - guide)
     rows = [source, masks.astype(np.uint8), guide.clip(0, 255).astype(np.uint8), result]
