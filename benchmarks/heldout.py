@@ -37,7 +37,8 @@ from fapvideo.evaluation.report.benchmark import commit
 from fapvideo.evaluation.views import SIDE, FaceView
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.ops import mesh
-from fapvideo.paint.pasted import PAIRED, averaged, cloned, fitted
+from fapvideo.paint.pasted import averaged, cloned, fitted
+from fapvideo.parts import PARTS, TRAINED
 from fapvideo.structs import Bytes, Floats
 from fapvideo.training.faces.prepare import FaceSet, prepare
 from fapvideo.training.faces.sets import fetch, sets_folder
@@ -45,7 +46,7 @@ from fapvideo.training.faces.sources import sources_in
 from fapvideo.training.learning.flow_task import blank
 from fapvideo.training.learning.losses import held_out_metrics
 from fapvideo.training.learning.pretrained import load_encoder, load_perceptual
-from fapvideo.training.samples.making import PARTS, Sample
+from fapvideo.training.samples.making import Sample
 from fapvideo.training.samples.pool import PoolRecipe, as_batch
 from fapvideo.training.train import BARE, HELDOUT_SEED
 from fapvideo.weights.bundle import Bundle
@@ -161,10 +162,10 @@ def _layers(sample: Sample) -> list[tuple[Floats, Floats]]:
     picture, points = sample.given
     out = []
     sides = _nearer_right(sample.landmarks)
-    for part, mask in zip(PARTS, sample.parts, strict=True):
+    for part, mask in zip(TRAINED, sample.parts, strict=True):
         if not mask.any():
             continue
-        for side in ("right", "left") if part in PAIRED else ("both",):
+        for side in ("right", "left") if PARTS[part].paired else ("both",):
             where = {"right": sides, "left": ~sides}.get(side, np.ones_like(sides))
             placed = fitted(picture, points, sample.landmarks, part, side, R)
             out.append((placed, (mask * where).astype(np.float32)))
@@ -238,7 +239,7 @@ class Judge:
     def _likeness(self, index: int, picture: Floats) -> float:
         """Return the mean cosine of the swapped parts and the photo's own."""
         sample = self.given.samples[index]
-        swapped = [p for p, m in zip(PARTS, sample.parts, strict=True) if m.max() >= SWAPPED]
+        swapped = [p for p, m in zip(TRAINED, sample.parts, strict=True) if m.max() >= SWAPPED]
         points = sample.landmarks * (SIDE / R)
         pair = [(_large(image), points) for image in (picture, sample.target)]
         vectors = self.features(pair, [p for p in swapped if p in self.features.parts])

@@ -35,7 +35,7 @@ from scipy.stats import rankdata
 
 from fapvideo.config.schema import MaskConfig, VideoConfig
 from fapvideo.config.train import DataConfig
-from fapvideo.evaluation.metrics.features import PARTS, PartFeatures, Picture
+from fapvideo.evaluation.metrics.features import MEASURED, PartFeatures, Picture
 from fapvideo.evaluation.metrics.groups import distribution, features
 from fapvideo.mask.parts import part_masks
 from fapvideo.ops.geometry import transform, warp
@@ -149,7 +149,7 @@ def fit(faces: FaceSet) -> None:
     given = [picture(faces, i) for i in fitted_on(faces)]
     tower = features.packaged_tower()
     tensors: dict[str, Array] = {}
-    for part in PARTS:
+    for part in MEASURED:
         rows = features.textures(tower, given, [part])[part]
         mean, components = principal(rows.reshape(-1, rows.shape[-1]), COMPONENTS, POWER)
         length = rms_length(((rows - mean) @ components).reshape(len(rows), -1))
@@ -206,10 +206,10 @@ def validate(faces: FaceSet, clips: Mapping[str, Frames]) -> dict[str, Any]:
     positives = pairs_of(SEEN_TWICE, faces)
     people = groups(pairs_of(SEEN_TWICE + IN_DOUBT, faces), len(faces))
     shown = sorted({*faces.indices(heldout=True), *(i for pair in positives for i in pair)})
-    by_photo = extract([picture(faces, i) for i in shown], PARTS)
-    by_clip = {name: extract(frames.pictures, PARTS) for name, frames in clips.items()}
+    by_photo = extract([picture(faces, i) for i in shown], MEASURED)
+    by_clip = {name: extract(frames.pictures, MEASURED) for name, frames in clips.items()}
     rows: dict[str, list[dict[str, Any]]] = {"photos": [], "frames": [], "recordings": []}
-    for part in PARTS:
+    for part in MEASURED:
         for what, columns in (("", slice(None)), *halves(extract, part)):
             vectors = unit(by_photo[part][:, columns])
             found = {name: unit(parts[part][:, columns]) for name, parts in by_clip.items()}
@@ -228,7 +228,7 @@ def validate(faces: FaceSet, clips: Mapping[str, Frames]) -> dict[str, Any]:
         "passed": [
             row["part"]
             for row in rows["photos"]
-            if row["part"] in PARTS and row["pairs"] >= ENOUGH and row["area"] >= WANTED
+            if row["part"] in MEASURED and row["pairs"] >= ENOUGH and row["area"] >= WANTED
         ],
         "people_on_two_photos": rows["photos"],
         "frames_of_one_person": rows["frames"],

@@ -16,6 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 STAGES = {"video", "track", "mask", "reference", "guide", "fuse", "denoise", "composite"}
 ORDER: tuple[set[str], ...] = (
     {"errors"},
+    {"parts"},
     {"config"},
     {"structs"},
     {"ops"},

@@ -64,7 +64,9 @@ def test_the_wheel_holds_the_package_its_data_and_nothing_else(wheel: Path, chec
     )
     assert set(tracked.stdout.split()) <= names
     presets = {
-        f"fapvideo/_{path.relative_to(checkout)}" for path in checkout.glob("presets/**/*.toml")
+        f"fapvideo/_{path.relative_to(checkout)}"
+        for pattern in ("*.toml", "*.json")
+        for path in checkout.glob(f"presets/**/{pattern}")
     }
     assert presets
     assert presets <= names

@@ -11,6 +11,7 @@ import typer
 
 from fapvideo.config.overrides import parse_overrides
 from fapvideo.errors import PresetError
+from fapvideo.parts import PARTS
 
 
 def parse_time(text: str) -> float:
@@ -78,7 +79,7 @@ References = Annotated[
         "--reference",
         "-r",
         metavar="PART=IMAGE",
-        help="Take a part (eyes, brows, nose, mouth, face) from this image; repeatable.",
+        help=f"Take a part ({', '.join(PARTS)}) from this image; repeatable.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]

@@ -1,14 +1,20 @@
-"""`fapvideo presets`: list, show, copy, check."""
+"""`fapvideo presets`: list, show, copy, check, schema."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from fapvideo.cli import options, output
-from fapvideo.config.presets import copy_preset, dump_preset, list_presets, load_preset
+from fapvideo.config.presets import (
+    copy_preset,
+    dump_preset,
+    list_presets,
+    load_preset,
+    presets_root,
+)
 
 app = typer.Typer(help="List, show, copy and check presets.", no_args_is_help=True)
 
@@ -51,3 +57,9 @@ def check(
     for name in names:
         load_preset(name, options.collect_overrides(settings))
         output.print_text(f"{name}: ok")
+
+
+@app.command()
+def schema(kind: Annotated[Literal["run", "train", "eval"], typer.Argument()] = "run") -> None:
+    """Print the JSON schema of presets, by which editors complete and check them."""
+    output.print_text((presets_root() / "schema" / f"{kind}.json").read_text("utf-8"))

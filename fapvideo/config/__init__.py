@@ -10,11 +10,9 @@ from fapvideo.config.presets import (
     list_presets,
     load_preset,
 )
-from fapvideo.config.schema import PARTS, Part, RunPreset
+from fapvideo.config.schema import RunPreset
 
 __all__ = [
-    "PARTS",
-    "Part",
     "PresetEntry",
     "RunPreset",
     "check_preset",

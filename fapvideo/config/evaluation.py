@@ -11,8 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from fapvideo.config.overrides import merge, nest
 from fapvideo.config.presets import ASSETS, PACKAGE, PACKAGED_PREFIX, find_preset, read_toml
 from fapvideo.config.problems import raise_problems, validate
-from fapvideo.config.schema import Part, Section, VideoConfig
+from fapvideo.config.schema import Part, Section, VideoConfig, named_parts
 from fapvideo.errors import PresetError
+from fapvideo.parts import TRAINED
 
 EXAMPLE_PREFIX = "example:"
 SYSTEMS = ("embedded", "guide", "paste", "poisson", "noop")
@@ -25,6 +26,7 @@ class ClipConfig(Section):
     """`[[clips]]`: one video to swap in, and what. Exactly one of `path`, `set`, `portrait`."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
+    """Of the clip in the results."""
     path: str = ""
     """A video, relative to the preset; `example:NAME` comes with the package."""
     set: str = ""
@@ -38,17 +40,23 @@ class ClipConfig(Section):
     seconds: float = Field(2.0, gt=0.0)
     """Length of the talking portrait, 25 frames a second."""
     start_s: float = Field(0.0, ge=0.0)
+    """Where the stretch that is swapped begins, seconds."""
     end_s: float | None = Field(None, gt=0.0)
+    """Where it ends, seconds; unset: at the end."""
     preset: str = "brand_avatar"
     """Run preset, by name or path: references, masks and all."""
-    references: dict[Part, tuple[str, ...]] = Field(default_factory=dict)
+    references: dict[Part, tuple[str, ...]] = Field(
+        default_factory=dict, json_schema_extra=named_parts
+    )
     """Part -> images, instead of the preset's."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Changes to the preset, dotted keys as for `--set`."""
     itself: bool = False
     """The references are the speaker's own photo: the truth is the source (`truth.*`)."""
 
-    @field_validator("references", mode="before")
+    @field_validator(
+        "references", mode="before", json_schema_input_type=dict[Part, str | tuple[str, ...]]
+    )
     @classmethod
     def _as_lists(cls, value: Any) -> Any:
         """Accept `part = "a.png"`."""
@@ -87,7 +95,8 @@ class PairsConfig(Section):
     """Run preset."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Changes to the preset, dotted keys as for `--set`."""
-    parts: tuple[Part, ...] = Field(("eyes", "brows", "nose", "mouth"), min_length=1)
+    parts: tuple[Part, ...] = Field(TRAINED, min_length=1)
+    """Which are swapped."""
     reference: str = ""
     """One image whose parts all get; empty: another held-out photo each."""
 
@@ -96,7 +105,9 @@ class Threshold(Section):
     """What a metric's value must not leave."""
 
     min: float | None = None
+    """Lowest value that passes."""
     max: float | None = None
+    """Highest value that passes."""
 
     @model_validator(mode="after")
     def _some(self) -> Threshold:
@@ -109,8 +120,11 @@ class EvalPreset(Section):
     """Everything one suite needs; see `presets/eval/*.toml`."""
 
     schema_version: Literal[1] = 1
+    """Of the preset's format."""
     name: str = "unnamed"
+    """Of the suite; by default the file's name."""
     description: str = ""
+    """One line about it."""
     systems: tuple[str, ...] = Field(SYSTEMS, min_length=1)
     """What is compared: embedded, guide, paste, poisson, noop, `bundle=DIR`, a changed value of the
     preset such as `denoise.steps=4`, `name=PATH`."""
@@ -119,6 +133,7 @@ class EvalPreset(Section):
     inception: str = ""
     """TorchScript file of an Inception network, relative to the preset, for `frechet.inception`."""
     clips: tuple[ClipConfig, ...] = ()
+    """Videos to swap in."""
     pairs: PairsConfig = PairsConfig()
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     """Metric key (a piece may be `*`) -> bounds, for `--fail-under`."""

@@ -6,19 +6,19 @@ The field order is the order of the pipeline. A TOML preset states only what dif
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
+    create_model,
     field_validator,
     model_validator,
 )
 
-Part = Literal["eyes", "brows", "nose", "mouth", "face"]
-PARTS: tuple[Part, ...] = ("eyes", "brows", "nose", "mouth", "face")
+from fapvideo.parts import PARTS
 
 Fraction01 = Annotated[float, Field(ge=0.0, le=1.0)]
 Prompt = Annotated[
@@ -30,7 +30,7 @@ Prompt = Annotated[
 class Section(BaseModel):
     """Base of every table: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class VideoConfig(Section):
@@ -40,12 +40,17 @@ class VideoConfig(Section):
     """What looks up the frames that `fapvideo preview` shows; decord is an extra, for short clips.
     Whatever is analysed or written is decoded by PyAV."""
     codec: Literal["auto", "h264", "hevc", "prores", "ffv1"] = "auto"
+    """Of the output; `auto` follows the source's format and the output's suffix."""
     crf: int = Field(17, ge=0, le=51)
     """Constant rate factor for H.264 and HEVC; 0 is lossless for H.264."""
     speed: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "fast"
+    """Effort of H.264 and HEVC: a slower one makes smaller files."""
     start_s: float = Field(0.0, ge=0.0)
+    """Where the part of the video begins that is read and written, seconds."""
     end_s: float | None = Field(None, gt=0.0)
+    """Where it ends, seconds; unset: at the end."""
     prefetch_batches: int = Field(2, ge=1, le=16)
+    """Batches of frames that are decoded ahead."""
     max_damaged: Fraction01 = 0.1
     """Largest share of damaged packets that is skipped before the run gives up."""
 
@@ -62,9 +67,11 @@ class TrackConfig(Section):
     faces: str = Field("largest", pattern=r"^(largest|all|left:[1-9]\d*|id:\d+)$")
     """`largest`, `all`, `left:N` (N-th from the left where it first appears) or `id:N`."""
     max_faces: int = Field(8, ge=1, le=64)
+    """Faces that are followed at the same time."""
     detect_every: int = Field(12, ge=1)
     """Frames between searches for faces that are not tracked yet."""
     detect_score: Fraction01 = 0.5
+    """Score of the face detector from which on a find counts."""
     presence: Fraction01 = 0.5
     """Mesh presence below which a face counts as lost."""
     smooth_s: float = Field(0.1, ge=0.0, le=1.0)
@@ -72,6 +79,7 @@ class TrackConfig(Section):
     cut_threshold: Fraction01 = 0.35
     """Colour-histogram distance between neighbouring frames that counts as a cut."""
     min_face_px: int = Field(24, ge=8)
+    """Shorter side of a face's box from which on it is followed, pixels."""
 
 
 class MaskConfig(Section):
@@ -94,11 +102,15 @@ class MaskConfig(Section):
     eye_side: Literal["both", "left", "right"] = "both"
     """Which of the person's own eyes (and brows) are swapped."""
     keep_inner_mouth: bool = True
+    """What is seen between the lips (teeth, tongue) stays the target's."""
     policy: Literal["fade", "hold", "keep"] = "fade"
     """Poor frames: fade the swap out, hold the last good geometry, or keep the source."""
     fade_s: float = Field(0.2, ge=0.0, le=5.0)
+    """Length of a fade, seconds (`fade`, and `hold` around longer stretches)."""
     hold_s: float = Field(0.25, ge=0.0, le=5.0)
+    """Longest stretch of poor frames that is held, seconds (`hold`)."""
     max_yaw_deg: float = Field(50.0, gt=0.0, le=90.0)
+    """A face turned further to a side makes a frame poor, degrees."""
     max_jump: float = Field(0.35, gt=0.0)
     """Mesh disagreement with its neighbours, in inter-ocular distances, that makes a frame poor."""
 
@@ -126,21 +138,37 @@ class ReferenceConfig(Section):
     """`[reference]`: demands on reference images, and the feature cache."""
 
     min_face_px: int = Field(64, ge=16)
+    """Longer side of the face's box, pixels: a warning under it, an error under half of it."""
     max_yaw_deg: float = Field(35.0, gt=0.0, le=90.0)
+    """Turn to a side, degrees: a warning over it, an error over one and a half times it."""
     min_sharpness: float = Field(12.0, ge=0.0)
     """Variance of the aligned face's Laplacian (0..255 scale) under which a warning is given."""
     cache: bool = True
+    """Keep features on disk, by the image's content."""
     cache_dir: Path | None = None
+    """Folder of the features, relative to the preset; unset: the user's cache folder."""
 
 
-class GuideShape(Section):
-    """`[guide.shape]`: 1 takes the reference's own shape, 0 the target's."""
+if TYPE_CHECKING:
+    Part = str
 
-    eyes: Fraction01 = 0.2
-    brows: Fraction01 = 0.7
-    nose: Fraction01 = 0.7
-    mouth: Fraction01 = 0.0
-    face: Fraction01 = 0.0
+    class GuideShape(Section):
+        """What type checkers see."""
+
+        def __init__(self, **shares: float) -> None:
+            """Take a share for each part."""
+else:
+    Part = Literal[*PARTS]
+    GuideShape = create_model(
+        "GuideShape",
+        __base__=Section,
+        __module__=__name__,
+        __doc__="`[guide.shape]`: 1 takes the reference's own shape, 0 the target's.",
+        **{
+            name: (Fraction01, Field(part.shape, description=f"Share of the reference's, {name}."))
+            for name, part in PARTS.items()
+        },
+    )
 
 
 class GuideConfig(Section):
@@ -154,10 +182,13 @@ class GuideConfig(Section):
     sharpness: Fraction01 = 0.8
     """How far the reference is blurred where the frame is softer than it."""
     contrast_min: float = Field(0.6, gt=0.0, le=1.0)
+    """Lowest gain of contrast when the reference is fitted to the target's exposure."""
     contrast_max: float = Field(1.1, ge=1.0)
+    """Highest such gain."""
     membrane: bool = True
     """Spread boundary differences smoothly into the hole (gradient-domain blending)."""
     gaze: Literal["target", "reference"] = "target"
+    """Whose irises say where the eyes look."""
     hysteresis: Fraction01 = 0.15
     """How much better another reference's expression must fit before it is taken."""
 
@@ -179,14 +210,21 @@ class DenoiseConfig(Section):
     """`guided` starts from the guide; `published` from pure noise under boxes, as FuseAnyPart
     (docs/published-weights.md); `off` skips the network and shows the guide."""
     steps: int | None = Field(None, ge=1, le=1000)
+    """Steps of the sampler."""
     strength: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Share of the way from noise to picture that is gone; less than 1 keeps more of the guide."""
     guidance: float | None = Field(None, ge=0.0, le=30.0)
+    """Scale of classifier-free guidance; 1 does without."""
     guidance_start: Fraction01 = 0.0
+    """Share of the steps after which guidance begins."""
     guidance_end: Fraction01 = 1.0
     """Guidance acts in this stretch of the steps only; outside it costs nothing."""
     sampler: Literal["flow", "ddim", "unipc", "dpm++", "lcm"] | None = None
+    """Which solver makes the steps; it has to fit the bundle."""
     batch_size: int = Field(8, ge=1, le=256)
+    """Frames in a batch, and faces that the networks treat at once: more need more memory."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the networks; `auto` is bf16 where the hardware multiplies it, else fp32."""
     compile: bool = False
     """Compile the UNet: a minute or more at the start, faster on long clips."""
     resolution: int | None = Field(None, ge=64, le=1024, multiple_of=64)
@@ -205,25 +243,44 @@ class CompositeConfig(Section):
     max_size: int = Field(512, ge=64, le=2048)
     """Largest side of the full-resolution crop, pixels."""
     opacity: Fraction01 = 1.0
+    """Opacity of the pasted parts: 1 replaces the target's."""
 
 
 class ReferenceSource(Section):
     """One reference image: a path (absolute, relative to the preset, or `pkg:`) and its weight."""
 
     path: str = Field(min_length=1)
+    """The image."""
     weight: float = Field(1.0, gt=0.0)
+    """Against the other images of the part."""
+
+
+ImageOrTable = Annotated[str, Field(min_length=1)] | ReferenceSource
+
+
+def named_parts(spec: dict[str, Any]) -> None:
+    """Name the keys of a table of parts one by one in its JSON schema: editors complete those."""
+    parts, value = spec.pop("propertyNames")["enum"], spec["additionalProperties"]
+    spec |= {"properties": dict.fromkeys(parts, value), "additionalProperties": False}
 
 
 class RunPreset(Section):
     """Everything one run needs; see `presets/run/*.toml`."""
 
     schema_version: Literal[1] = 1
+    """Of the preset's format."""
     name: str = "unnamed"
+    """For reports; by default the file's name."""
     description: str = ""
+    """One line about it."""
     bundle: str = "embedded"
     """Name of a bundle, or a folder that holds `bundle.toml`."""
     seed: int = Field(0, ge=0, lt=2**63)
-    references: dict[Part, tuple[ReferenceSource, ...]] = Field(default_factory=dict)
+    """Of all noise: same seed and input, same frames."""
+    references: dict[Part, tuple[ReferenceSource, ...]] = Field(
+        default_factory=dict, json_schema_extra=named_parts
+    )
+    """Part -> its image, or several: paths, or tables of `path` and `weight`."""
     video: VideoConfig = VideoConfig()
     track: TrackConfig = TrackConfig()
     mask: MaskConfig = MaskConfig()
@@ -239,7 +296,11 @@ class RunPreset(Section):
             raise ValueError('denoise.mode "published" fuses whole tokens: leave out fuse.mode')
         return self
 
-    @field_validator("references", mode="before")
+    @field_validator(
+        "references",
+        mode="before",
+        json_schema_input_type=dict[Part, ImageOrTable | tuple[ImageOrTable, ...]],
+    )
     @classmethod
     def _as_sources(cls, value: Any) -> Any:
         """Accept `part = "a.png"`, `part = ["a.png", {path = "b.png", weight = 2}]`."""

@@ -102,12 +102,15 @@ class OptimConfig(Section):
     """`[optim]`: schedule and losses."""
 
     batch_size: int = Field(16, ge=1)
+    """Samples in a step."""
     steps: int = Field(20_000, ge=1)
+    """Length of the training."""
     learning_rate: float = Field(3e-4, gt=0.0)
     """At the start; falls in a straight line to a tenth at the last step."""
     warmup: int = Field(200, ge=0)
     """Steps in which the learning rate rises from zero."""
     weight_decay: float = Field(1e-2, ge=0.0)
+    """Of AdamW."""
     ema: float = Field(0.999, ge=0.0, lt=1.0)
     """Decay of the weights' moving average, which is what gets exported."""
     grad_clip: float = Field(1.0, gt=0.0)
@@ -149,9 +152,13 @@ class TrainPreset(Section):
     """Everything one training run needs; see `presets/train/*.toml`."""
 
     schema_version: Literal[1] = 1
+    """Of the preset's format."""
     name: str = "unnamed"
+    """Of the bundle that is made; by default the file's name."""
     description: str = ""
+    """One line about it."""
     seed: int = Field(0, ge=0)
+    """Of samples, first weights and noise."""
     start: str = ""
     """Bundle (name or folder) whose weights and image tower training starts from; empty: random."""
     data: DataConfig = DataConfig()

@@ -7,14 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-RELEVANT = {
-    "eyes": ("eye_open", "gaze_x", "gaze_y"),
-    "brows": ("brow_height",),
-    "nose": ("smile",),
-    "mouth": ("mouth_open", "smile"),
-    "face": ("mouth_open", "smile", "eye_open"),
-}
-"""Measures of `ops.pose.expression` that matter for a part."""
+from fapvideo.parts import PARTS
 
 
 def choose_references(
@@ -30,7 +23,7 @@ def choose_references(
     """
     if len(references) == 1:
         return np.zeros(len(frames), np.int64)
-    keys = RELEVANT[part]
+    keys = PARTS[part].expression
     wanted = np.array([[frame[key] for key in keys] for frame in frames])
     given = np.array([[reference[key] for key in keys] for reference in references])
     distance = np.linalg.norm(wanted[:, None] - given[None], axis=-1)

@@ -9,13 +9,13 @@ import numpy as np
 from fapvideo.config.schema import GuideShape
 from fapvideo.ops import mesh
 from fapvideo.ops.pose import HeadPose
+from fapvideo.parts import PARTS
 from fapvideo.structs import NUM_LANDMARKS, Floats
 
 REACH = 0.14
 """How far a part's shape weight reaches over the face, inter-ocular distances."""
 REST = 0.04
 """Pull of the unchanged rest of the face."""
-PARTS = ("eyes", "brows", "nose", "mouth")
 OPEN, SHUT = 0.85, 0.42
 """Shares of the neutral eye opening from which on an eye closes, and at which it is shut."""
 WINK = 0.6
@@ -36,18 +36,22 @@ def shape_weights(config: GuideShape, parts: Sequence[str]) -> Floats:
     face = mesh.canonical()[:, :2]
     total = np.full(NUM_LANDMARKS, REST)
     value = np.zeros(NUM_LANDMARKS)
-    for part in PARTS:
-        ring = np.concatenate([face[list(outline)] for outline in mesh.outlines(part)])
+    whole = [name for name in parts if PARTS[name].whole]
+    for name, part in PARTS.items():
+        if part.whole or not (part.trained or name in parts):
+            continue
+        ring = np.concatenate([face[list(outline)] for outline in part.outline])
         distance = np.linalg.norm(face[:, None] - ring[None], axis=-1).min(axis=1)
-        if part == "nose":  # points on the nose lie inside its outline
-            inside = (np.abs(face[:, 0]) < 0.3) & (face[:, 1] > 0) & (face[:, 1] < 0.62)
+        if part.inside is not None:
+            x0, y0, x1, y1 = part.inside
+            inside = ((face > (x0, y0)) & (face < (x1, y1))).all(axis=1)
             distance = np.where(inside, 0.0, distance)
         force = np.exp(-((distance / REACH) ** 2))
-        swapped = part in parts or "face" in parts
-        value += force * (getattr(config, part) if swapped else 0.0)
+        swapped = name in parts or whole
+        value += force * (getattr(config, name) if swapped else 0.0)
         total += force
-    if "face" in parts:
-        value += REST * config.face
+    for name in whole:
+        value += REST * getattr(config, name)
     weights = value / total
     weights[list(mesh.RIGHT_IRIS + mesh.LEFT_IRIS)] = 0.0
     return weights.astype(np.float32)

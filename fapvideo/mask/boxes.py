@@ -16,24 +16,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
 from fapvideo.ops.image import soft_edge
+from fapvideo.parts import PARTS
 from fapvideo.structs import Floats, PartMasks
 
 PartBox = tuple[float, float, float, float]
 """y0, x0, y1, x1 in [0, 1] of the crop."""
 
-PART_PROMPTS: Mapping[str, str] = {
-    "eyes": "eyes",
-    "brows": "eyebrows",
-    "nose": "nose",
-    "mouth": "mouth",
-    "face": "face",
-}
-"""What an open-set detector is asked for to find each part."""
-
-PAIRED = frozenset({"eyes", "brows"})
 PAIR_SCORE = 0.5
 """The second box of a pair counts from this share of the first one's score on."""
-CHAIN = ("eyes", "nose", "mouth")
+CHAIN = tuple(name for name, part in PARTS.items() if part.chained)
 """Parts whose boxes touch in the published examples, from top to bottom."""
 
 
@@ -86,23 +77,24 @@ def best_per_label(detections: Iterable[Detection]) -> dict[str, Detection]:
 
 
 def part_boxes(detections: Sequence[Detection], size: tuple[int, int]) -> dict[str, PartBox]:
-    """Return the box of every part that was found, in the order of `PART_PROMPTS`.
+    """Return the box of every part that was found, in the order of `PARTS`.
 
     Two eyes (or brows) found one by one become one box: everything of that label in the row of the
     best one, with at least half its score.
 
     Args:
-        detections: labelled with the prompts of `PART_PROMPTS`; others are ignored.
+        detections: labelled with the prompts of `PARTS`; others are ignored.
         size: width and height of the searched picture, pixels.
     """
     width, height = size
     best = best_per_label(detections)
     boxes: dict[str, PartBox] = {}
-    for part, label in PART_PROMPTS.items():
+    for part, row in PARTS.items():
+        label = row.prompt
         if label not in best:
             continue
         group = [best[label]]
-        if part in PAIRED:
+        if row.paired:
             group = [d for d in detections if d.label == label and _pairs_with(best[label], d)]
         x0, y0 = (min(d.box[i] for d in group) for i in (0, 1))
         x1, y1 = (max(d.box[i] for d in group) for i in (2, 3))

@@ -18,8 +18,6 @@ from fapvideo.config.schema import MaskConfig
 from fapvideo.mask import parts as outlines
 from fapvideo.mask.boxes import (
     CHAIN,
-    PAIRED,
-    PART_PROMPTS,
     Detection,
     PartBox,
     box_masks,
@@ -32,10 +30,11 @@ from fapvideo.mask.boxes import (
 from fapvideo.mask.grounding import OpenSetDetector
 from fapvideo.ops import mesh
 from fapvideo.ops.image import signed_distance, soft_edge
+from fapvideo.parts import PARTS
 from fapvideo.structs import Bytes, Floats, PartMasks
 
-BOXED = ("eyes", "brows", "nose", "mouth")
-"""Parts that can have boxes. A box of the whole face would take in hair and background."""
+BOXED = tuple(name for name, part in PARTS.items() if not part.whole)
+"""Parts that can have boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ class BoxSearch:
         self._detector, self._config = detector, config
         self._swapped = frozenset(parts)
         self._parts = parts_to_find(config, parts)
-        self._prompts = [*(PART_PROMPTS[part] for part in self._parts), *config.keep_out]
+        self._prompts = [*(PARTS[part].prompt for part in self._parts), *config.keep_out]
         self._found = {part: _nothing(length) for part in self._parts}
         self._kept = {label: _nothing(length) for label in config.keep_out}
 
@@ -176,7 +175,7 @@ def own_detections(
     """
     names = (*BOXED, "face")
     areas = dict(zip(names, outlines.part_boxes(landmarks, names, size) * size, strict=True))
-    by_prompt = {PART_PROMPTS[part]: areas[part] for part in BOXED}
+    by_prompt = {PARTS[part].prompt: areas[part] for part in BOXED}
     return [d for d in detections if _overlaps(d, by_prompt.get(d.label, areas["face"]))]
 
 
@@ -291,7 +290,7 @@ def _one_side(part: str, box: PartBox, side: str, middle: float) -> PartBox:
     The person's left is on the right of the crop. A box wholly on the other side comes out empty.
     """
     y0, x0, y1, x1 = box
-    if part not in PAIRED or side == "both":
+    if not PARTS[part].paired or side == "both":
         return box
     return (y0, max(x0, middle), y1, x1) if side == "left" else (y0, x0, y1, min(x1, middle))
 

@@ -13,13 +13,12 @@ import numpy as np
 from fapvideo.config.schema import MaskConfig
 from fapvideo.ops import mesh
 from fapvideo.ops.image import signed_distance, soft_edge
+from fapvideo.parts import PARTS
 from fapvideo.structs import Floats, PartMasks
 
 INNER_LIP_SOFTNESS = 0.035
 OVAL_MARGIN = 0.02
 """Parts end this far inside the face's outline: no hair, no background beside a turned cheek."""
-FACE_SHRINK = -0.16
-"""The inner face ends this far (inter-ocular distances) inside the oval: no hair, no jaw line."""
 
 
 def part_masks(
@@ -47,7 +46,8 @@ def part_masks(
     for part in parts:
         rings = mesh.outlines(part, config.eye_side)
         polygons = [shape[list(ring), :2] for shape in shapes for ring in rings]
-        grow = (FACE_SHRINK if part == "face" else config.dilate) * interocular
+        own = PARTS[part].grow
+        grow = (config.dilate if own is None else own) * interocular
         distance = signed_distance(polygons, size, max(0.0, grow + feather)) - np.float32(grow)
         soft[part] = soft_edge(distance, 0.0, feather)
         np.minimum(nearest, distance, out=nearest)

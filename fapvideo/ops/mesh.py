@@ -1,10 +1,10 @@
-"""The face mesh: which points belong to which part, its triangles, its mean shape.
+"""The face mesh: its points, its triangles, its mean shape.
 
 Indices 0..467 are MediaPipe's canonical face mesh, 468..472 the right iris (centre first), 473..477
 the left iris. The 852 triangles come from `FACEMESH_TESSELATION` in mediapipe 0.10.21
 (`python/solutions/face_mesh_connections.py`, Apache-2.0), whose edges are listed triangle by
 triangle with one winding; it leaves the eyes and the mouth open, which `triangles()` closes.
-Outlines: facts/assets.md, checked by eye there on some forty faces.
+The parts' outlines stand in `fapvideo/parts.py`.
 """
 
 from __future__ import annotations
@@ -16,29 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fapvideo.parts import PARTS, Ring
+
 Indices = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
-LIPS_OUTER = (
-    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
-)  # fmt: skip
-LIPS_INNER = (
-    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191,
-)  # fmt: skip
-RIGHT_EYE_RING = (226, 247, 30, 29, 27, 28, 56, 190, 243, 112, 26, 22, 23, 24, 110, 25)
-LEFT_EYE_RING = (446, 467, 260, 259, 257, 258, 286, 414, 463, 341, 256, 252, 253, 254, 339, 255)
-RIGHT_EYE_LIDS = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
-LEFT_EYE_LIDS = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
-RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
-LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
-NOSE = (
-    168, 193, 122, 196, 174, 198, 49, 48, 64, 98, 97, 2, 326, 327, 294, 278, 279, 420, 399, 419,
-    351, 417,
-)  # fmt: skip
-FACE_OVAL = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
-    148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
+RIGHT_EYE_RING, LEFT_EYE_RING = PARTS["eyes"].outline
+RIGHT_EYE_LIDS, LEFT_EYE_LIDS = PARTS["eyes"].inner
+RIGHT_BROW, LEFT_BROW = PARTS["brows"].outline
+(NOSE,), (LIPS_OUTER,), (FACE_OVAL,) = (PARTS[part].outline for part in ("nose", "mouth", "face"))
+(LIPS_INNER,) = PARTS["mouth"].inner
 
 RIGHT_IRIS = (468, 469, 470, 471, 472)
 LEFT_IRIS = (473, 474, 475, 476, 477)
@@ -57,19 +44,15 @@ LIP_CORNER_PAIRS = ((62, 292), (78, 308))
 CHIN, FOREHEAD = 152, 10
 
 
-def outlines(part: str, side: str = "both") -> tuple[tuple[int, ...], ...]:
-    """Return the closed outlines of `part` as landmark indices; eyes and brows have two.
+def outlines(part: str, side: str = "both") -> tuple[Ring, ...]:
+    """Return the closed outlines of `part` as landmark indices; a pair has two, the right first.
 
-    `side` is `both`, `left` or `right` (the person's own) and matters for eyes and brows only.
+    `side` is `both`, `left` or `right` (the person's own) and matters for pairs only.
     """
-    pairs = {
-        "eyes": (RIGHT_EYE_RING, LEFT_EYE_RING),
-        "brows": (RIGHT_BROW, LEFT_BROW),
-    }
-    if part in pairs:
-        right, left = pairs[part]
-        return {"both": (right, left), "right": (right,), "left": (left,)}[side]
-    return {"nose": (NOSE,), "mouth": (LIPS_OUTER,), "face": (FACE_OVAL,)}[part]
+    rings = PARTS[part].outline
+    if side == "both" or not PARTS[part].paired:
+        return rings
+    return rings[:1] if side == "right" else rings[1:]
 
 
 def eye_centres(landmarks: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -88,7 +71,7 @@ def interocular(landmarks: NDArray[np.floating]) -> float:
     return float(np.linalg.norm(left - right))
 
 
-def _fan(ring: tuple[int, ...]) -> list[tuple[int, int, int]]:
+def _fan(ring: Ring) -> list[tuple[int, int, int]]:
     """Close a ring whose two halves mirror each other with a strip of triangles."""
     count = len(ring)
     strip = []

@@ -20,6 +20,7 @@ from fapvideo.ops import mesh
 from fapvideo.ops.geometry import Matrix, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.paint.painter import FaceCrop, FaceJob
+from fapvideo.parts import PARTS
 from fapvideo.plan.references import Sources
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Bytes, Floats, PartMasks
@@ -30,8 +31,8 @@ Layer = tuple[Floats, Floats]
 
 WORN = 3
 """Pixels by which `cv2.seamlessClone` erodes its mask."""
-PAIRED, SIDES = ("eyes", "brows"), ("right", "left")
-"""Parts that are pasted side by side: each has a fit of its own."""
+SIDES = ("right", "left")
+"""Of paired parts each has a fit of its own."""
 
 
 class PastedPainter:
@@ -89,7 +90,7 @@ class PastedPainter:
         size = len(face.picture)
         interocular = CROP_INTEROCULAR * size
         for part, (reference, *_) in face.target.references.items():
-            paired = part in PAIRED and self._config.eye_side == "both"
+            paired = PARTS[part].paired and self._config.eye_side == "both"
             for side in SIDES if paired else (self._config.eye_side,):
                 config = self._config.model_copy(update={"eye_side": side})
                 masks = part_masks([face.landmarks], [part], config, size, interocular)

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from fapvideo.config.presets import local_path
-from fapvideo.config.schema import PARTS, ReferenceConfig, ReferenceSource, RunPreset
+from fapvideo.config.schema import ReferenceConfig, ReferenceSource, RunPreset
 from fapvideo.errors import PresetError, ReferenceImageError
 from fapvideo.ops.image import picture_fault
+from fapvideo.parts import PARTS
 from fapvideo.reference.cache import FeatureCache
 from fapvideo.reference.images import AlignedFace, align, align_picture, part_warnings
 from fapvideo.structs import Bytes, Floats, Reference

@@ -14,6 +14,7 @@ from fapvideo.composite.paste import place
 from fapvideo.composite.planes import displayed
 from fapvideo.errors import VideoReadError
 from fapvideo.paint.painter import FaceJob
+from fapvideo.parts import PARTS
 from fapvideo.pipeline import Pipeline
 from fapvideo.plan.decide import Cast
 from fapvideo.run.engine import Engine
@@ -26,13 +27,6 @@ log = logging.getLogger(__name__)
 HEIGHT = 320
 MARGIN_S = 1.0
 """Length of the clip that is followed before and after the time of a column."""
-COLOURS = {
-    "eyes": (64, 160, 255),
-    "brows": (255, 200, 64),
-    "nose": (96, 220, 128),
-    "mouth": (255, 96, 128),
-    "face": (200, 160, 255),
-}
 
 
 def column(engine: Engine, reader: VideoReader, cast: Cast, time_s: float) -> Bytes:
@@ -101,7 +95,7 @@ def sheet_column(source: Bytes, result: Bytes, jobs: Sequence[FaceJob]) -> Bytes
     for job in jobs:
         for part, mask in job.masks.parts.items():
             alpha = 0.6 * place(mask, job.face.matrix, size)[..., None]
-            masks += alpha * (np.array(COLOURS[part], np.float32) - masks)
+            masks += alpha * (np.array(PARTS[part].colour, np.float32) - masks)
         alpha = place(job.masks.core, job.face.matrix, size)[..., None]
         guide += alpha * (place(job.guide, job.face.matrix, size) * 255 - guide)
     rows = [source, masks.astype(np.uint8), guide.clip(0, 255).astype(np.uint8), result]

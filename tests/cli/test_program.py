@@ -68,6 +68,13 @@ def test_presets_show_prints_what_loads_again(fapvideo: Any, preset: Path, tmp_p
     assert load_preset(shown) == load_preset(preset, {"denoise.steps": 3})
 
 
+def test_presets_schema_prints_what_editors_read(fapvideo: Any) -> None:
+    schema = json.loads(fapvideo("presets", "schema").out)
+    assert "eyes" in schema["properties"]["references"]["properties"]
+    assert "optim" in json.loads(fapvideo("presets", "schema", "train").out)["properties"]
+    assert fapvideo("presets", "schema", "bogus").code == 2
+
+
 def test_presets_copy_and_check(fapvideo: Any, preset: Path, tmp_path: Path) -> None:
     copied = tmp_path / "copy.toml"
     assert fapvideo("presets", "copy", "mouth_only", copied).out.strip() == str(copied)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from portrait import posed
 
-from fapvideo.config.schema import PARTS
-from fapvideo.guide.choose import RELEVANT, choose_references
+from fapvideo.guide.choose import choose_references
 from fapvideo.ops.pose import expression
+from fapvideo.parts import PARTS
 
 
 def face(**changed):
@@ -41,12 +41,12 @@ def test_hysteresis_keeps_the_choice_from_flapping():
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_looks_at_its_own_measures_only(part):
-    assert set(RELEVANT[part]) <= set(face())
-    irrelevant = set(face()) - set(RELEVANT[part])
+    assert set(PARTS[part].expression) <= set(face())
+    irrelevant = set(face()) - set(PARTS[part].expression)
     for key in irrelevant:
         frames, given = [face(**{key: 9.0})], [face(), face(**{key: 9.0})]
         assert choose_references(part, frames, given, 0.0).tolist() == [0]
-    for key in RELEVANT[part]:
+    for key in PARTS[part].expression:
         frames, given = [face(**{key: 9.0})], [face(), face(**{key: 9.0})]
         assert choose_references(part, frames, given, 0.0).tolist() == [1]
 

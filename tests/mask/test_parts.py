@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from portrait import astronaut_face, posed
 
-from fapvideo.config.schema import PARTS, MaskConfig
+from fapvideo.config.schema import MaskConfig
 from fapvideo.mask.parts import inner_mouth, part_boxes, part_masks
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import transform
 from fapvideo.ops.image import signed_distance
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
+from fapvideo.parts import PARTS
 
 SIZE = 160
 IOD = CROP_INTEROCULAR * SIZE

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from portrait import astronaut_face, posed
 
-from fapvideo.config.schema import PARTS
 from fapvideo.ops import mesh
+from fapvideo.parts import PARTS
 
 
 def test_the_triangles_cover_the_face_and_nothing_else():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -19,7 +18,7 @@ from training_setup import TINY, tiny_preset
 from fapvideo.cli import train as command
 from fapvideo.cli.main import run_program
 from fapvideo.config.presets import list_presets
-from fapvideo.config.train import TrainPreset, load_train_preset
+from fapvideo.config.train import load_train_preset
 from fapvideo.errors import Cancelled, PresetError, WeightsError
 from fapvideo.structs import Bytes
 from fapvideo.training.faces.prepare import load_faces
@@ -248,14 +247,3 @@ def copied(photos: Path, folder: Path, count: int) -> Path:
     for path in sorted(photos.iterdir())[:count]:
         shutil.copy(path, folder)
     return folder
-
-
-def test_the_table_of_keys_is_up_to_date(checkout: Path) -> None:
-    script = checkout / "scripts" / "preset_table.py"
-    spec = importlib.util.spec_from_file_location("preset_table", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    page = module.TRAINING_PAGE.read_text("utf-8")
-    assert page == module.updated(page, TrainPreset), "run: python scripts/preset_table.py"

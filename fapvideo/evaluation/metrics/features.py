@@ -31,11 +31,11 @@ from torch.nn import functional
 
 from fapvideo.errors import WeightsError
 from fapvideo.guide.warp import triangle_map
-from fapvideo.mask.parts import FACE_SHRINK
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.ops import mesh
 from fapvideo.ops.image import luma, signed_distance, soft_edge
 from fapvideo.ops.pose import head_pose
+from fapvideo.parts import PARTS
 from fapvideo.structs import Array, Floats
 from fapvideo.weights.bundle import EMBEDDED
 from fapvideo.weights.state import load_into, read_tensors
@@ -57,34 +57,8 @@ Picture = tuple[Array, Floats]
 """A picture, uint8 or float in [0, 1], [H, W, 3] RGB, and its landmarks [478, 3]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A square of the canonical face (inter-ocular distance 1, origin between the eyes)."""
-
-    centre: tuple[float, float]
-    side: float
-    mirrored: bool = False
-    """Right eyes and brows are shown as left ones."""
-
-
-WINDOWS: Mapping[str, tuple[Window, ...]] = {
-    "eyes": (Window((-0.5, 0.0), 1.0, mirrored=True), Window((0.5, 0.0), 1.0)),
-    "brows": (Window((-0.5, -0.33), 1.0, mirrored=True), Window((0.5, -0.33), 1.0)),
-    "nose": (Window((0.0, 0.42), 1.15),),
-    "mouth": (Window((0.0, 0.98), 1.2),),
-    "face": (Window((0.0, 0.55), 2.2),),
-}
-PARTS = tuple(WINDOWS)
-RIDGE = (1, 4, 5, 6, 19, 94, 195, 197)
-"""Middle line of the nose, tip and all."""
-SHAPES: Mapping[str, tuple[int, ...]] = {
-    "eyes": mesh.RIGHT_EYE_RING + mesh.LEFT_EYE_RING + mesh.RIGHT_EYE_LIDS + mesh.LEFT_EYE_LIDS,
-    "brows": mesh.RIGHT_BROW + mesh.LEFT_BROW,
-    "nose": mesh.NOSE + RIDGE,
-    "mouth": mesh.LIPS_OUTER + mesh.LIPS_INNER,
-    "face": mesh.FACE_OVAL + mesh.NOSE + mesh.LIPS_OUTER + mesh.RIGHT_BROW + mesh.LEFT_BROW,
-}
-"""Landmarks that are a part's shape."""
+MEASURED = tuple(name for name, part in PARTS.items() if part.windows)
+"""Parts whose likeness is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +90,7 @@ class Basis:
 @cache
 def layout(part: str, index: int) -> Layout:
     """Return how window `index` of `part` reads a picture."""
-    window = WINDOWS[part][index]
+    window = PARTS[part].windows[index]
     scale = SIDE / window.side
     points = mesh.canonical() * np.float32(scale)
     points[:, :2] += SIDE / 2 - scale * np.array(window.centre, np.float32)
@@ -129,7 +103,8 @@ def layout(part: str, index: int) -> Layout:
     second, third = _cross(pixel - a, c - a) / whole, _cross(b - a, pixel - a) / whole
     shares = np.stack([1 - second - third, second, third], axis=-1).astype(np.float32)
     polygons = [points[list(ring), :2] for ring in mesh.outlines(part)]
-    grown = FACE_SHRINK if part == "face" else GROWN
+    grow = PARTS[part].grow
+    grown = GROWN if grow is None else grow
     mask = soft_edge(signed_distance(polygons, SIDE), grown * scale, FEATHER * scale)
     mask = np.where(ids >= 0, mask, 0).astype(np.float32)
     step = -1 if window.mirrored else 1
@@ -146,7 +121,7 @@ def part_window(picture: Array, landmarks: Floats, part: str, index: int) -> Flo
     Args:
         picture: [H, W, 3], 0..255.
         landmarks: [478, 2 or 3] in it.
-        part: one of `PARTS`.
+        part: one of `MEASURED`.
         index: which of its windows.
     """
     plan = layout(part, index)
@@ -163,7 +138,8 @@ def part_window(picture: Array, landmarks: Floats, part: str, index: int) -> Flo
 
 def part_shape(landmarks: Floats, part: str) -> Floats:
     """Return [N * 3] the part's landmarks in the head frame."""
-    return head_pose(landmarks).to_head(landmarks)[list(SHAPES[part])].reshape(-1)
+    points = [i for ring in PARTS[part].outline + PARTS[part].inner for i in ring]
+    return head_pose(landmarks).to_head(landmarks)[points].reshape(-1)
 
 
 @torch.no_grad()
@@ -176,7 +152,7 @@ def textures(
         part_window(picture, landmarks, part, index)
         for part in parts
         for picture, landmarks in ready
-        for index in range(len(WINDOWS[part]))
+        for index in range(len(PARTS[part].windows))
     ]
     if not windows:
         return {}
@@ -189,7 +165,7 @@ def textures(
     rows = functional.adaptive_avg_pool2d(hidden, GRID).flatten(1).numpy()
     out, start = {}, 0
     for part in parts:
-        shape = (len(pictures), len(WINDOWS[part]))
+        shape = (len(pictures), len(PARTS[part].windows))
         out[part] = rows[start : start + shape[0] * shape[1]].reshape(*shape, -1)
         start += shape[0] * shape[1]
     return out
@@ -232,7 +208,7 @@ class PartFeatures:
 
     def texture_size(self, part: str) -> int:
         """Return how many of a vector's first numbers are texture; the others are shape."""
-        return len(WINDOWS[part]) * self._basis[part].components.shape[1]
+        return len(PARTS[part].windows) * self._basis[part].components.shape[1]
 
     def __call__(self, pictures: Sequence[Picture], parts: Sequence[str]) -> dict[str, Floats]:
         """Return part -> [N, F] vectors of length 1; parts without a basis are left out."""
@@ -274,7 +250,7 @@ def read_basis(path: Path) -> dict[str, Basis]:
         WeightsError: missing, damaged or incomplete.
     """
     tensors = {key: value.float().numpy() for key, value in read_tensors(path).items()}
-    parts = [part for part in PARTS if f"{part}.mean" in tensors]
+    parts = [part for part in MEASURED if f"{part}.mean" in tensors]
     try:
         return {
             part: Basis(

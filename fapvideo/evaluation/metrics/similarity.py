@@ -13,13 +13,11 @@ from typing import ClassVar
 import numpy as np
 
 from fapvideo.evaluation.definitions import Definition
-from fapvideo.evaluation.metrics.features import PartFeatures
+from fapvideo.evaluation.metrics.features import MEASURED, PartFeatures
 from fapvideo.evaluation.views import FaceView, FramePair
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Floats
 
-VALIDATED: tuple[str, ...] = ("eyes", "brows", "nose", "mouth", "face")
-"""Parts whose similarity passed its validation; others are not reported."""
 EXPECTED = 0.5
 """A face counts where a swap is expected at least this strongly (`FaceView.weight`)."""
 TOO_ALIKE = 0.5
@@ -82,7 +80,7 @@ class PartSimilarity:
     )  # fmt: skip
 
     def __init__(
-        self, features: PartFeatures | None = None, parts: Sequence[str] = VALIDATED
+        self, features: PartFeatures | None = None, parts: Sequence[str] = MEASURED
     ) -> None:
         """Prepare for one clip.
 

@@ -12,6 +12,7 @@ from fapvideo.mask.open_set import without
 from fapvideo.ops import mesh
 from fapvideo.ops.image import soft_edge
 from fapvideo.ops.pose import CROP_INTEROCULAR
+from fapvideo.parts import PARTS
 from fapvideo.structs import Floats, PartMasks
 from fapvideo.training.samples.drawing import Scene, Thing, scene_of
 from fapvideo.training.samples.occluders import glasses, hair, hand, microphone
@@ -79,10 +80,8 @@ def draw_thing(
 ) -> Thing:
     """Draw a thing that covers some of `parts`; hands only before a target."""
     scene = scene_of(rng, image, points)
-    upper = bool({"eyes", "brows", "nose"} & set(parts))
-    lower = bool({"nose", "mouth"} & set(parts))
-    kinds = ["glasses", "hair"] if upper else []
-    kinds += ["microphone"] if lower else []
+    over = frozenset[str]().union(*(PARTS[part].occluders for part in parts))
+    kinds: list[str] = [kind for kind in ("glasses", "hair", "microphone") if kind in over]
     kinds += [] if reference else ["hand", "hand"]
     kind = kinds[rng.integers(len(kinds))]
     if kind == "glasses":

@@ -35,12 +35,10 @@ from fapvideo.mask.parts import part_boxes, part_masks
 from fapvideo.ops import mesh
 from fapvideo.ops.image import blur, resize
 from fapvideo.ops.pose import CROP_INTEROCULAR, head_pose
+from fapvideo.parts import TRAINED
 from fapvideo.structs import Floats, PartMasks
 from fapvideo.training.faces.prepare import FaceSet
 from fapvideo.training.samples.covering import cover_reference, cover_target
-
-PARTS = ("eyes", "brows", "nose", "mouth")
-
 
 EXTRAS = 1
 """What only a share of the samples has is drawn by a generator of its own: a sample without any of
@@ -131,10 +129,10 @@ class SampleMaker:
             guide=guide,
             core=masks.core,
             parts=_part_stack(masks, size),
-            boxes=part_boxes(points, PARTS, size),
+            boxes=part_boxes(points, TRAINED, size),
             reference=_jitter(rng, reference, strong=False),
             reference_parts=_part_stack(whole, size),
-            sources=part_boxes(reference_points, PARTS, size),
+            sources=part_boxes(reference_points, TRAINED, size),
             landmarks=points,
             given=(source, source_points),
         )
@@ -184,15 +182,15 @@ def _draw_hole(
 
 def _part_stack(masks: PartMasks, size: int) -> Floats:
     empty = np.zeros((size, size), np.float32)
-    return np.stack([masks.parts.get(part, empty) for part in PARTS])
+    return np.stack([masks.parts.get(part, empty) for part in TRAINED])
 
 
 def _draw_parts(rng: np.random.Generator, all_parts: float) -> tuple[str, ...]:
     if rng.random() < all_parts:
-        return PARTS
-    keep = rng.random(len(PARTS)) < 0.5
-    keep[rng.integers(len(PARTS))] = True
-    return tuple(part for part, kept in zip(PARTS, keep, strict=True) if kept)
+        return TRAINED
+    keep = rng.random(len(TRAINED)) < 0.5
+    keep[rng.integers(len(TRAINED))] = True
+    return tuple(part for part, kept in zip(TRAINED, keep, strict=True) if kept)
 
 
 def _draw_shape(rng: np.random.Generator) -> GuideShape:

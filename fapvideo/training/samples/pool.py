@@ -31,9 +31,10 @@ from fapvideo.fuse.tokens import PartSource, fuse_fractional
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.ops.precision import resolve_dtype
 from fapvideo.ops.token_grid import without_cls
+from fapvideo.parts import TRAINED
 from fapvideo.structs import Array
 from fapvideo.training.faces.prepare import OnProgress, load_faces
-from fapvideo.training.samples.making import PARTS, Sample, SampleMaker
+from fapvideo.training.samples.making import Sample, SampleMaker
 
 CHUNK = 32
 """Samples that are flagged together."""
@@ -214,13 +215,13 @@ def fused_tokens(
     ]
     tokens = encode(encoder, pictures)
     face, alone = tokens[: len(samples)], tokens[len(samples) :]
-    parts = torch.zeros(len(samples), len(PARTS), *face.shape[1:])
+    parts = torch.zeros(len(samples), len(TRAINED), *face.shape[1:])
     parts[torch.from_numpy(swapped[:, 0]), torch.from_numpy(swapped[:, 1])] = alone
     given = torch.from_numpy(np.stack([sample.sources for sample in samples]))
     boxes = torch.from_numpy(np.stack([sample.boxes for sample in samples]))
     small = nn.functional.adaptive_avg_pool2d(torch.from_numpy(masks), int(face.shape[1] ** 0.5))
     # A part that is not swapped has an empty mask: its zeros go nowhere.
-    sources = [[PartSource(parts[:, k], given[:, k])] for k in range(len(PARTS))]
+    sources = [[PartSource(parts[:, k], given[:, k])] for k in range(len(TRAINED))]
     return fuse_fractional(face, sources, boxes, small)
 
 

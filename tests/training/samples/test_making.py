@@ -13,8 +13,9 @@ from training_setup import tiny_preset
 from fapvideo.guide.sharpness import fineness
 from fapvideo.mask.parts import part_boxes
 from fapvideo.ops.image import luma
+from fapvideo.parts import TRAINED
 from fapvideo.training.faces.prepare import FaceSet
-from fapvideo.training.samples.making import PARTS, Sample, SampleMaker
+from fapvideo.training.samples.making import Sample, SampleMaker
 from fapvideo.training.train import BARE
 
 SIZE = 64
@@ -43,7 +44,7 @@ def whose(faces: FaceSet, boxes: np.ndarray) -> set[int]:
     for index in range(len(faces)):
         for mirrored in (False, True):
             _, points = faces.face(index, mirrored=mirrored)
-            if np.allclose(part_boxes(points, PARTS, SIZE), boxes, atol=1e-6):
+            if np.allclose(part_boxes(points, TRAINED, SIZE), boxes, atol=1e-6):
                 found.add(index)
     return found
 
@@ -82,7 +83,7 @@ def test_ranges_and_shapes(samples: list[Sample]) -> None:
             assert picture.min() >= 0
             assert picture.max() <= 1
         assert set(np.unique(sample.core)) == {0, 1}
-        assert sample.parts.shape == (len(PARTS), SIZE, SIZE)
+        assert sample.parts.shape == (len(TRAINED), SIZE, SIZE)
         # Parts lie in the hole, and their boxes in the picture.
         assert sample.parts.max(axis=0)[sample.core == 0].max() == 0
         assert (sample.sources[:, :2] < sample.sources[:, 2:]).all()
@@ -91,7 +92,7 @@ def test_ranges_and_shapes(samples: list[Sample]) -> None:
 def test_all_parts_or_a_choice_of_them(samples: list[Sample]) -> None:
     counts = {int(sample.parts.any(axis=(1, 2)).sum()) for sample in samples}
     assert 0 not in counts
-    assert len(PARTS) in counts
+    assert len(TRAINED) in counts
     assert len(counts) > 1
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fapvideo.ops import mesh
+from fapvideo.parts import TRAINED
 from fapvideo.structs import Floats, PartMasks
 from fapvideo.training.faces.prepare import FaceSet
 from fapvideo.training.samples.covering import cover_reference, cover_target, draw_thing
 from fapvideo.training.samples.drawing import FINER, Scene, Thing, scene_of
-from fapvideo.training.samples.making import PARTS
 from fapvideo.training.samples.occluders import glasses, hair, hand, microphone
 
 Draw = Callable[[np.random.Generator, Scene], Thing]
@@ -116,7 +116,7 @@ def test_only_things_that_cover_the_swapped_part_are_drawn(face: tuple[Floats, F
         thing = draw_thing(rng, image, points, ("mouth",), reference=True)
         assert all(thing.alpha[y - 3 : y + 4, x - 3 : x + 4].max() == 0 for x, y in eyes)
         assert np.ptp(np.median(thing.colour[thing.alpha > 0.95], axis=0)) < 0.06  # no skin: grey
-    out = cover_reference(np.random.default_rng(0), image, points, PARTS)
+    out = cover_reference(np.random.default_rng(0), image, points, TRAINED)
     assert np.abs(out - image).max() > 0.1
 
 
