@@ -4,7 +4,7 @@ Indices 0..467 are MediaPipe's canonical face mesh, 468..472 the right iris (cen
 the left iris. The 852 triangles come from `FACEMESH_TESSELATION` in mediapipe 0.10.21
 (`python/solutions/face_mesh_connections.py`, Apache-2.0), whose edges are listed triangle by
 triangle with one winding; it leaves the eyes and the mouth open, which `triangles()` closes.
-Outlines: facts/assets.md, checked by eye there on some forty faces.
+Outlines: our own choice of its points, checked by eye on some forty faces, profiles too.
 """
 
 from __future__ import annotations

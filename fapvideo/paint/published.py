@@ -5,7 +5,7 @@ target with all three holes filled, and each reference's part alone on black. `P
 `load_references` take these from here where `denoise.mode = "published"`; nothing of it touches
 the other modes.
 
-Facts: shared/facts/fuseanypart.md sections 1.3, 2 and 4; PARITY sections 1, 2 and 7.
+Source: docs/fuseanypart.md, 1.3, 2 and 4; tests/goldens/PARITY.md, 1, 2 and 7.
 """
 
 from __future__ import annotations
