@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_architecture import ORDER, PACKAGE
 
 FOLDERS = ("benchmarks", "docs", "examples", "fapvideo", "presets", "scripts", "tests")
 TEXT = {".md", ".py", ".toml", ".html"}
@@ -45,6 +46,15 @@ def test_everything_cited_is_in_the_repository(checkout: Path) -> None:
             wrong[str(path)] = sorted(wrong_citations(path, file.read_text("utf-8"), checkout))
     assert len(wrong) > 200, "the files are found"
     assert {path: names for path, names in wrong.items() if names} == {}
+
+
+def test_the_architecture_page_shows_the_house_as_it_is(checkout: Path) -> None:
+    page = (checkout / "docs" / "architecture.md").read_text("utf-8")
+    tree = set(re.findall(r"^      ([a-z_]+(?:\.py|/))  ", page, re.MULTILINE))
+    folders = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
+    assert tree == folders | {path.name for path in PACKAGE.glob("[!_]*.py")}
+    (floors,) = re.findall(r"^    (errors < .+(?:\n +< .+)*)", page, re.MULTILINE)
+    assert [set(re.findall("[a-z]+", floor)) for floor in floors.split("<")] == list(ORDER)
 
 
 @pytest.mark.parametrize(
