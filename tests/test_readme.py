@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shlex
 from itertools import islice
@@ -9,8 +11,11 @@ from pathlib import Path
 
 import av
 import pytest
+from test_benchmarks_page import load_script
 
 from fapvideo.cli.main import run_program
+from fapvideo.config.bundle import load_manifest
+from fapvideo.config.presets import load_preset
 
 DEMO = (
     "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt . && "
@@ -76,6 +81,22 @@ def short_clip(checkout: Path, tmp_path: Path) -> Path:
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
     return path
+
+
+def test_it_opens_with_a_picture_of_what_is_shipped(readme: str, checkout: Path) -> None:
+    script = load_script(checkout, "readme_picture")
+    shown = script.PICTURE.relative_to(checkout)
+    assert re.fullmatch(rf"!\[.+\]\({shown}\)", readme.splitlines()[2])
+    record = json.loads(script.RECORD.read_text("utf-8"))
+    again = "run: python scripts/readme_picture.py"
+    assert record["sha256"] == hashlib.sha256(script.PICTURE.read_bytes()).hexdigest(), again
+    assert record["made_from"] == script.made_from(), again
+    folder = f"fapvideo/bundles/{load_preset(script.PRESET).bundle}"
+    files = load_manifest(checkout / folder).files
+    weights = {f"{folder}/{file.path}": file.sha256 for file in files}
+    assert weights
+    assert weights.items() <= record["made_from"].items()
+    assert script.PICTURE.stat().st_size < 200_000
 
 
 def test_the_python_snippets_run(

@@ -76,7 +76,7 @@ class SamplerSpec(Section):
     correction: float = Field(1.0, gt=0.0, le=1.0)
     """Share of that correction that counts: below 1 some of the guide's own detail stays."""
     noise_published: float = 0.18215
-    """Factor on the start noise in `published` mode (PARITY.md section 8)."""
+    """Factor on the start noise in `published` mode (tests/goldens/PARITY.md, 8)."""
 
 
 class BundleManifest(Section):
@@ -91,7 +91,7 @@ class BundleManifest(Section):
     hole_fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """RGB in [-1, 1] of the hole in the target, for the codec and for the image encoder alike."""
     hole_noise: bool = False
-    """Whether the target's latent is replaced by noise inside the hole (PARITY section 8)."""
+    """Whether the target's latent is noise inside the hole (tests/goldens/PARITY.md, 8)."""
     codec: CodecSpec
     encoder: EncoderSpec
     unet: UnetSpec

@@ -44,7 +44,7 @@ Maps = Mapping[str, Tensor]
 T = TypeVar("T")
 
 PUBLISHED_STEPS, PUBLISHED_GUIDANCE = 50, 7.5
-"""Settings of the published inference script (shared/facts/fuseanypart.md section 4)."""
+"""Settings of the published inference script (docs/fuseanypart.md, 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Denoiser:
     ) -> Tensor:
         """Return the UNet's input channels behind the noisy latent: known, (guide,) mask.
 
-        Source: PARITY section 8 for the order and for the noise in the hole.
+        Source: tests/goldens/PARITY.md, 8, for the order and for the noise in the hole.
         """
         codec = self.bundle.codec
         mask = codec.mask(hole)
@@ -237,7 +237,7 @@ class Denoiser:
             else:
                 timesteps = scheduler_timesteps(scheduler, plan.steps, plan.strength)
             if start is None:
-                # Not x 1: the published pipeline scales its start noise so (PARITY section 8).
+                # Not x 1: so the published pipeline scales it (tests/goldens/PARITY.md, 8).
                 x = noise * spec.noise_published
             else:
                 x = add_noise(start, noise * spec.noise, timesteps[0])

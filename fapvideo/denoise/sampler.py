@@ -34,7 +34,7 @@ SCHEDULE: dict[str, Any] = {
     "beta_schedule": "scaled_linear",
     "prediction_type": "epsilon",
 }
-"""SD-1.5's noise schedule under diffusers' names (PARITY section 10)."""
+"""SD-1.5's noise schedule under diffusers' names (tests/goldens/PARITY.md, 10)."""
 
 
 # ---------------------------------------------------------------------------- rectified flow
@@ -76,7 +76,7 @@ def sample_flow(
 
 
 def alphas_cumprod() -> Tensor:
-    """Return [1000] cumulative products of 1 - beta, float32 (PARITY section 10)."""
+    """Return [1000] cumulative products of 1 - beta, float32 (tests/goldens/PARITY.md, 10)."""
     start, end = math.sqrt(SCHEDULE["beta_start"]), math.sqrt(SCHEDULE["beta_end"])
     betas = torch.linspace(start, end, TRAIN_TIMESTEPS, dtype=torch.float32).square()
     return torch.cumprod(1.0 - betas, 0)
@@ -121,7 +121,7 @@ def sample_ddim(
 
     The step behind the last one has a[0], not 1; predictions are not clipped.
 
-    Source: Song et al. 2020, arXiv 2010.02502; PARITY section 10.
+    Source: Song et al. 2020, arXiv 2010.02502; tests/goldens/PARITY.md, 10.
     """
     alphas = alphas_cumprod().to(x.device)
     ratio = TRAIN_TIMESTEPS // (steps or len(timesteps))

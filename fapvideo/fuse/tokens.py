@@ -48,7 +48,7 @@ def fuse_parity(face: Tensor, parts: Sequence[Tensor], boxes: Tensor) -> Tensor:
     at least one token. Values outside [0, 1], where the published code fails, are clamped; a
     target that starts at 1.0 writes nothing, as published.
 
-    Source: PARITY section 2.
+    Source: tests/goldens/PARITY.md, 2.
     """
     side, cls = grid_of(face)
     count = len(parts)
@@ -71,7 +71,7 @@ def fuse_parity(face: Tensor, parts: Sequence[Tensor], boxes: Tensor) -> Tensor:
 
 def _token_corners(boxes: Tensor, side: int) -> list[list[list[int]]]:
     """Return integer corners (y0, x0, y1, x1) of [B, K, 4] boxes, ends at least start + 1."""
-    # float32 first: 0.2499999999 becomes 0.25 and so 4, not 3 (PARITY section 2.1).
+    # float32 first: 0.2499999999 becomes 0.25 and so 4, not 3 (tests/goldens/PARITY.md, 2).
     corners = (boxes.to(torch.float32).clamp(0, 1) * side).to(torch.int64)
     start, end = corners[..., :2], corners[..., 2:]
     return torch.cat([start, torch.maximum(end, start + 1)], -1).tolist()

@@ -75,7 +75,7 @@ def build_guide(
         shut: how far the target's right and left eye are closed, from `lids_shut`. A closed lid is
             the target's own: a photo of an open eye squeezed together is a dark bar.
 
-    Source: DESIGN section 4.1; facts/pilot.md.
+    Why so: docs/method.md.
     """
     size = target.shape[0]
     oval = _oval(landmarks, size, interocular) * (masks.inner_mouth <= 0)

@@ -79,7 +79,7 @@ def match_ring(
         target: [S, S, 3] target crop, RGB.
         weights: [S, S] of ring pixels that are skin in both.
         amount: 0 leaves the colour, 1 matches fully.
-        contrast: lowest and highest allowed gain of contrast (facts/pilot.md: 0.6 to 1.3).
+        contrast: lowest and highest allowed gain of contrast (docs/method.md: 0.6 to 1.3).
     """
     total = float(weights.sum())
     if total < 8.0:

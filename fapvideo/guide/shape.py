@@ -70,7 +70,7 @@ def guide_landmarks(
         weights: [478] from `shape_weights`.
 
     The shape difference is measured between the two *neutral* heads in 3-D and turned with the
-    head, so pose and expression stay the target's (DESIGN section 4.1).
+    head, so pose and expression stay the target's (docs/method.md).
     """
     offset = pose.turn((reference - neutral) * weights[:, None])
     points = (landmarks + offset).astype(np.float32)

@@ -2,7 +2,7 @@
 
 Two kinds of box occur. A *detection* box is (x0, y0, x1, y1) in pixels of the searched picture. A
 *part* box is (y0, x0, y1, x1) in [0, 1] of the face crop, the order and range of FuseAnyPart's
-`*_bbox.pth` (facts/fuseanypart.md section 2).
+`*_bbox.pth` (docs/fuseanypart.md, 2).
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def chain_boxes(boxes: Mapping[str, PartBox]) -> dict[str, PartBox]:
     The common edge is half way between the two, so a gap and an overlap are shared alike. Parts
     that stand in the wrong order (a nose above the eyes) are left as they are.
 
-    Source: all four published examples are chained; the rule is inferred (facts/fuseanypart.md 2).
+    Source: all four published examples are chained; the rule is inferred (docs/fuseanypart.md, 2).
     """
     chained = dict(boxes)
     for upper, lower in pairwise(CHAIN):

@@ -2,7 +2,7 @@
 
 Masks as in FuseAnyPart's data preparation. This is transformers' port, the default of the two
 backends; `grounding_py` holds the original authors' package behind the same interface. Both run the
-same network on the same checkpoints (facts/dependencies.md section 2), and share everything after
+same network on the same checkpoints (docs/grounding-dino.md), and share everything after
 it: the caption, the labels, the threshold and the suppression of duplicates.
 
 Paper: Liu et al., "Grounding DINO", arXiv 2303.05499. Nothing here is imported unless asked for.

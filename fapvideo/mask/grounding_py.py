@@ -3,7 +3,7 @@
 The second backend, for people who have the original `.pth` files. The package is of 2023 and does
 not run on transformers 5 as it is: its `BertModelWarper` calls methods of `BertModel` that are
 gone. `_BertEncoder` below takes that class's place while a model is built; the outputs are the same
-to the last bit (facts/dependencies.md section 2). Nothing here is imported unless asked for.
+to the last bit (docs/grounding-dino.md). Nothing here is imported unless asked for.
 """
 
 from __future__ import annotations

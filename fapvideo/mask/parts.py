@@ -38,7 +38,7 @@ def part_masks(
         size: side of the crop, pixels.
         interocular: inter-ocular distance in the crop, pixels.
 
-    Source: facts/pilot.md ("tight holes", "inner mouth").
+    Why so: docs/method.md ("tight holes", "inner mouth").
     """
     feather = config.feather * interocular
     nearest = np.full((size, size), 1e6, np.float32)

@@ -1,7 +1,7 @@
 """Additive injection of the fused token map into a UNet, by hooks that come off without a trace.
 
 Variant A adds a projected map inside ResNet blocks; variant B replaces the output of every
-cross-attention by one (shared/facts/fuseanypart.md 1.4 and 1.5, PARITY sections 5 and 6). Neither
+cross-attention by one (docs/fuseanypart.md, 1.4 and 1.5; tests/goldens/PARITY.md, 5 and 6). Neither
 map depends on the timestep or the latent, so `project` runs once per frame at the token grid and
 only the nearest-neighbour enlargement is left for the steps, itself cached per size.
 
@@ -71,7 +71,7 @@ class Adapter(nn.Module):
         """Make `maps` (of `project`) active until `clear_maps`; a batch of 1 serves any batch.
 
         With `unconditional`, the maps are those of guidance's doubled batch
-        [unconditional; conditional] (PARITY section 9); its batch of 1 is repeated.
+        [unconditional; conditional] (tests/goldens/PARITY.md, 9); its batch of 1 is repeated.
 
         Raises:
             ValueError: the names are not this adapter's.
@@ -142,7 +142,7 @@ class ResnetAdapter(Adapter):
             published choice (`nets.sites.published_resnets`).
         zero_init: start the projections at zero, so that training begins with the plain UNet.
 
-    Source: shared/facts/fuseanypart.md 1.5; PARITY section 6.
+    Source: docs/fuseanypart.md, 1.5; tests/goldens/PARITY.md, 6.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class AttentionAdapter(Adapter):
         unet: a diffusers `UNet2DConditionModel`.
         width: channels of one feature (of the projector's output).
 
-    Source: shared/facts/fuseanypart.md 1.4; PARITY section 5.
+    Source: docs/fuseanypart.md, 1.4; tests/goldens/PARITY.md, 5.
     """
 
     def __init__(self, unet: nn.Module, width: int) -> None:
@@ -319,7 +319,7 @@ def grid_side(tokens: Tensor) -> int:
 
 
 def enlarge(value: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize [B, C, G, G] to `size` by legacy nearest: index floor(i * G / h), PARITY section 5."""
+    """Resize [B, C, G, G] by legacy nearest: floor(i * G / h) (tests/goldens/PARITY.md, 5)."""
     return functional.interpolate(value, size=size, mode="nearest")
 
 

@@ -35,7 +35,7 @@ VIT_H_14: dict[str, Any] = {
     "projection_dim": 1024,
     "hidden_act": "gelu",
 }
-"""OpenCLIP ViT-H/14, the tower FuseAnyPart uses (shared/facts/fuseanypart.md 1.1)."""
+"""OpenCLIP ViT-H/14, the tower FuseAnyPart uses (docs/fuseanypart.md, 1.1)."""
 
 
 class TransformersTower(nn.Module):
@@ -104,7 +104,7 @@ class ClipTokens(nn.Module):
     def unconditional(self) -> Tensor:
         """Return [1, 1 + G*G, C]: tokens of the all-zero *pixel tensor*, which is the mean colour.
 
-        Neither a black picture nor zero tokens (PARITY section 9).
+        Neither a black picture nor zero tokens (tests/goldens/PARITY.md, 9).
         """
         size = (1, 3, self.image_size, self.image_size)
         return self.tower(torch.zeros(size, device=self.mean.device, dtype=self._dtype()))
@@ -119,7 +119,7 @@ def pil_pixels(images: Sequence[Image.Image], size: int = 224, first: int | None
     Pillow's bicubic to `first` x `first` (None: as in training, straight to `size`), again to
     `size`, then /255 and CLIP's mean and deviation. Square pictures.
 
-    Source: PARITY section 1.
+    Source: tests/goldens/PARITY.md, 1.
     """
     rows = []
     for image in images:

@@ -117,7 +117,7 @@ def published_hole(boxes: Tensor, size: int) -> Tensor:
     legacy nearest brings it to `size`. Thin boxes can vanish; values are clamped to [0, 1], where
     the published code lets a slightly negative start erase the box.
 
-    Source: PARITY section 7.
+    Source: tests/goldens/PARITY.md, 7.
     """
     canvas = torch.zeros(1, 1, 1024, 1024)
     corners = (boxes.to(torch.float32).clamp(0, 1) * 1024).to(torch.int64)

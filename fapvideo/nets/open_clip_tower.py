@@ -4,8 +4,8 @@ transformers' CLIP tower is the default and gives the same tokens from the same 
 serves people who train with open_clip_torch (the extra `clip`). Both directions of the key map
 are here: pure renaming and reshaping, no weights are changed.
 
-Facts: `facts/dependencies.md` section 5 (open_clip_torch 3.3) and `facts/fuseanypart.md` 1.1 (the
-penultimate layer of ViT-H/14 is what FuseAnyPart fuses).
+Written for open_clip_torch 3.3. FuseAnyPart fuses the penultimate layer of ViT-H/14
+(docs/fuseanypart.md, 1.1).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The published small networks between CLIP tokens and the UNet: MLP projector and Resampler.
 
-Module names are those of the published checkpoint (PARITY section 3;
+Module names are those of the published checkpoint (tests/goldens/PARITY.md, 3;
 tests/goldens/fap_bin_layout.json), so its groups load as they are.
 """
 
@@ -38,8 +38,8 @@ class Resampler(nn.Module):
     Variant A feeds the result to the UNet's cross-attention, where it matters; in variant B it has
     no effect at all and is not loaded. The checkpoint's group `image_proj`.
 
-    Source: the Perceiver resampler of IP-Adapter-Plus (arXiv 2308.06721), as PARITY section 3
-    writes it down.
+    Source: the Perceiver resampler of IP-Adapter-Plus (arXiv 2308.06721), as
+    tests/goldens/PARITY.md, 3, writes it down.
     """
 
     def __init__(

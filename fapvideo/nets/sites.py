@@ -15,8 +15,8 @@ def published_resnets(unet: nn.Module) -> tuple[str, ...]:
     """Return the ResNet blocks that carry the addition in the published training code.
 
     These are all resnets of the down and up blocks at the three finest levels, and the first of
-    the middle: 16 names in the SD-1.5 layout (shared/facts/fuseanypart.md 1.5). The deepest down
-    block and the first up block carry none.
+    the middle: 16 names in the SD-1.5 layout (docs/fuseanypart.md, 1.5). The deepest down block
+    and the first up block carry none.
     """
     last = sum(1 for _ in unet.get_submodule("down_blocks").children()) - 1
     skip = (f"down_blocks.{last}.", "up_blocks.0.")

@@ -101,4 +101,4 @@ def tiny_sd15_manifest() -> BundleManifest:
 
 
 PUBLISHED_FILL = tuple(round(value / 127.5 - 1, 6) for value in (245, 223, 209))
-"""The flat beige of the published example's hole (shared/facts/fuseanypart.md section 2)."""
+"""The flat beige of the published example's hole (docs/fuseanypart.md, 2)."""

@@ -41,7 +41,7 @@ def dead_keys(keys: Iterable[str]) -> set[str]:
     """Return the UNet tensors that have exactly no effect under variant B.
 
     norm2, to_q, to_k and to_v of every cross-attention: the layer's output is replaced
-    (PARITY section 5), 31.6 million parameters at full size.
+    (tests/goldens/PARITY.md, 5), 31.6 million parameters at full size.
     """
     dead = (".attn2.to_q.", ".attn2.to_k.", ".attn2.to_v.")
     return {

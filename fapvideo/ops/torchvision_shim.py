@@ -5,7 +5,7 @@ their compiled part does not load, so that the two operators below are never dec
 `import torchvision` fails. transformers and diffusers import torchvision wherever it is installed
 and then fail too. Declaring the operators is enough: nothing in this package runs them.
 
-Known upstream: pytorch/vision #9077 and #9085; measured in `facts/dependencies.md` section 1.
+Known upstream: pytorch/vision #9077 and #9085. docs/install.md says which pairs were tried.
 """
 
 from __future__ import annotations

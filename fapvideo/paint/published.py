@@ -4,7 +4,7 @@ Its networks see a face framed as in FFHQ, three chained boxes (eyes with brows,
 target with all three holes filled, and each reference's part alone on black.
 
 Source: the inference script of github.com/Thomas-wyh/FuseAnyPart (docs/fuseanypart.md), and
-tests/goldens/PARITY.md sections 1, 2 and 7.
+tests/goldens/PARITY.md, 1, 2 and 7.
 """
 
 from __future__ import annotations

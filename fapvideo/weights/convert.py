@@ -65,7 +65,7 @@ def split_fap(
     """Check the groups of fap.bin against the layout and split them into the bundle's files.
 
     The resampler (`image_proj`) and the UNet's dead tensors are checked and left out: they have no
-    effect in variant B (PARITY section 5).
+    effect in variant B (tests/goldens/PARITY.md, 5).
 
     Raises:
         WeightsError: with a list of what is missing, misshapen or unknown.

@@ -1,7 +1,7 @@
 """The published model: its manifest and the exact tensors of its files.
 
-fap.bin was not seen; its layout is derived from the classes (shared/facts/fuseanypart.md section
-4), and a test compares it with the recorded one key by key and shape by shape.
+fap.bin was not seen; its layout is derived from the classes (docs/fuseanypart.md, 4),
+and a test compares it with the recorded one key by key and shape by shape.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from fapvideo.weights.bundle import Bundle, load_bundle, save_bundle
 
 torch.set_num_threads(1)
 TOLERANCE = 1e-3
-"""PARITY section 11."""
+"""tests/goldens/PARITY.md, 11."""
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ MISTAKES = (
 def test_typical_mistakes_are_seen(
     bundle: Bundle, data: dict[str, Tensor], mistake: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PARITY sections 1, 4, 8 and 9; the factor alone changes the result by 21."""
+    """tests/goldens/PARITY.md, 1, 4, 8 and 9; the factor alone changes the result by 21."""
     tokens = fused_tokens(bundle, data)
     clip, empty = bundle.encoder.module, bundle.encoder.unconditional()
     assert isinstance(clip, ClipTokens)

@@ -25,7 +25,7 @@ from fapvideo.denoise.sampler import (
 
 torch.set_num_threads(1)
 TOLERANCE = 6e-4
-"""PARITY section 11."""
+"""tests/goldens/PARITY.md, 11."""
 
 
 def published_run(

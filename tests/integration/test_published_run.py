@@ -118,7 +118,7 @@ def stream(path: Path, wanted: RunPreset) -> Bytes:
 
 
 def hole_of(boxes: Sequence[Sequence[float]], size: int) -> np.ndarray:
-    """PARITY section 7, by hand."""
+    """tests/goldens/PARITY.md, 7, by hand."""
     canvas = np.zeros((1024, 1024), np.float32)
     for box in boxes:
         y0, x0, y1, x1 = (int(np.float32(edge) * np.float32(1024)) for edge in box)
@@ -188,7 +188,7 @@ def test_references_are_parts_in_their_boxes_on_black(talk: Path, seen: Seen) ->
 
 
 def test_boxes_lie_where_the_published_examples_have_them(seen: Seen) -> None:
-    """Means of the four published examples at 512 px (facts/fuseanypart.md section 2)."""
+    """Means of the four published examples at 512 px (docs/fuseanypart.md, 2)."""
     with VideoSwapper(preset(), "cpu") as swap:
         swap.swap_image(astronaut())
     examples = {

@@ -115,7 +115,7 @@ def test_chained_boxes_touch_half_way() -> None:
 
 
 def test_published_examples_are_a_fixed_point() -> None:
-    """musk.png's boxes (facts/fuseanypart.md section 2) are chained already."""
+    """musk.png's boxes (docs/fuseanypart.md, 2) are chained already."""
     musk = {
         "eyes": (202 / 512, 160 / 512, 259 / 512, 356 / 512),
         "nose": (259 / 512, 222 / 512, 349 / 512, 288 / 512),

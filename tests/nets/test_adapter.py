@@ -18,7 +18,7 @@ from fapvideo.nets.sites import published_resnets, resnets_up_to
 
 torch.set_num_threads(1)
 TOLERANCE_B, TOLERANCE_A = 3e-5, 1e-4
-"""PARITY section 11."""
+"""tests/goldens/PARITY.md, 11."""
 
 
 def run_b(
@@ -251,7 +251,7 @@ CONTROLS = manifest_of("unet_b_cases")["effect_max_abs"]["negative_controls_case
 
 @pytest.mark.parametrize("mistake", sorted(CONTROLS))
 def test_each_typical_mistake_is_seen(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PARITY section 11: the comparison must fail, by about the recorded amount."""
+    """tests/goldens/PARITY.md, 11: the comparison must fail, by about the recorded amount."""
     unet, adapter = toy_b()
     adapter.inject()
     case = copy.copy(case_of(golden("unet_b_cases"), "c1_b1_32_t501"))
@@ -296,7 +296,7 @@ def test_each_typical_mistake_is_seen(mistake: str, monkeypatch: pytest.MonkeyPa
 def test_each_typical_mistake_in_variant_a_is_seen(
     mistake: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PARITY section 6: where the map is added, what scales it, and which token goes where."""
+    """tests/goldens/PARITY.md, 6: where the map goes, what scales it, which token is where."""
     unet, adapter = toy_a()
     tensors = golden("unet_a_cases")
     case, features = case_of(tensors, "a1_b1_32_t500"), tensors["image_feature0"]

@@ -289,7 +289,7 @@ def test_full_size_codec_and_tower_have_the_published_sizes() -> None:
     parameters = sum(p.numel() for p in tower.parameters())
     (known,) = [f for f in known_bundle("sd15").files if f.kind == "clip_vision"]
     assert known.size is not None
-    # four bytes each, so float32 (facts/fuseanypart.md says fp16); the rest is the header
+    # four bytes each, so float32; the rest is the header
     assert 0 < known.size - 4 * parameters < 100_000
     last = sum(p.numel() for p in tower.vision_model.encoder.layers[-1].parameters())
     unused = last + 2 * 1280 + 1024 * 1280  # last layer, final norm, projection

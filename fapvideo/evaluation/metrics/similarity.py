@@ -1,7 +1,7 @@
 """Whose part does the result show: cosine similarity of part features, swap success, strength.
 
 FuseAnyPart (arXiv 2410.22771) reports "OSim" and "FPSim", but neither the text at hand nor the
-published code defines them (shared/facts/fuseanypart.md). This is a measure of our own with the
+published code defines them (docs/fuseanypart.md, 5). This is a measure of our own with the
 same purpose, validated on people seen twice: `benchmarks/results/metric_validation.json`.
 """
 

@@ -1,7 +1,7 @@
 """Training the additive injection on an SD-1.5-class UNet: noise prediction on DDPM's schedule.
 
 The published training code draws its references so that it ends in self-copy, and cannot be loaded
-by the published inference (shared/facts/fuseanypart.md section 3). Here samples are those of every
+by the published inference (docs/fuseanypart.md, 3). Here samples are those of every
 other training: the reference is another photo or a changed view, its tokens are fused as inference
 fuses them, and what is trained is exported as a bundle.
 """

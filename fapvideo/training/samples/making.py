@@ -1,6 +1,6 @@
 """Making training samples: a face with holes, a guide with the errors of real swaps, the truth.
 
-A same-photo reference with soft jitter teaches a net to copy its guide (facts/pilot.md). Two kinds
+A same-photo reference with soft jitter teaches a net to copy its guide (docs/method.md). Two kinds
 of sample avoid that, both with the true face as the answer:
 
 * *swap cycle* (after ReliableSwap, arXiv 2306.05356): the part of A is first swapped into another
