@@ -14,8 +14,8 @@ import tiny_suite
 
 from fapvideo.config.evaluation import load_eval_preset
 from fapvideo.errors import Cancelled, PresetError, ReferenceImageError
+from fapvideo.evaluation.metrics import groups as metrics
 from fapvideo.evaluation.metrics.groups import Known
-from fapvideo.evaluation.metrics.groups import groups as metrics
 from fapvideo.evaluation.metrics.truth import TruthMetric
 from fapvideo.evaluation.suites import suite as suites
 from fapvideo.evaluation.suites.photos import photo_pairs

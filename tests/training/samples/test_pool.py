@@ -13,8 +13,8 @@ import torch
 from fapvideo.errors import DeviceError, WeightsError
 from fapvideo.fuse.tokens import PartSource, fuse_fractional
 from fapvideo.training.faces.prepare import load_faces
+from fapvideo.training.samples import pool as pool_module
 from fapvideo.training.samples.making import Sample, SampleMaker
-from fapvideo.training.samples.making import pool as pool_module
 from fapvideo.training.samples.pool import (
     Pool,
     PoolRecipe,
