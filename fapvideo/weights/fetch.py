@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fapvideo.errors import WeightsError
+from fapvideo.ops.files import sha256_file
 from fapvideo.weights.detect import expect
 from fapvideo.weights.importer import (
     Imported,
@@ -16,7 +17,6 @@ from fapvideo.weights.importer import (
     recorded_sources,
 )
 from fapvideo.weights.known import KnownFile, known_bundle
-from fapvideo.weights.state import sha256_of
 from fapvideo.weights.store import Progress, downloads_folder, is_installed
 
 OFFLINE = "FAPVIDEO_OFFLINE"
@@ -80,7 +80,7 @@ def _check(file: KnownFile, path: Path) -> None:
         size = path.stat().st_size
         if file.size is not None and size != file.size:
             raise WeightsError(f"{file.origin} has {size} bytes, not {file.size}")
-        if file.sha256 is not None and sha256_of(path) != file.sha256:
+        if file.sha256 is not None and sha256_file(path) != file.sha256:
             raise WeightsError(f"{file.origin} has another SHA-256 than recorded")
         expect(path, file.kind)
         check_first_sight(file.origin, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,14 @@ from torch import Tensor
 
 from fapvideo.config.bundle import MANIFEST_NAME, BundleFile, BundleManifest
 from fapvideo.errors import WeightsError
+from fapvideo.ops.files import sha256_file, write_atomically, write_text
 from fapvideo.weights.bundle import manifest_toml
 from fapvideo.weights.convert import ROLES, convert_file
 from fapvideo.weights.detect import NAMES, Detected, Kind, detect_file
 from fapvideo.weights.foreign import PICKLES
 from fapvideo.weights.known import KnownBundle, known_bundle
 from fapvideo.weights.sd15 import sd15_manifest
-from fapvideo.weights.state import sha256_of, write_tensors
+from fapvideo.weights.state import write_tensors
 from fapvideo.weights.store import Progress, is_installed, partial_folder, store_folder
 
 SOURCES = "sources.toml"
@@ -92,7 +92,7 @@ def _compare(
     """
     found = detect_file(source)
     report(f"checking {source.name}", 0, source.stat().st_size)
-    digest = sha256_of(source)
+    digest = sha256_file(source)
     before = recorded.get(found.kind)
     if before is not None and before["sha256"] != digest:
         raise WeightsError(
@@ -155,9 +155,8 @@ def _take(
         "sha256": digest,
         "licence": next((f.licence for f in known.files if f.kind == found.kind), "unknown"),
     }
-    _write_text(
-        partial / SOURCES, tomlkit.dumps({**_read_toml(partial / SOURCES), found.kind: record})
-    )
+    taken = {**_read_toml(partial / SOURCES), found.kind: record}
+    write_text(partial / SOURCES, tomlkit.dumps(taken))
 
 
 def _finish(
@@ -171,13 +170,13 @@ def _finish(
         return Imported(partial, found, missing)
     licences = {file.kind: file.licence for file in known.files}
     entries = tuple(
-        BundleFile(path=file, sha256=sha256_of(partial / file), licence=licences[kind])
+        BundleFile(path=file, sha256=sha256_file(partial / file), licence=licences[kind])
         for kind, names in ROLES.items()
         for file in names
         if kind in licences
     )
     ready = manifest.model_copy(update={"files": entries})
-    _write_text(partial / MANIFEST_NAME, manifest_toml(ready))
+    write_text(partial / MANIFEST_NAME, manifest_toml(ready))
     folder = store_folder() / name
     partial.rename(folder)
     return Imported(folder, found, ())
@@ -191,10 +190,10 @@ def check_first_sight(origin: str, path: Path) -> None:
     """
     record = store_folder() / "seen.toml"
     seen = _read_toml(record)
-    digest = sha256_of(path)
+    digest = sha256_file(path)
     before = seen.get(origin)
     if before is None:
-        _write_text(record, tomlkit.dumps({**seen, origin: digest}))
+        write_text(record, tomlkit.dumps({**seen, origin: digest}))
     elif before != digest:
         raise WeightsError(
             f"{origin} is not the file it was when first fetched"
@@ -204,22 +203,11 @@ def check_first_sight(origin: str, path: Path) -> None:
 
 
 def _save(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write safetensors under another name first: a reader never sees half a file."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        write_tensors(fresh, state)
-        fresh.replace(path)
+        with write_atomically(path) as fresh:
+            write_tensors(fresh, state)
     except OSError as error:
         raise WeightsError(f"{path} cannot be written: {error}") from None
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text, "utf-8")
-    fresh.replace(path)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import platformdirs
 
 from fapvideo.config.bundle import MANIFEST_NAME, load_manifest
 from fapvideo.errors import WeightsError
+from fapvideo.ops.files import sha256_file
 from fapvideo.weights.known import known_bundle, known_bundles
-from fapvideo.weights.state import sha256_of
 
 BUILT_IN = ("embedded", "tiny", "tiny_sd15")
 
@@ -112,7 +112,7 @@ def verify_bundle(folder: Path, progress: Progress | None = None) -> tuple[FileC
         if path.is_file():
             if progress is not None:
                 progress(f"checking {entry.path}", 0, path.stat().st_size)
-            same = sha256_of(path) == entry.sha256
+            same = sha256_file(path) == entry.sha256
             problem = "" if same else "damaged or changed: another SHA-256"
         checks.append(FileCheck(path, entry.licence, problem))
     return tuple(checks)

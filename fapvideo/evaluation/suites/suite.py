@@ -30,7 +30,6 @@ from fapvideo.evaluation.suites.kept import (
     WorkFolder,
     code_version,
     digest,
-    file_digest,
 )
 from fapvideo.evaluation.suites.material import (
     ClipTask,
@@ -46,6 +45,7 @@ from fapvideo.evaluation.suites.systems import (
     bundle_identity,
 )
 from fapvideo.evaluation.views import Clip, Material
+from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.progress import ShouldStop
 from fapvideo.reference.images import read_image
 from fapvideo.structs import Progress
@@ -225,7 +225,7 @@ class _Run:
             if given is None:
                 self._notes.append(f"{system.name}: no result for {clip.name} in {system.path}")
             else:
-                self._outputs[clip.name, system.name] = _Output(given, file_digest(given), {})
+                self._outputs[clip.name, system.name] = _Output(given, sha256_file(given), {})
             self._tick(clip.frames)
             return
         key = _making_key(system, clip.preset, clip.key, references_of(clip.preset))
@@ -254,7 +254,7 @@ class _Run:
                 self._notes.append(f"{system.name}: no results for photo pairs in {system.path}")
             else:
                 files = [picture_path(folder, index) for index in range(pairs.frames)]
-                key = digest([file_digest(path) for path in files if path.is_file()])
+                key = digest([sha256_file(path) for path in files if path.is_file()])
                 self._outputs[PAIRS, system.name] = _Output(folder, key, {})
             self._tick(pairs.frames)
             return
@@ -271,9 +271,8 @@ class _Run:
                 if self._hooks.stop():
                     raise Cancelled("stopped; the same command goes on")
                 made = system.picture(read_image(pair.target)[0], pair.references, pairs.preset)
-                partial = path.with_suffix(".part")
-                Image.fromarray(made).save(partial, "PNG", compress_level=1)
-                partial.replace(path)
+                with write_atomically(path) as fresh:
+                    Image.fromarray(made).save(fresh, "PNG", compress_level=1)
             self._tick(1, f"{PAIRS}, {system.name}")
         record = parent / f"{key}.json"
         if not record.is_file():
@@ -368,8 +367,8 @@ def _making_key(
     system: System, preset: RunPreset, material: str, references: Mapping[str, Sequence[Path]]
 ) -> str:
     """Return a hash of everything that decides what a system makes."""
-    photos = [file_digest(path) for given in references.values() for path in given]
-    own = "" if isinstance(system, Swapping) else file_digest(Path(baselines.__file__))
+    photos = [sha256_file(path) for given in references.values() for path in given]
+    own = "" if isinstance(system, Swapping) else sha256_file(Path(baselines.__file__))
     weights = bundle_identity(preset.bundle)
     wanted = preset.model_dump(mode="json")
     return digest(

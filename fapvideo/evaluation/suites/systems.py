@@ -5,7 +5,6 @@ Videos are written as FFV1 in Matroska, so that a metric sees the system and not
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.errors import NoFaceFound, PresetError, VideoReadError, WeightsError
 from fapvideo.evaluation.suites.baselines import Blend, Faces, baseline_image, baseline_video
 from fapvideo.evaluation.suites.material import references_of
+from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.progress import OnProgress, ShouldStop
 from fapvideo.reference.images import AlignedFace, align
 from fapvideo.structs import Bytes
@@ -183,12 +183,8 @@ class Copying:
         cancel: ShouldStop | None = None,
     ) -> Mapping[str, Any]:
         """Copy the file."""
-        partial = output.with_name(f".{output.name}.part")
-        try:
-            shutil.copyfile(source, partial)
-            partial.replace(output)
-        finally:
-            partial.unlink(missing_ok=True)
+        with write_atomically(output) as fresh:
+            shutil.copyfile(source, fresh)
         return {}
 
     def picture(self, rgb: Bytes, references: References, preset: RunPreset) -> Bytes:
@@ -290,7 +286,6 @@ def judged(names: Sequence[str]) -> tuple[str, ...]:
 def bundle_identity(name_or_folder: str) -> str:
     """Return the hash of a bundle's manifest, which has the hashes of its files; empty without."""
     try:
-        manifest = bundle_folder(name_or_folder) / "bundle.toml"
-        return hashlib.sha256(manifest.read_bytes()).hexdigest()
+        return sha256_file(bundle_folder(name_or_folder) / "bundle.toml")
     except (WeightsError, OSError):
         return ""

@@ -14,6 +14,7 @@ from fapvideo.config.train import DataConfig
 from fapvideo.errors import Cancelled, ReferenceImageError
 from fapvideo.nets.realesrgan import RRDBNet
 from fapvideo.ops import mesh
+from fapvideo.ops.files import write_text
 from fapvideo.structs import Bytes, Floats
 from fapvideo.track.finder import FaceFinder
 from fapvideo.training.faces.examine import Finding, examine
@@ -149,14 +150,14 @@ def _measure_all(
     findings = _both_sides(findings)
     crops.flush()
     np.save(folder / "landmarks.npy", np.stack(landmarks))
-    _write(folder / PAGE, faces_page(findings, crops))
+    write_text(folder / PAGE, faces_page(findings, crops))
     listed = {
         "names": [name for finding in findings for name in finding.names],
         "people": [finding.person for finding in findings for _ in finding.names],
         "heldout": [finding.heldout for finding in findings for _ in finding.names],
         "dropped": {finding.source.name: finding.reason for finding in findings if finding.reason},
     }
-    _write(folder / INDEX, json.dumps(listed, indent=1))
+    write_text(folder / INDEX, json.dumps(listed, indent=1))
 
 
 def _both_sides(findings: list[Finding]) -> list[Finding]:
@@ -182,9 +183,3 @@ def _both_sides(findings: list[Finding]) -> list[Finding]:
     if len(held) == len(used):
         held = {used[0]}
     return [replace(finding, heldout=i in held) for i, finding in enumerate(findings)]
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)

@@ -29,6 +29,7 @@ from fapvideo.config.train import DataConfig
 from fapvideo.errors import DeviceError, WeightsError
 from fapvideo.fuse.tokens import PartSource, fuse_fractional
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
+from fapvideo.ops.files import write_atomically
 from fapvideo.ops.precision import resolve_dtype
 from fapvideo.ops.token_grid import without_cls
 from fapvideo.structs import Array
@@ -181,9 +182,8 @@ def build_pool(
                 getattr(pool, name)[numbers.start : numbers.stop] = rows
             if numbers.stop % CHUNK == 0 or numbers.stop == count:
                 flags[numbers.start // CHUNK] = True
-                partial = folder / "done.partial.npy"
-                np.save(partial, flags)
-                partial.replace(pool.flags)
+                with write_atomically(pool.flags) as fresh:
+                    np.save(fresh, flags)
                 progress(min(int(flags.sum()) * CHUNK, count), count)
     return pool
 
