@@ -16,6 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 STAGES = {"video", "track", "mask", "reference", "guide", "fuse", "denoise", "composite"}
 ORDER: tuple[set[str], ...] = (
     {"errors"},
+    {"progress"},
     {"config"},
     {"structs"},
     {"ops"},
@@ -23,7 +24,6 @@ ORDER: tuple[set[str], ...] = (
     {"weights"},  # beside nets in the picture, and allowed to import it
     STAGES,
     {"synth"},
-    {"progress"},
     {"paint"},
     {"plan"},
     {"pipeline"},

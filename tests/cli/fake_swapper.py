@@ -18,7 +18,8 @@ import numpy as np
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import Cancelled, NoFaceFound
 from fapvideo.ops.files import write_atomically
-from fapvideo.structs import Progress, RunReport
+from fapvideo.progress import Progress
+from fapvideo.structs import RunReport
 
 
 class FakeSwapper:

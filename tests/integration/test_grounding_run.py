@@ -21,7 +21,8 @@ from fapvideo.errors import Cancelled, PresetError, WeightsError
 from fapvideo.mask.boxes import Detection
 from fapvideo.pipeline import FaceJob, Pipeline, SwappedBatch
 from fapvideo.plan import follow as analysis
-from fapvideo.structs import Bytes, FrameBatch, Progress
+from fapvideo.progress import Progress
+from fapvideo.structs import Bytes, FrameBatch
 from fapvideo.swapper import VideoSwapper
 
 torch.set_num_threads(1)
