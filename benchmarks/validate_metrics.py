@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import hashlib
 import json
 import os
 import subprocess
@@ -38,6 +37,7 @@ from fapvideo.config.train import DataConfig
 from fapvideo.evaluation.metrics.features import MEASURED, PartFeatures, Picture
 from fapvideo.evaluation.metrics.groups import distribution, features
 from fapvideo.mask.parts import part_masks
+from fapvideo.ops.files import sha256_file
 from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
 from fapvideo.structs import Array, Floats
@@ -320,7 +320,7 @@ def main() -> None:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": commit.stdout.decode().strip(),
         "machine": "any CPU: nothing here is a speed",
-        "basis_sha256": hashlib.sha256(features.BASIS.read_bytes()).hexdigest(),
+        "basis_sha256": sha256_file(features.BASIS),
         **validate(faces, clips),
         "limits": "The features were chosen among some sixty variants on the same pairs of photos, "
         "one choice for all parts: the true areas may be a few hundredths lower. Pairs were "

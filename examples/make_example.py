@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import skimage.data
 
+from fapvideo.ops.files import write_atomically
 from fapvideo.synth.motion import speech
 from fapvideo.synth.portrait import AnimatedPortrait
 
@@ -67,8 +68,8 @@ def _formant(hertz: np.ndarray, centre: np.ndarray, width: float) -> np.ndarray:
 def write(path: Path) -> None:
     """Write the clip: H.264 and AAC in MP4, title and credit in its metadata."""
     animated = portrait()
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    with av.open(temporary, "w", container_options={"movflags": "faststart"}) as output:
+    options = {"movflags": "faststart"}
+    with write_atomically(path) as fresh, av.open(fresh, "w", container_options=options) as output:
         output.metadata.update(title=TITLE, comment=CREDIT)
         video = output.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "slow"})
         video.width, video.height = SIZE
@@ -89,7 +90,6 @@ def write(path: Path) -> None:
             output.mux(video.encode(frame))
         output.mux(video.encode(None))
         _mux_sound(output, audio)
-    temporary.replace(path)
 
 
 def _mux_sound(output: av.container.OutputContainer, stream: av.AudioStream) -> None:

@@ -1,4 +1,4 @@
-"""How far a run has come, how long its stages took, and whether it should stop."""
+"""How far work has come, how long its stages took, and whether it should stop."""
 
 from __future__ import annotations
 
@@ -6,14 +6,28 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 
 from fapvideo.errors import Cancelled
-from fapvideo.structs import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a piece of work has come; handed to the progress callback."""
+
+    stage: str
+    """What is being done; `references`, `analyse`, `detect`, `swap` and `finish` in a run."""
+    done: int
+    """Frames (or images, files, steps, bytes) of this stage that are finished."""
+    total: int
+    """How many there are; 0 while unknown."""
+    fps: float | None = None
+    """Frames per second of this stage so far, 0 while unknown; None where others are counted."""
+    note: str = ""
+    """What it is about just now, or how it goes."""
+
 
 OnProgress = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
-Stage = Literal["analyse", "detect", "references", "swap", "finish"]
 
 
 @dataclass(slots=True)
@@ -38,11 +52,10 @@ class Ticker:
     def __init__(self, progress: OnProgress | None, cancel: ShouldStop | None) -> None:
         """Take the callbacks, either of which may be absent."""
         self._progress, self._cancel = progress, cancel
-        self._stage: Stage = "analyse"
-        self._done = self._total = 0
+        self._stage, self._done, self._total = "analyse", 0, 0
         self._started = time.perf_counter()
 
-    def begin(self, stage: Stage, total: int) -> None:
+    def begin(self, stage: str, total: int) -> None:
         """Enter a stage of `total` frames (0 where unknown)."""
         self._stage, self._done, self._total = stage, 0, total
         self._started = time.perf_counter()

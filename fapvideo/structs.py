@@ -288,19 +288,6 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run has come; handed to the progress callback."""
-
-    stage: Literal["analyse", "detect", "references", "swap", "finish"]
-    done: int
-    """Frames (or images) of this stage that are finished."""
-    total: int
-    """How many there are; 0 while unknown."""
-    fps: float
-    """Frames per second of this stage so far; 0 while unknown."""
-
-
-@dataclass(frozen=True, slots=True)
 class RunReport:
     """What a run did; written beside the output as `<output>.report.json`."""
 

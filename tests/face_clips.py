@@ -18,6 +18,7 @@ from clips import VFR_GAPS, Clip, Paint, picture, write_clip
 from portrait import astronaut
 
 from fapvideo.config.presets import ASSETS
+from fapvideo.ops.files import write_atomically
 from fapvideo.structs import Bytes, Floats
 from fapvideo.synth.portrait import AnimatedPortrait
 
@@ -158,9 +159,8 @@ def face_clip(folder: Path, name: str, **changes: object) -> Path:
     safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in f"{name}{detail}")
     path = folder / f"{safe}{clip.suffix}"
     if not path.exists():
-        temporary = path.with_name(f"part-{path.name}")
-        write_clip(temporary, clip, _cached(paint))
-        temporary.replace(path)
+        with write_atomically(path) as fresh:
+            write_clip(fresh, clip, _cached(paint))
     return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +18,11 @@ from fapvideo.config.evaluation import EvalPreset, Threshold, load_eval_preset
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import PresetError
+from fapvideo.progress import OnProgress, Progress, ShouldStop
 
 if TYPE_CHECKING:
     from fapvideo.evaluation.report.record import Record
     from fapvideo.evaluation.suites.single import Made
-    from fapvideo.evaluation.suites.suite import EvalProgress
 
 THRESHOLDS = "standard"
 """Suite whose thresholds judge a single result."""
@@ -182,7 +182,7 @@ def _evaluate_result(result: Path, made: Made, wanted: Wanted) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch,
         stop_on_signal() as stop,
-        output.noted_progress(as_json=wanted.as_json) as show,
+        output.show_progress(as_json=wanted.as_json) as show,
     ):
         record = _measured(result, made, wanted, Path(scratch), show, stop)
     conclude(record, record.systems, wanted, strict=False)
@@ -202,7 +202,7 @@ def report_run(result: Path, folder: Path, *, as_json: bool) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch,
         stop_on_signal() as stop,
-        output.noted_progress(as_json=as_json) as show,
+        output.show_progress(as_json=as_json) as show,
     ):
         _measured(result, made, wanted, Path(scratch), show, stop)
 
@@ -212,29 +212,23 @@ def _measured(
     made: Made,
     wanted: Wanted,
     scratch: Path,
-    show: output.Show,
-    stop: Callable[[], bool],
+    show: OnProgress,
+    stop: ShouldStop,
 ) -> Record:
     """Measure one result, and write its page if one is wanted."""
     from fapvideo.evaluation.suites.licences import licences_of
     from fapvideo.evaluation.suites.single import measure_result
 
     started = clock()
-    show("follow", 0, 0, made.source.name)
-    found, clip = measure_result(
-        result,
-        made,
-        scratch,
-        on_frame=lambda done, total: show("measure", done, total, result.name),
-        cancel=stop,
-    )
+    show(Progress("follow", 0, 0, note=made.source.name))
+    found, clip = measure_result(result, made, scratch, progress=show, cancel=stop)
     command = f"fapvideo eval {shlex.quote(str(result))} --source {shlex.quote(str(made.source))}"
     title = f"{result.name} against {made.source.name}"
     record = make_record(
         title, [found], wanted, command, licences=licences_of([made.preset.bundle])
     )
     if wanted.report is not None:
-        show("report", 0, 0, str(wanted.report))
+        show(Progress("report", 0, 0, note=str(wanted.report)))
         write_report(wanted.report, record, {found.clip: clip}, wanted, started)
     return record
 
@@ -256,14 +250,10 @@ def _evaluate_suite(
     with (
         tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch,
         stop_on_signal() as stop,
-        output.noted_progress(as_json=wanted.as_json) as show,
+        output.show_progress(as_json=wanted.as_json) as show,
     ):
         started = clock()
-
-        def progress(now: EvalProgress) -> None:
-            show(now.stage, now.done, now.total, now.note)
-
-        found = run_suite(config, systems, kept, Path(scratch), Hooks(progress, stop))
+        found = run_suite(config, systems, kept, Path(scratch), Hooks(show, stop))
         title = f"Suite {config.name}"
         used = [*config.fetch, *(clip.set for clip in config.clips)]
         used += [config.pairs.set] if config.pairs.count and not config.pairs.folder else []
@@ -272,6 +262,6 @@ def _evaluate_suite(
             title, found.measurements, wanted, command, notes=found.notes, licences=licences
         )
         if wanted.report is not None:
-            show("report", 0, 0, str(wanted.report))
+            show(Progress("report", 0, 0, note=str(wanted.report)))
             write_report(wanted.report, record, found.materials(), wanted, started)
     conclude(record, judged([system.name for system in systems]), wanted, strict=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fapvideo.cli import output
 from fapvideo.config.evaluation import Threshold
 from fapvideo.errors import QualityError
+from fapvideo.ops.files import write_text
 
 if TYPE_CHECKING:
     from fapvideo.evaluation.measure import Measurement
@@ -68,7 +69,6 @@ def write_report(
     """Write the page, and the benchmark file beside it."""
     from fapvideo.evaluation.report.benchmark import JSON_NAME, as_benchmark
     from fapvideo.evaluation.report.page import write_page
-    from fapvideo.evaluation.report.record import write_whole
 
     write_page(
         folder,
@@ -84,7 +84,7 @@ def write_report(
     )
     cpu_s, wall_s = (now - then for now, then in zip(clock(), started, strict=True))
     small = as_benchmark(record, cpu_s, wall_s)
-    write_whole(folder / JSON_NAME, json.dumps(small, indent=1) + "\n")
+    write_text(folder / JSON_NAME, json.dumps(small, indent=1) + "\n")
 
 
 def conclude(record: Record, systems: Sequence[str], wanted: Wanted, *, strict: bool) -> None:

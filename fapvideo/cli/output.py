@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from fapvideo.structs import Progress, RunReport
+    from fapvideo.progress import OnProgress, Progress
+    from fapvideo.structs import RunReport
 
 
 def print_json(value: Any) -> None:
@@ -76,99 +77,39 @@ def set_up_logging(*, as_json: bool, debug: bool) -> None:
 
 
 @contextmanager
-def progress_lines() -> Iterator[Callable[[Progress], None]]:
-    """Yield a callback that writes every progress report as a JSON line."""
-    yield lambda progress: print_event("progress", **asdict(progress))
+def show_progress(*, as_json: bool = False, of_bytes: bool = False) -> Iterator[OnProgress]:
+    """Yield a callback that shows progress: as JSON lines, or as one bar per stage.
 
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """Yield a callback that draws one bar per stage: name, bar, count, fps, time left."""
-    from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        TextColumn("{task.fields[count]:>12}"),
-        TextColumn("{task.fields[speed]:>10}"),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(progress: Progress) -> None:
-            if progress.stage not in tasks:
-                tasks[progress.stage] = bars.add_task(progress.stage, count="", speed="")
-            bars.update(
-                tasks[progress.stage],
-                completed=progress.done,
-                total=progress.total or None,
-                count=f"{progress.done}/{progress.total or '?'}",
-                speed=f"{progress.fps:.1f} fps" if progress.fps else "",
-            )
-
-        yield show
-
-
-Show = Callable[[str, int, int, str], None]
-"""(stage, done, total or 0, note)."""
-
-
-def noted_progress(*, as_json: bool) -> AbstractContextManager[Show]:
-    """Return how the progress of work in stages is shown: as bars, or as JSON lines."""
-    return _noted_lines() if as_json else _noted_bars()
-
-
-@contextmanager
-def _noted_lines() -> Iterator[Show]:
-    def show(stage: str, done: int, total: int, note: str) -> None:
-        print_event("progress", stage=stage, done=done, total=total, note=note)
-
-    yield show
-
-
-@contextmanager
-def _noted_bars() -> Iterator[Show]:
-    """Yield a callback that draws one bar per stage: name, bar, count, time left, note."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
+    A line has the speed where frames are counted, elsewhere the note; so has the end of a bar.
+    """
+    if as_json:
+        yield _print_progress
+        return
+    from rich import progress as rich
 
     columns = (
-        TextColumn("{task.description:<9}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        rich.TextColumn("{task.description:<10}"),
+        rich.BarColumn(bar_width=24),
+        rich.DownloadColumn() if of_bytes else rich.MofNCompleteColumn(),
+        rich.TransferSpeedColumn() if of_bytes else rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[note]}"),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
+    with rich.Progress(*columns, console=Console(stderr=True), transient=of_bytes) as bars:
+        tasks: dict[str, rich.TaskID] = {}
 
-        def show(stage: str, done: int, total: int, note: str) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, note="")
-            bars.update(tasks[stage], completed=done, total=total or None, note=escape(note))
-
-        yield show
-
-
-@contextmanager
-def transfer_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a callback (what, bytes done, bytes in all) that draws one bar per file."""
-    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
-
-    text = TextColumn("{task.description}")
-    columns = (text, BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what)
-            bars.update(tasks[what], completed=done, total=total or None)
+        def show(now: Progress) -> None:
+            if now.stage not in tasks:
+                tasks[now.stage] = bars.add_task(now.stage, note="")
+            note = f"{now.fps:.1f} fps" if now.fps else escape(now.note)
+            bars.update(tasks[now.stage], completed=now.done, total=now.total or None, note=note)
 
         yield show
+
+
+def _print_progress(now: Progress) -> None:
+    fields = asdict(now)
+    del fields["fps" if now.fps is None else "note"]
+    print_event("progress", **fields)
 
 
 def print_summary(report: RunReport) -> None:

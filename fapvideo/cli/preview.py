@@ -10,6 +10,7 @@ import typer
 from fapvideo.cli import options, output
 from fapvideo.cli.swapping import open_swapper
 from fapvideo.errors import VideoWriteError
+from fapvideo.ops.files import write_atomically
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
@@ -39,14 +40,11 @@ def preview(
 
     from PIL import Image  # not before it is needed: start-up time
 
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        Image.fromarray(sheet).save(partial, FORMATS[target.suffix.lower()])
-        partial.replace(target)
+        with write_atomically(target) as fresh:
+            Image.fromarray(sheet).save(fresh, FORMATS[target.suffix.lower()])
     except OSError as error:
         raise VideoWriteError(f"cannot write {target}: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
     output.print_text(str(target))
 
 

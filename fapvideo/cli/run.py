@@ -54,12 +54,11 @@ def run(
     Example: fapvideo run talk.mp4 -o new.mp4 --preset brand_avatar --reference eyes=her.png
     """
     overrides = options.collect_overrides(settings, reference, start, end)
-    shown = output.progress_lines() if as_json else output.progress_bar()
     with (
         # Loading is simply broken off by a signal; from here on it has to leave no half output.
         open_swapper(preset, device, overrides) as swapper,
         stop_on_signal() as cancel,
-        shown as progress,
+        output.show_progress(as_json=as_json) as progress,
     ):
         done = swapper.run(
             input_path,

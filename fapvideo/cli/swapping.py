@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from fapvideo.config.presets import load_preset
+from fapvideo.progress import ShouldStop
 
 if TYPE_CHECKING:
     from fapvideo.swapper import VideoSwapper
@@ -28,7 +29,7 @@ GRACE_S = 1.5
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[Callable[[], bool]]:
+def stop_on_signal() -> Iterator[ShouldStop]:
     """Yield a callback that turns true at Ctrl-C or SIGTERM.
 
     A run asks it between batches, and a batch can be long: one that has not asked after `GRACE_S`

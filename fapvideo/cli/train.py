@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +17,7 @@ from fapvideo.config.train import TrainPreset, load_train_preset
 from fapvideo.errors import PresetError, ReferenceImageError
 
 if TYPE_CHECKING:
-    from fapvideo.training.train import TrainProgress, TrainReport
+    from fapvideo.training.train import TrainReport
 
 BRAND_FACE = ASSETS / "brand_face.png"
 
@@ -78,7 +77,7 @@ def train(
     from fapvideo.training.train import train as train_bundle
 
     folders = data or packaged_photos(resolved, target)
-    shown = _progress(as_json) if leads() else nullcontext(lambda progress: None)
+    shown = output.show_progress(as_json=as_json) if leads() else nullcontext(lambda progress: None)
     with stop_on_signal() as stop, shown as progress:
         report = train_bundle(
             resolved,
@@ -147,16 +146,6 @@ def packaged_photos(preset: TrainPreset, target: Path) -> list[Path]:
             if not cv2.imwrite(str(folder / f"{number:02d}.png"), picture[..., ::-1]):
                 raise ReferenceImageError(f"{folder} cannot be written")
     return [folder]
-
-
-@contextmanager
-def _progress(as_json: bool) -> Iterator[Callable[[TrainProgress], None]]:
-    """Yield a callback that shows progress; JSON lines have every field of it."""
-    if as_json:
-        yield lambda progress: output.print_event("progress", **asdict(progress))
-        return
-    with output.noted_progress(as_json=False) as show:
-        yield lambda now: show(now.stage, now.done, now.total, now.note)
 
 
 def _gain(report: TrainReport, key: str, form: str) -> str:

@@ -55,7 +55,7 @@ def verify(name: NameOrFolder = "embedded", as_json: options.Json = False) -> No
     from fapvideo.weights.bundle import bundle_folder
     from fapvideo.weights.store import verify_bundle
 
-    with output.transfer_bar() as progress:
+    with output.show_progress(of_bytes=True) as progress:
         checks = verify_bundle(bundle_folder(name), progress)
     if as_json:
         output.print_json([asdict(check) for check in checks])
@@ -77,7 +77,7 @@ def fetch(name: Name, yes: Yes = False) -> None:
 
     _show_licences(name)
     agreed = yes or _confirm("Do you accept them?")
-    with output.transfer_bar() as progress:
+    with output.show_progress(of_bytes=True) as progress:
         imported = fetch_bundle(name, accept_licences=agreed, progress=progress)
     _print_imported(name, imported)
 
@@ -91,7 +91,7 @@ def import_(
     from fapvideo.weights.importer import import_bundle
 
     _show_licences(name)
-    with output.transfer_bar() as progress:
+    with output.show_progress(of_bytes=True) as progress:
         imported = import_bundle(name, source, progress)
     _print_imported(name, imported)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -11,9 +11,7 @@ from typing import Any, ClassVar, Protocol
 from fapvideo.errors import Cancelled
 from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.views import FramePair, Material
-
-OnFrame = Callable[[int, int], None]
-"""(frames done, frames in all)."""
+from fapvideo.progress import OnProgress, Progress, ShouldStop
 
 
 class Metric(Protocol):
@@ -81,8 +79,8 @@ def measure(
     *,
     system: str = "result",
     name: str = "",
-    on_frame: OnFrame = lambda done, total: None,
-    cancel: Callable[[], bool] = lambda: False,
+    progress: OnProgress = lambda now: None,
+    cancel: ShouldStop = lambda: False,
 ) -> Measurement:
     """Compare `result` with its source frame by frame.
 
@@ -92,7 +90,7 @@ def measure(
         metrics: fresh ones.
         system: who made the result.
         name: of the clip; by default its file's stem.
-        on_frame: progress.
+        progress: told of every frame.
         cancel: asked after every frame.
 
     Raises:
@@ -111,7 +109,7 @@ def measure(
         rows.append(row)
         face_frames += bool(pair.faces)
         late += pair.time_error_s > half_frame_s
-        on_frame(len(rows), clip.frames)
+        progress(Progress("measure", len(rows), clip.frames, note=result.name))
         if cancel():
             raise Cancelled("stopped while measuring; nothing was written")
     values, notes = _conclusions(metrics, rows)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
+from fapvideo.ops.geometry import iou
 from fapvideo.ops.image import soft_edge
 from fapvideo.parts import PARTS
 from fapvideo.structs import Floats, PartMasks
@@ -40,15 +41,6 @@ class Detection:
     """x0, y0, x1, y1, pixels."""
 
 
-def intersection_over_union(a: Detection, b: Detection) -> float:
-    """Return the overlap of two boxes in [0, 1]; 0 where both are empty."""
-    width = min(a.box[2], b.box[2]) - max(a.box[0], b.box[0])
-    height = min(a.box[3], b.box[3]) - max(a.box[1], b.box[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    total = sum((d.box[2] - d.box[0]) * (d.box[3] - d.box[1]) for d in (a, b)) - shared
-    return shared / total if total > 0 else 0.0
-
-
 def suppress_overlaps(detections: Iterable[Detection], max_overlap: float) -> list[Detection]:
     """Greedy non-maximum suppression among detections of one label.
 
@@ -61,8 +53,8 @@ def suppress_overlaps(detections: Iterable[Detection], max_overlap: float) -> li
     """
     kept: list[Detection] = []
     for detection in sorted(detections, key=lambda d: -d.score):
-        rivals = (other for other in kept if other.label == detection.label)
-        if all(intersection_over_union(detection, other) <= max_overlap for other in rivals):
+        rivals = [other.box for other in kept if other.label == detection.label]
+        if np.all(iou([detection.box], rivals) <= max_overlap):
             kept.append(detection)
     return kept
 
@@ -76,7 +68,7 @@ def best_per_label(detections: Iterable[Detection]) -> dict[str, Detection]:
     return best
 
 
-def part_boxes(detections: Sequence[Detection], size: tuple[int, int]) -> dict[str, PartBox]:
+def detected_parts(detections: Sequence[Detection], size: tuple[int, int]) -> dict[str, PartBox]:
     """Return the box of every part that was found, in the order of `PARTS`.
 
     Two eyes (or brows) found one by one become one box: everything of that label in the row of the

@@ -25,7 +25,7 @@ from fapvideo.errors import WeightsError
 from fapvideo.mask.grounding import GroundingDino, require_files
 from fapvideo.ops.torchvision_shim import make_torchvision_importable
 from fapvideo.structs import Bytes
-from fapvideo.weights.foreign import read_checkpoint
+from fapvideo.weights.foreign import read_foreign
 
 SHORT_SIDE, LONG_SIDE = 800, 1333
 """Pixels to which pictures are resized, as in the package's own `util/inference.py`."""
@@ -222,7 +222,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: damaged, or holding more than tensors.
     """
-    tensors = read_checkpoint(path)
+    tensors = read_foreign(path)
     wrapped = [key for key in tensors if key.startswith("model.")]
     names = {key: key.removeprefix("model.") for key in wrapped or tensors}
     return {name.removeprefix("module."): tensors[key] for key, name in names.items()}

@@ -23,8 +23,8 @@ from fapvideo.mask.boxes import (
     box_masks,
     box_part_masks,
     chain_boxes,
+    detected_parts,
     label_boxes,
-    part_boxes,
     smooth_boxes,
 )
 from fapvideo.mask.grounding import OpenSetDetector
@@ -135,7 +135,7 @@ class BoxSearch:
         size = crop.shape[0]
         detections = self._detector.detect(crop, self._prompts, self._config.detector_score)
         own = own_detections(detections, landmarks, size)
-        found = part_boxes(own, (size, size))
+        found = detected_parts(own, (size, size))
         for part in self._parts:
             self._found[part][index] = found.get(part, np.nan)
         for label, box in label_boxes(own, self._config.keep_out, (size, size)).items():

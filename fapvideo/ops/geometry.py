@@ -1,4 +1,4 @@
-"""Similarity transforms and image warps.
+"""Similarity transforms, image warps, and how far boxes cover each other.
 
 A transform is a float64 [2, 3] matrix that maps (x, y) of the source to (x, y) of the destination,
 with the origin at the outer corner of the top left pixel (a pixel's centre is at +0.5), so that a
@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Matrix = NDArray[np.float64]
 Points = NDArray[np.floating[Any]]
@@ -95,3 +95,22 @@ def warp(
     centred = matrix.copy()
     centred[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
     return cv2.warpAffine(image, centred, size, flags=interpolation, borderMode=border)
+
+
+def box_areas(boxes: Points) -> NDArray[Any]:
+    """Return [N] areas of boxes [N, 4] (x0, y0, x1, y1); 0 where a side is negative."""
+    return np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=-1)
+
+
+def shared_areas(a: Points, b: Points) -> NDArray[Any]:
+    """Return [N, M] areas that boxes [N, 4] and [M, 4] have in common."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.maximum(high - low, 0).prod(axis=-1)
+
+
+def iou(a: ArrayLike, b: ArrayLike) -> NDArray[Any]:
+    """Return [N, M] intersection over union of boxes [N, 4] and [M, 4]; 0 where both are empty."""
+    a, b = np.asarray(a).reshape(-1, 4), np.asarray(b).reshape(-1, 4)
+    shared = shared_areas(a, b)
+    return shared / np.maximum(box_areas(a)[:, None] + box_areas(b)[None] - shared, 1e-9)

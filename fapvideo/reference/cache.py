@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from platformdirs import user_cache_dir
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from fapvideo.ops.files import write_atomically
 from fapvideo.structs import Floats
 
 log = logging.getLogger(__name__)
@@ -57,15 +56,9 @@ class FeatureCache:
 
     def _store(self, path: Path, tokens: Floats) -> None:
         """Write atomically; a folder that cannot be written costs speed, not the run."""
-        partial: Path | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-            os.close(handle)
-            partial = Path(name)
-            save_file({"tokens": np.ascontiguousarray(tokens, np.float32)}, partial)
-            partial.replace(path)
+            with write_atomically(path) as fresh:
+                save_file({"tokens": np.ascontiguousarray(tokens, np.float32)}, fresh)
         except (OSError, SafetensorError) as error:
             log.warning("reference features are not cached: %s", error)
-            if partial is not None:
-                partial.unlink(missing_ok=True)

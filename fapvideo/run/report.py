@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import numpy as np
 import psutil
 
 from fapvideo.config.schema import RunPreset
+from fapvideo.ops.files import sha256_file, write_text
 from fapvideo.ops.pose import head_pose
 from fapvideo.plan.decide import Cast
 from fapvideo.plan.targets import Plan
@@ -72,7 +72,7 @@ def make_report(
     return RunReport(
         input={
             "path": str(info.path),
-            "sha256": _sha256(info.path) if info.container else "",
+            "sha256": sha256_file(info.path) if info.container else "",
             "frames": plan.frames,
             "duration_s": round(info.duration_s, 6),
             "width": info.width,
@@ -83,7 +83,7 @@ def make_report(
         },
         output={
             "path": str(output or ""),
-            "sha256": _sha256(output) if output else "",
+            "sha256": sha256_file(output) if output else "",
             "frames": counts.frames,
         },
         preset=preset.model_dump(mode="json"),
@@ -118,10 +118,8 @@ def report_path(output: Path) -> Path:
 
 def write_report(report: RunReport, output: Path) -> None:
     """Write the report beside `output`, whole or not at all."""
-    path = report_path(output)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(report.to_dict(), indent=2, default=str) + "\n", "utf-8")
-    partial.replace(path)
+    text = json.dumps(report.to_dict(), indent=2, default=str)
+    write_text(report_path(output), text + "\n")
 
 
 def describe_tracks(plan: Plan) -> list[dict[str, Any]]:
@@ -195,11 +193,6 @@ def face_warnings(plan: Plan, damaged: int) -> list[str]:
     if damaged:
         out.append(f"{damaged} damaged packets of the input were skipped")
     return out
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _peak_rss() -> int:

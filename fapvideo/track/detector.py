@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fapvideo.ops.geometry import box_areas, iou, shared_areas
 from fapvideo.structs import Bytes, Floats
 
 INPUT = 128
@@ -36,24 +37,21 @@ def _anchors() -> Floats:
     return np.concatenate(rows).astype(np.float32)
 
 
-def nms(boxes: Floats, scores: Floats, iou: float = 0.3) -> NDArray[np.int64]:
+def nms(boxes: Floats, scores: Floats, max_iou: float = 0.3) -> NDArray[np.int64]:
     """Return the indices that survive non-maximum suppression, best first.
 
     A box that lies mostly inside a better one goes too: tiles see parts of a face as a face.
     """
     order = list(np.argsort(-scores))
-    areas = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
+    areas = box_areas(boxes)
     keep: list[int] = []
     while order:
         best = order.pop(0)
         keep.append(int(best))
         rest = np.array(order, np.int64)
-        low = np.maximum(boxes[best, :2], boxes[rest, :2])
-        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        inter = np.maximum(high - low, 0).prod(axis=1)
-        union = areas[best] + areas[rest] - inter
-        inside = inter / np.maximum(np.minimum(areas[best], areas[rest]), 1e-6)
-        order = list(rest[(inter / np.maximum(union, 1e-6) < iou) & (inside < 0.7)])
+        (shared,) = shared_areas(boxes[[best]], boxes[rest])
+        inside = shared / np.maximum(np.minimum(areas[best], areas[rest]), 1e-6)
+        order = list(rest[(iou(boxes[best], boxes[rest])[0] < max_iou) & (inside < 0.7)])
     return np.array(keep, np.int64)
 
 

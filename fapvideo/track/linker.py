@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from fapvideo.ops.geometry import iou
 from fapvideo.structs import Floats
-
-
-def overlap(a: Floats, b: Floats) -> NDArray[np.float64]:
-    """Return [N, M] intersection over union of boxes [N, 4] and [M, 4] (x0, y0, x1, y1)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inter = np.maximum(high - low, 0).prod(axis=-1)
-    area_a = np.maximum(a[:, 2:] - a[:, :2], 0).prod(axis=-1)
-    area_b = np.maximum(b[:, 2:] - b[:, :2], 0).prod(axis=-1)
-    return inter / np.maximum(area_a[:, None] + area_b[None] - inter, 1e-9)
 
 
 def associate(tracked: Floats, found: Floats, max_cost: float = 1.2) -> list[tuple[int, int]]:
@@ -30,6 +20,6 @@ def associate(tracked: Floats, found: Floats, max_cost: float = 1.2) -> list[tup
     size = np.sqrt(np.maximum(tracked[:, 2:] - tracked[:, :2], 1).prod(axis=-1))
     centres = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (tracked, found)]
     distance = np.linalg.norm(centres[0][:, None] - centres[1][None], axis=-1) / size[:, None]
-    cost = 1.0 - overlap(tracked, found) + distance
+    cost = 1.0 - iou(tracked, found) + distance
     rows, columns = linear_sum_assignment(cost)
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if cost[i, j] <= max_cost]

@@ -14,12 +14,13 @@ import numpy as np
 
 from fapvideo.config.schema import TrackConfig
 from fapvideo.ops import mesh
+from fapvideo.ops.geometry import iou
 from fapvideo.ops.pose import head_pose
 from fapvideo.structs import NUM_LANDMARKS, Bytes, Face, Floats, Track
 from fapvideo.track import smoother
 from fapvideo.track.detector import FaceDetector
 from fapvideo.track.landmarks import FaceMesh
-from fapvideo.track.linker import associate, overlap
+from fapvideo.track.linker import associate
 
 ROW = NUM_LANDMARKS * 3
 NEUTRAL_SAMPLES = 400
@@ -157,7 +158,7 @@ class FaceTracker:
         """
         live = [t for t in self._open if not t.missing]
         boxes = np.array([t.face.box for t in live], np.float32).reshape(-1, 4)
-        same = overlap(boxes, boxes) > 0.6
+        same = iou(boxes, boxes) > 0.6
         for i in range(len(live)):
             for j in range(i + 1, len(live)):
                 if same[i, j] and live[j] in self._open:

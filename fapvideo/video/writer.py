@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import secrets
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +17,7 @@ from av.video.reformatter import VideoReformatter
 
 from fapvideo.config.schema import VideoConfig
 from fapvideo.errors import VideoWriteError
+from fapvideo.ops.files import partial_name
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.video.audio import StreamCopier, stream_tags
 from fapvideo.video.color import UNBIASED, write_tags
@@ -75,9 +75,7 @@ class VideoWriter:
         suffix = self.output.suffix.lower()
         self._encoding = choose_encoding(info, self.config, suffix)
         self.warnings: list[str] = list(self._encoding.warnings)
-        self._temporary = self.output.with_name(
-            f".{self.output.stem}.{secrets.token_hex(4)}.part{suffix}"
-        )
+        self._temporary = partial_name(self.output)
         self._create_temporary()
         self._matroska = suffix == ".mkv"
         self._durations: dict[int, int] = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +33,11 @@ from fapvideo.nets.unet import (
     silence_cross_attention,
     strip_dead_cross_attention,
 )
+from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.ops.token_grid import without_cls
 from fapvideo.weights.encoder import ImageEncoder
 from fapvideo.weights.options import resized_manifest, with_options
-from fapvideo.weights.state import load_into, read_tensors, sha256_of, write_tensors
+from fapvideo.weights.state import load_into, read_tensors, write_tensors
 from fapvideo.weights.store import installed_folder
 
 MOBILENET_PREPROCESSING = "bilinear-antialias-1"
@@ -148,7 +147,7 @@ def verify_files(folder: Path, manifest: BundleManifest) -> None:
         path = folder / entry.path
         if not path.is_file():
             raise WeightsError(f"bundle {manifest.name}: {path} is missing")
-        found = sha256_of(path)
+        found = sha256_file(path)
         if found != entry.sha256:
             raise WeightsError(
                 f"bundle {manifest.name}: {path} is damaged or was changed"
@@ -344,25 +343,21 @@ def save_bundle(
     """
     if folder.exists() and not (folder / MANIFEST_NAME).is_file():
         raise WeightsError(f"{folder} exists and is no bundle: not replaced")
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
     try:
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        entries = []
-        for name, state in states.items():
-            write_tensors(fresh / name, state)
-            licence = licences if isinstance(licences, str) else licences[name]
-            digest = sha256_of(fresh / name)
-            entries.append(BundleFile(path=name, sha256=digest, licence=licence))
-        for name, text in (extra or {}).items():
-            (fresh / name).write_text(text, "utf-8")
-        manifest = manifest.model_copy(update={"files": tuple(entries)})
-        (fresh / MANIFEST_NAME).write_text(manifest_toml(manifest), "utf-8")
-        _swap_in(fresh, folder)
+        with write_atomically(folder) as fresh:
+            fresh.mkdir(parents=True)
+            entries = []
+            for name, state in states.items():
+                write_tensors(fresh / name, state)
+                licence = licences if isinstance(licences, str) else licences[name]
+                digest = sha256_file(fresh / name)
+                entries.append(BundleFile(path=name, sha256=digest, licence=licence))
+            for name, text in (extra or {}).items():
+                (fresh / name).write_text(text, "utf-8")
+            manifest = manifest.model_copy(update={"files": tuple(entries)})
+            (fresh / MANIFEST_NAME).write_text(manifest_toml(manifest), "utf-8")
     except OSError as error:
         raise WeightsError(f"{folder} cannot be written: {error}") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return manifest
 
 
@@ -370,11 +365,3 @@ def manifest_toml(manifest: BundleManifest) -> str:
     """Return the text of `bundle.toml`."""
     data: dict[str, Any] = manifest.model_dump(mode="json", exclude_none=True)
     return tomlkit.dumps(data)
-
-
-def _swap_in(fresh: Path, folder: Path) -> None:
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)

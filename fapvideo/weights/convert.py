@@ -14,7 +14,7 @@ from fapvideo.nets.clip import ClipTokens, TransformersTower
 from fapvideo.nets.unet import dead_keys
 from fapvideo.weights.bundle import Networks, build_networks
 from fapvideo.weights.detect import Detected, Kind, detect_keys
-from fapvideo.weights.foreign import read_checkpoint
+from fapvideo.weights.foreign import read_foreign
 from fapvideo.weights.sd15 import Shapes, fap_layout
 from fapvideo.weights.state import check_fit, differences, finite_or_raise, shapes_of
 
@@ -38,7 +38,7 @@ def convert_file(path: Path, manifest: BundleManifest) -> tuple[Detected, States
         WeightsError: unreadable, of no use for this bundle, or not fitting it; the message lists
             what is missing, misshapen or unknown.
     """
-    tensors = read_checkpoint(path)
+    tensors = read_foreign(path)
     found = detect_keys(shapes_of(tensors))
     if found.kind == "fap":
         states = split_fap(tensors, path)

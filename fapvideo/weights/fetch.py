@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fapvideo.errors import WeightsError
+from fapvideo.ops.files import sha256_file
+from fapvideo.progress import OnProgress, Progress
 from fapvideo.weights.detect import expect
 from fapvideo.weights.importer import (
     Imported,
@@ -16,8 +18,7 @@ from fapvideo.weights.importer import (
     recorded_sources,
 )
 from fapvideo.weights.known import KnownFile, known_bundle
-from fapvideo.weights.state import sha256_of
-from fapvideo.weights.store import Progress, downloads_folder, is_installed
+from fapvideo.weights.store import downloads_folder, is_installed
 
 OFFLINE = "FAPVIDEO_OFFLINE"
 
@@ -26,7 +27,7 @@ def fetch_bundle(
     name: str,
     *,
     accept_licences: bool,
-    progress: Progress | None = None,
+    progress: OnProgress = lambda now: None,
     endpoint: str | None = None,
 ) -> Imported:
     """Download, check and convert a bundle's files; interrupted downloads go on where they were.
@@ -80,7 +81,7 @@ def _check(file: KnownFile, path: Path) -> None:
         size = path.stat().st_size
         if file.size is not None and size != file.size:
             raise WeightsError(f"{file.origin} has {size} bytes, not {file.size}")
-        if file.sha256 is not None and sha256_of(path) != file.sha256:
+        if file.sha256 is not None and sha256_file(path) != file.sha256:
             raise WeightsError(f"{file.origin} has another SHA-256 than recorded")
         expect(path, file.kind)
         check_first_sight(file.origin, path)
@@ -89,9 +90,7 @@ def _check(file: KnownFile, path: Path) -> None:
         raise
 
 
-def _download(
-    file: KnownFile, folder: Path, progress: Progress | None, endpoint: str | None
-) -> Path:
+def _download(file: KnownFile, folder: Path, progress: OnProgress, endpoint: str | None) -> Path:
     """Download one file through huggingface_hub, which resumes and retries.
 
     Raises:
@@ -125,7 +124,7 @@ def _failed(file: KnownFile, error: Exception, hint: str) -> WeightsError:
     return WeightsError(f"{file.origin} could not be fetched: {lines[0]}", hint=hint)
 
 
-def _bar(name: str, progress: Progress | None) -> Any:
+def _bar(name: str, progress: OnProgress) -> Any:
     """Return a tqdm class that tells `progress` instead of drawing."""
     from huggingface_hub.utils import tqdm
 
@@ -137,8 +136,7 @@ def _bar(name: str, progress: Progress | None) -> Any:
 
         def update(self, n: float | None = 1) -> bool | None:
             self._done += int(n or 0)
-            if progress is not None:
-                progress(f"fetching {name}", self._done, self._total)
+            progress(Progress(f"fetching {name}", self._done, self._total))
             return None
 
     return Bar

@@ -23,14 +23,14 @@ def read_layout(path: Path) -> dict[str, tuple[int, ...]]:
     """Return dotted tensor name -> shape; values stay on the disk.
 
     Raises:
-        WeightsError: as `read_checkpoint`.
+        WeightsError: as `read_foreign`.
     """
     if _is_pickle(path):
         return shapes_of(_flat(_unpickle(path)))
     return read_shapes(path)
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
+def read_foreign(path: Path) -> dict[str, Tensor]:
     """Return dotted tensor name -> tensor; nested groups are joined by dots.
 
     The format is told by the file's first bytes, not by its name. A pickle is read with

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +13,16 @@ from torch import Tensor
 
 from fapvideo.config.bundle import MANIFEST_NAME, BundleFile, BundleManifest
 from fapvideo.errors import WeightsError
+from fapvideo.ops.files import sha256_file, write_atomically, write_text
+from fapvideo.progress import OnProgress, Progress
 from fapvideo.weights.bundle import manifest_toml
 from fapvideo.weights.convert import ROLES, convert_file
 from fapvideo.weights.detect import NAMES, Detected, Kind, detect_file
 from fapvideo.weights.foreign import PICKLES
 from fapvideo.weights.known import KnownBundle, known_bundle
 from fapvideo.weights.sd15 import sd15_manifest
-from fapvideo.weights.state import sha256_of, write_tensors
-from fapvideo.weights.store import Progress, is_installed, partial_folder, store_folder
+from fapvideo.weights.state import write_tensors
+from fapvideo.weights.store import is_installed, partial_folder, store_folder
 
 SOURCES = "sources.toml"
 """Beside the converted files: kind -> file, size, SHA-256 and licence of what each came from."""
@@ -38,7 +39,7 @@ class Imported:
     """What is still needed, in words; empty when the bundle is ready."""
 
 
-def import_bundle(name: str, path: Path, progress: Progress | None = None) -> Imported:
+def import_bundle(name: str, path: Path, progress: OnProgress = lambda now: None) -> Imported:
     """Take weights from a file, or from all files in a folder and its subfolders.
 
     Files are recognised by their contents, not by their names. What is still missing may follow in
@@ -52,7 +53,9 @@ def import_bundle(name: str, path: Path, progress: Progress | None = None) -> Im
     return import_files(name, _candidates(path), progress)
 
 
-def import_files(name: str, sources: Sequence[Path], progress: Progress | None = None) -> Imported:
+def import_files(
+    name: str, sources: Sequence[Path], progress: OnProgress = lambda now: None
+) -> Imported:
     """Take weights from these files, one of each kind; see `import_bundle`.
 
     The SHA-256 of a file is recorded when it is imported. Until `remove_bundle`, another file of
@@ -62,8 +65,8 @@ def import_files(name: str, sources: Sequence[Path], progress: Progress | None =
         WeightsError: as `import_bundle`.
     """
     known, manifest, partial = known_bundle(name), sd15_manifest(), partial_folder(name)
-    report, recorded = progress or _silent, recorded_sources(name)
-    checked = [_compare(name, source, recorded, report) for source in sources]
+    recorded = recorded_sources(name)
+    checked = [_compare(name, source, recorded, progress) for source in sources]
     if is_installed(name):
         raise WeightsError(
             f"bundle {name} is already installed",
@@ -71,8 +74,8 @@ def import_files(name: str, sources: Sequence[Path], progress: Progress | None =
         )
     for source, (found, digest) in zip(sources, checked, strict=True):
         if found.kind not in recorded:
-            report(f"reading {source.name}", 0, source.stat().st_size)
-            _take(source, digest, manifest, partial, known, report)
+            progress(Progress(f"reading {source.name}", 0, source.stat().st_size))
+            _take(source, digest, manifest, partial, known, progress)
     return _finish(name, manifest, known, tuple(found for found, _ in checked))
 
 
@@ -83,7 +86,7 @@ def recorded_sources(name: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _compare(
-    name: str, source: Path, recorded: Mapping[str, Mapping[str, Any]], report: Progress
+    name: str, source: Path, recorded: Mapping[str, Mapping[str, Any]], report: OnProgress
 ) -> tuple[Detected, str]:
     """Return what `source` is, and its SHA-256, if the bundle was given no other of its kind.
 
@@ -91,8 +94,8 @@ def _compare(
         WeightsError: it was; or the file is unreadable.
     """
     found = detect_file(source)
-    report(f"checking {source.name}", 0, source.stat().st_size)
-    digest = sha256_of(source)
+    report(Progress(f"checking {source.name}", 0, source.stat().st_size))
+    digest = sha256_file(source)
     before = recorded.get(found.kind)
     if before is not None and before["sha256"] != digest:
         raise WeightsError(
@@ -141,13 +144,13 @@ def _take(
     manifest: BundleManifest,
     partial: Path,
     known: KnownBundle,
-    report: Progress,
+    report: OnProgress,
 ) -> None:
     """Convert one file into the partial bundle and record where it came from."""
     found, states = convert_file(source, manifest)
     partial.mkdir(parents=True, exist_ok=True)
     for name, state in states.items():
-        report(f"writing {name}", 0, 0)
+        report(Progress(f"writing {name}", 0, 0))
         _save(partial / name, state)
     record = {
         "file": source.name,
@@ -155,9 +158,8 @@ def _take(
         "sha256": digest,
         "licence": next((f.licence for f in known.files if f.kind == found.kind), "unknown"),
     }
-    _write_text(
-        partial / SOURCES, tomlkit.dumps({**_read_toml(partial / SOURCES), found.kind: record})
-    )
+    taken = {**_read_toml(partial / SOURCES), found.kind: record}
+    write_text(partial / SOURCES, tomlkit.dumps(taken))
 
 
 def _finish(
@@ -171,13 +173,13 @@ def _finish(
         return Imported(partial, found, missing)
     licences = {file.kind: file.licence for file in known.files}
     entries = tuple(
-        BundleFile(path=file, sha256=sha256_of(partial / file), licence=licences[kind])
+        BundleFile(path=file, sha256=sha256_file(partial / file), licence=licences[kind])
         for kind, names in ROLES.items()
         for file in names
         if kind in licences
     )
     ready = manifest.model_copy(update={"files": entries})
-    _write_text(partial / MANIFEST_NAME, manifest_toml(ready))
+    write_text(partial / MANIFEST_NAME, manifest_toml(ready))
     folder = store_folder() / name
     partial.rename(folder)
     return Imported(folder, found, ())
@@ -191,10 +193,10 @@ def check_first_sight(origin: str, path: Path) -> None:
     """
     record = store_folder() / "seen.toml"
     seen = _read_toml(record)
-    digest = sha256_of(path)
+    digest = sha256_file(path)
     before = seen.get(origin)
     if before is None:
-        _write_text(record, tomlkit.dumps({**seen, origin: digest}))
+        write_text(record, tomlkit.dumps({**seen, origin: digest}))
     elif before != digest:
         raise WeightsError(
             f"{origin} is not the file it was when first fetched"
@@ -204,27 +206,12 @@ def check_first_sight(origin: str, path: Path) -> None:
 
 
 def _save(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write safetensors under another name first: a reader never sees half a file."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        write_tensors(fresh, state)
-        fresh.replace(path)
+        with write_atomically(path) as fresh:
+            write_tensors(fresh, state)
     except OSError as error:
         raise WeightsError(f"{path} cannot be written: {error}") from None
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text, "utf-8")
-    fresh.replace(path)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    """Report to nobody."""

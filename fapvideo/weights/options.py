@@ -11,9 +11,10 @@ from fapvideo.config.bundle import BundleFile, BundleManifest
 from fapvideo.config.schema import DenoiseConfig
 from fapvideo.errors import WeightsError
 from fapvideo.nets.codec import VaeCodec, build_codec
+from fapvideo.ops.files import sha256_file
 from fapvideo.weights.detect import expect
 from fapvideo.weights.lora import merge_lora
-from fapvideo.weights.state import load_into, read_tensors, sha256_of
+from fapvideo.weights.state import load_into, read_tensors
 
 if TYPE_CHECKING:
     from fapvideo.weights.bundle import Bundle
@@ -58,7 +59,7 @@ def with_options(bundle: Bundle, options: DenoiseConfig) -> Bundle:
         bundle = replace(bundle, codec=codec)
         added.append(options.codec_file)
     entries = tuple(
-        BundleFile(path=path.name, sha256=sha256_of(path), licence="of a local file: not known")
+        BundleFile(path=path.name, sha256=sha256_file(path), licence="of a local file: not known")
         for path in added
     )
     return replace(bundle, files=(*bundle.files, *entries))

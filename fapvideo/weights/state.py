@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -15,12 +14,6 @@ from fapvideo.errors import WeightsError
 
 SHOWN = 6
 """How many of the problems a message lists."""
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:

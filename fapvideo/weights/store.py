@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +19,11 @@ import platformdirs
 
 from fapvideo.config.bundle import MANIFEST_NAME, load_manifest
 from fapvideo.errors import WeightsError
+from fapvideo.ops.files import sha256_file
+from fapvideo.progress import OnProgress, Progress
 from fapvideo.weights.known import known_bundle, known_bundles
-from fapvideo.weights.state import sha256_of
 
 BUILT_IN = ("embedded", "tiny", "tiny_sd15")
-
-Progress = Callable[[str, int, int], None]
-"""(what is being done, bytes done, bytes in all; 0 where not known)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +96,7 @@ def installed_folder(name: str) -> Path:
     )
 
 
-def verify_bundle(folder: Path, progress: Progress | None = None) -> tuple[FileCheck, ...]:
+def verify_bundle(folder: Path, progress: OnProgress = lambda now: None) -> tuple[FileCheck, ...]:
     """Compare every file of a bundle with its recorded SHA-256.
 
     Raises:
@@ -110,9 +107,8 @@ def verify_bundle(folder: Path, progress: Progress | None = None) -> tuple[FileC
         path = folder / entry.path
         problem = "missing"
         if path.is_file():
-            if progress is not None:
-                progress(f"checking {entry.path}", 0, path.stat().st_size)
-            same = sha256_of(path) == entry.sha256
+            progress(Progress(f"checking {entry.path}", 0, path.stat().st_size))
+            same = sha256_file(path) == entry.sha256
             problem = "" if same else "damaged or changed: another SHA-256"
         checks.append(FileCheck(path, entry.licence, problem))
     return tuple(checks)

@@ -17,7 +17,9 @@ import numpy as np
 
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import Cancelled, NoFaceFound
-from fapvideo.structs import Progress, RunReport
+from fapvideo.ops.files import write_atomically
+from fapvideo.progress import Progress
+from fapvideo.structs import RunReport
 
 
 class FakeSwapper:
@@ -67,18 +69,14 @@ class FakeSwapper:
         if require_face:
             raise NoFaceFound(f"no face in {input}", hint="leave out --require-face")
         output = output or input.with_name(f"{input.stem}.swapped{input.suffix}")
-        partial = output.with_suffix(".partial")
-        try:
-            partial.write_bytes(b"half")
+        with write_atomically(output) as fresh:
+            fresh.write_bytes(b"half")
             for stage in ("analyse", "references", "swap", "finish"):
                 for done in range(self.frames):
                     progress(Progress(stage, done + 1, self.frames if done else 0, 12.5))
                     time.sleep(self.frame_s)
                     if cancel():
                         raise Cancelled(f"stopped; {output} was not written")
-            partial.rename(output)
-        finally:
-            partial.unlink(missing_ok=True)
         return report(input, output, self.preset)
 
     def preview(self, input: Path, times_s: Sequence[float], references: Any = None) -> Any:

@@ -219,7 +219,7 @@ def test_preview_writes_a_sheet_once(
         assert (image.format, image.size, image.getpixel((0, 0))) == ("PNG", (6, 8), (200,) * 3)
     assert fapvideo(*arguments).code == 4
     assert fapvideo(*arguments, "--overwrite").code == 0
-    assert not list(clip.parent.glob("*.partial"))
+    assert not list(clip.parent.glob("*.partial*"))
 
 
 @pytest.mark.parametrize("name", ["sheet.mp4", "talk.mp4", "no/folder/sheet.png"])

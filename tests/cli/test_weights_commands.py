@@ -13,6 +13,7 @@ import torch
 from toy_files import fap_groups, shrink, write_published_files
 
 from fapvideo.nets.tiny import tiny_manifest
+from fapvideo.progress import Progress
 from fapvideo.weights.importer import Imported
 
 
@@ -74,7 +75,7 @@ def test_fetch_shows_the_licences_and_takes_only_yes_for_yes(
 
     def fetched(name: str, *, accept_licences: bool, progress: Any) -> Imported:
         accepted.append((name, accept_licences))
-        progress("fetching fap.bin", 5, 10)
+        progress(Progress("fetching fap.bin", 5, 10))
         return Imported(Path("/store/sd15"), (), ())
 
     monkeypatch.setattr("fapvideo.weights.fetch.fetch_bundle", fetched)

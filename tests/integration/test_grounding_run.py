@@ -23,8 +23,9 @@ from fapvideo.paint.painter import FaceJob
 from fapvideo.pipeline import Pipeline, SwappedBatch
 from fapvideo.plan import search
 from fapvideo.plan.targets import Plan
+from fapvideo.progress import Progress
 from fapvideo.run import engine
-from fapvideo.structs import Bytes, FrameBatch, Progress
+from fapvideo.structs import Bytes, FrameBatch
 from fapvideo.swapper import VideoSwapper
 
 torch.set_num_threads(1)

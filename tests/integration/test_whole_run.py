@@ -15,7 +15,8 @@ import pytest
 from runs import BRAND, FAST, Decoded, decode, preset, swapper
 
 from fapvideo.ops import mesh
-from fapvideo.structs import Progress, RunReport
+from fapvideo.progress import Progress
+from fapvideo.structs import RunReport
 
 FRAMES = 10
 PARTS = ("eyes", "mouth")

@@ -15,9 +15,8 @@ from fapvideo.mask.boxes import (
     box_masks,
     box_part_masks,
     chain_boxes,
-    intersection_over_union,
+    detected_parts,
     label_boxes,
-    part_boxes,
     smooth_boxes,
     suppress_overlaps,
 )
@@ -30,22 +29,6 @@ def found(label: str, score: float, *box: float) -> Detection:
 
 
 # ------------------------------------------------------------------- overlaps
-
-
-@pytest.mark.parametrize(
-    ("box", "want"),
-    [
-        ((0, 0, 10, 10), 1.0),
-        ((5, 0, 15, 10), 1 / 3),
-        ((10, 0, 20, 10), 0.0),
-        ((2, 2, 7, 6), 0.2),
-        ((3, 3, 3, 3), 0.0),
-    ],
-)
-def test_intersection_over_union(box: tuple[float, ...], want: float) -> None:
-    a = found("a", 1, 0, 0, 10, 10)
-    assert intersection_over_union(a, found("a", 1, *box)) == pytest.approx(want)
-    assert intersection_over_union(found("a", 1, *box), a) == pytest.approx(want)
 
 
 def test_suppression_keeps_the_best_of_each_label() -> None:
@@ -66,20 +49,22 @@ def test_best_per_label() -> None:
 
 
 def test_part_boxes_are_fractions_in_the_published_order() -> None:
-    boxes = part_boxes([found("nose", 0.5, 40, 50, 60, 80)], size=(100, 200))
+    boxes = detected_parts([found("nose", 0.5, 40, 50, 60, 80)], size=(100, 200))
     assert boxes == {"nose": (0.25, 0.4, 0.4, 0.6)}
 
 
 def test_two_eyes_become_one_box() -> None:
     right, left = found("eyes", 0.8, 30, 40, 45, 48), found("eyes", 0.6, 55, 41, 70, 50)
-    assert part_boxes([right, left], (100, 100)) == {"eyes": (0.4, 0.3, 0.5, 0.7)}
+    assert detected_parts([right, left], (100, 100)) == {"eyes": (0.4, 0.3, 0.5, 0.7)}
 
 
 def test_a_doubtful_or_displaced_second_eye_is_left_out() -> None:
     eye = found("eyes", 0.8, 30, 40, 45, 48)
     doubtful = found("eyes", 0.39, 55, 41, 70, 50)
     displaced = found("eyes", 0.7, 55, 80, 70, 90)
-    assert part_boxes([eye, doubtful, displaced], (100, 100)) == {"eyes": (0.4, 0.3, 0.48, 0.45)}
+    assert detected_parts([eye, doubtful, displaced], (100, 100)) == {
+        "eyes": (0.4, 0.3, 0.48, 0.45)
+    }
 
 
 def test_noses_are_not_merged_and_unknown_labels_are_ignored() -> None:
@@ -88,7 +73,7 @@ def test_noses_are_not_merged_and_unknown_labels_are_ignored() -> None:
         found("nose", 0.9, 40, 10, 50, 20),
         found("glasses", 0.9, 0, 0, 90, 90),
     ]
-    assert part_boxes(detections, (100, 100)) == {"nose": (0.1, 0.4, 0.2, 0.5)}
+    assert detected_parts(detections, (100, 100)) == {"nose": (0.1, 0.4, 0.2, 0.5)}
 
 
 def test_free_text_boxes() -> None:

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 
 from fapvideo.config.schema import MaskConfig
 from fapvideo.errors import PresetError, WeightsError
-from fapvideo.mask.boxes import intersection_over_union
 from fapvideo.mask.grounding import (
     Backend,
     GroundingDinoDetector,
@@ -24,6 +23,7 @@ from fapvideo.mask.grounding import (
     prompt_columns,
     read_detections,
 )
+from fapvideo.ops.geometry import iou
 from fapvideo.ops.torchvision_shim import make_torchvision_importable
 
 make_torchvision_importable()
@@ -91,7 +91,7 @@ def test_duplicates_are_suppressed(detector: GroundingDinoDetector, picture: np.
     kept = detector.detect(picture, PROMPTS, threshold=0.0, max_overlap=0.0)
     assert len(kept) < len(everything)
     pairs = [(a, b) for a in kept for b in kept if a is not b and a.label == b.label]
-    assert all(intersection_over_union(a, b) == 0 for a, b in pairs)
+    assert all(iou([a.box], [b.box]) == 0 for a, b in pairs)
 
 
 def test_boxes_scale_with_the_picture(detector: GroundingDinoDetector) -> None:

@@ -5,6 +5,7 @@ import pytest
 from fapvideo.ops.geometry import (
     fit_similarity,
     invert,
+    iou,
     scale_of,
     similarity_matrix,
     transform,
@@ -129,3 +130,15 @@ def test_shrinking_averages_and_stays_in_place(scale):
     size = round(400 * scale)
     row = warp(step, turned(0, scale, (0, 0)), (size, size))[size // 2]
     assert size - row.sum() == pytest.approx(150 * scale, abs=0.3)
+
+
+def test_intersection_over_union():
+    a = [(0, 0, 10, 10)]
+    b = [(0, 0, 10, 10), (5, 0, 15, 10), (20, 20, 30, 30), (2, 2, 4, 4), (9, 9, 9, 9)]
+    b += [(10, 0, 20, 10), (2, 2, 7, 6), (3, 3, 3, 3)]
+    want = [1, 1 / 3, 0, 0.04, 0, 0, 0.2, 0]
+    for dtype in (np.float32, np.float64):
+        found = iou(np.array(a, dtype), np.array(b, dtype))
+        np.testing.assert_allclose(found, [want], rtol=1e-6, atol=1e-12)
+        np.testing.assert_array_equal(iou(b, a), iou(a, b).T)
+    assert iou(a, []).shape == (1, 0)

@@ -1,17 +1,11 @@
 import numpy as np
 import pytest
 
-from fapvideo.track.linker import associate, overlap
+from fapvideo.track.linker import associate
 
 
 def boxes(*rows):
     return np.array(rows, np.float32).reshape(-1, 4)
-
-
-def test_overlap_is_intersection_over_union():
-    a = boxes((0, 0, 10, 10))
-    b = boxes((0, 0, 10, 10), (5, 0, 15, 10), (20, 20, 30, 30), (2, 2, 4, 4), (9, 9, 9, 9))
-    np.testing.assert_allclose(overlap(a, b)[0], [1, 1 / 3, 0, 0.04, 0], atol=1e-6)
 
 
 def test_the_best_pairing_as_a_whole_is_taken():

@@ -20,11 +20,12 @@ from fapvideo.cli.main import run_program
 from fapvideo.config.presets import list_presets
 from fapvideo.config.train import load_train_preset
 from fapvideo.errors import Cancelled, PresetError, WeightsError
+from fapvideo.progress import Progress
 from fapvideo.structs import Bytes
 from fapvideo.training.faces.prepare import load_faces
 from fapvideo.training.learning.pretrained import load_encoder
 from fapvideo.training.samples.pool import open_pool
-from fapvideo.training.train import BARE, Hooks, TrainProgress, make_pools, train
+from fapvideo.training.train import BARE, Hooks, make_pools, train
 from fapvideo.training.work import open_work, work_folder
 from fapvideo.weights.bundle import load_bundle
 
@@ -106,7 +107,7 @@ def test_another_network_is_no_start(photos: Path, tmp_path: Path) -> None:
 
 def test_the_same_command_again_has_nothing_left_to_do(trained: Path, photos: Path) -> None:
     before = (trained / "unet.safetensors").read_bytes()
-    heard: list[TrainProgress] = []
+    heard: list[Progress] = []
     report = train(few(), [photos], trained, hooks=Hooks(heard.append))
     assert report.finished
     assert {progress.stage for progress in heard} == {"export"}
@@ -136,7 +137,7 @@ def stopping_at(stage: str, done: int) -> Hooks:
     """Return hooks that ask to stop once `done` things of `stage` are reported."""
     reached: list[bool] = []
 
-    def hear(progress: TrainProgress) -> None:
+    def hear(progress: Progress) -> None:
         if (progress.stage, progress.done) == (stage, done):
             reached.append(True)
 

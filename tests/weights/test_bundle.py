@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from fapvideo.config.bundle import BundleManifest, load_manifest
 from fapvideo.errors import DeviceError, WeightsError
+from fapvideo.ops.files import sha256_file
 from fapvideo.ops.precision import resolve_dtype
 from fapvideo.weights.bundle import build_networks, load_bundle, save_bundle, verify_files
-from fapvideo.weights.state import sha256_of
 
 torch.set_num_threads(1)
 
@@ -31,7 +31,7 @@ def replace_file(folder: Path, name: str, state: dict[str, torch.Tensor]) -> Non
     old = next(entry.sha256 for entry in manifest.files if entry.path == name)
     save_file(state, folder / name)
     path = folder / "bundle.toml"
-    path.write_text(path.read_text().replace(old, sha256_of(folder / name)))
+    path.write_text(path.read_text().replace(old, sha256_file(folder / name)))
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_sd15"])
@@ -115,10 +115,10 @@ def test_a_file_of_another_architecture_is_listed_readably(folder: Path, name: s
 def test_a_file_that_is_no_safetensors_is_refused(folder: Path) -> None:
     replace_file(folder, "unet.safetensors", toy_states()["unet.safetensors"])
     path = folder / "unet.safetensors"
-    old = sha256_of(path)
+    old = sha256_file(path)
     path.write_bytes(b"not safetensors")
     toml = folder / "bundle.toml"
-    toml.write_text(toml.read_text().replace(old, sha256_of(path)))
+    toml.write_text(toml.read_text().replace(old, sha256_file(path)))
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
         load_bundle(folder)
 

@@ -116,7 +116,7 @@ def run(hub: Hub, **options: object) -> object:
 
 def test_fetch_downloads_checks_converts_and_cleans_up(hub: Hub) -> None:
     told: list[tuple[str, int, int]] = []
-    run(hub, progress=lambda *report: told.append(report))
+    run(hub, progress=lambda now: told.append((now.stage, now.done, now.total)))
     assert is_installed("sd15")
     assert not downloads_folder("sd15").exists()
     fetched = [r for r in told if r[0] == "fetching fap.bin"]

@@ -252,7 +252,7 @@ def test_an_import_that_was_killed_half_way_is_done_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fapvideo.weights.importer._write_text", killed)
+        patch.setattr("fapvideo.weights.importer.write_text", killed)
         with pytest.raises(KeyboardInterrupt):
             import_bundle("sd15", source / "fap.bin")
     partial = store_folder() / "sd15.partial"

@@ -30,6 +30,7 @@ from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.metrics.features import packaged_tower
 from fapvideo.evaluation.views import RING, FaceView, FramePair
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
+from fapvideo.ops.files import write_atomically
 from fapvideo.structs import Bytes, Floats
 from fapvideo.weights.state import read_tensors
 
@@ -102,10 +103,8 @@ class FeatureBank:
 
     def save(self, path: Path) -> None:
         """Write an `.npz`, in one step."""
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("wb") as file:
+        with write_atomically(path) as fresh, fresh.open("wb") as file:
             np.savez(file, **{zone: np.stack(rows) for zone, rows in self.rows.items()})  # type: ignore[arg-type]
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:

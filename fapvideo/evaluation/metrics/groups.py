@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from fapvideo.evaluation.definitions import Definition
-from fapvideo.evaluation.measure import Measurement, Metric, OnFrame, measure
+from fapvideo.evaluation.measure import Measurement, Metric, measure
 from fapvideo.evaluation.metrics.bins import Conditions
 from fapvideo.evaluation.metrics.distribution import Distribution
 from fapvideo.evaluation.metrics.expression import Expression
@@ -22,6 +21,7 @@ from fapvideo.evaluation.metrics.temporal import Temporal, load_perceptual
 from fapvideo.evaluation.metrics.truth import TruthMetric
 from fapvideo.evaluation.views import Clip, Material
 from fapvideo.nets.perceptual import PerceptualDistance
+from fapvideo.progress import OnProgress, ShouldStop
 from fapvideo.structs import Floats
 
 GROUPS: tuple[type[Metric], ...] = (
@@ -109,13 +109,13 @@ def measure_all(
     *,
     system: str = "result",
     name: str = "",
-    on_frame: OnFrame = lambda done, total: None,
-    cancel: Callable[[], bool] = lambda: False,
+    progress: OnProgress = lambda now: None,
+    cancel: ShouldStop = lambda: False,
 ) -> Measurement:
     """Compare `result` with its source by every metric; see `measure`."""
     metrics = fresh_metrics(networks, material, known)
     found = measure(
-        material, result, metrics, system=system, name=name, on_frame=on_frame, cancel=cancel
+        material, result, metrics, system=system, name=name, progress=progress, cancel=cancel
     )
     hard = {definition.key for definition in Conditions.definitions}  # no fault of the result
     curves = {key: curve for key, curve in found.curves.items() if key not in hard}

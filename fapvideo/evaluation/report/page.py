@@ -24,9 +24,10 @@ from fapvideo.evaluation.report.pictures import (
     collect,
     plan_video,
 )
-from fapvideo.evaluation.report.record import JSON_NAME, SCHEMA_VERSION, Limits, Record, write_whole
+from fapvideo.evaluation.report.record import JSON_NAME, SCHEMA_VERSION, Limits, Record
 from fapvideo.evaluation.report.table import columns_of, headline_tables
 from fapvideo.evaluation.views import Clip, Material
+from fapvideo.ops.files import write_text
 
 PAGE_NAME, MARKDOWN_NAME = "index.html", "report.md"
 PAGE_BYTES = 12_000_000
@@ -83,9 +84,9 @@ def write_page(
     pictures = {name: _pictures(record, name, clip, *chosen) for name, clip in clips.items()}
     html = _fitting(record, pictures, chosen[0], against)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / JSON_NAME, record.to_json())
-    write_whole(folder / MARKDOWN_NAME, markdown(record, against))
-    write_whole(folder / PAGE_NAME, html)
+    write_text(folder / JSON_NAME, record.to_json())
+    write_text(folder / MARKDOWN_NAME, markdown(record, against))
+    write_text(folder / PAGE_NAME, html)
     return folder / PAGE_NAME
 
 

@@ -159,13 +159,6 @@ def read_report(path: Path) -> dict[str, Any]:
     return report
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
-
-
 def machine() -> dict[str, Any]:
     """Return what the numbers of speed depend on."""
     return {

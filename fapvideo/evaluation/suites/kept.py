@@ -14,6 +14,7 @@ from typing import Any
 
 from fapvideo.config.presets import PACKAGE
 from fapvideo.errors import VideoWriteError
+from fapvideo.ops.files import sha256_file, write_text
 
 NOT_MEASURING = ("cli", "training")
 """Parts of the package that have no say in a measurement."""
@@ -29,12 +30,6 @@ def digest(*values: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @cache
 def code_version(without: tuple[str, ...]) -> str:
     """Return a hash of the package, without some folders, and of the versions of libraries."""
@@ -44,7 +39,7 @@ def code_version(without: tuple[str, ...]) -> str:
         if path.suffix in CODE and path.relative_to(PACKAGE).parts[0] not in without
     ]
     versions = [metadata.version(name) for name in LIBRARIES]
-    return digest([file_digest(path) for path in files], versions)
+    return digest([sha256_file(path) for path in files], versions)
 
 
 class WorkFolder:
@@ -73,9 +68,7 @@ class WorkFolder:
             VideoWriteError: it cannot be written.
         """
         with _explained(path):
-            partial = path.with_name(f".{path.name}.part")
-            partial.write_text(json.dumps(value, default=str) + "\n", "utf-8")
-            partial.replace(path)
+            write_text(path, json.dumps(value, default=str) + "\n")
 
     def empty(self, folder: Path) -> None:
         """Remove what an earlier call left in one of the folders."""

@@ -17,7 +17,8 @@ from fapvideo.config.evaluation import ClipConfig
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset, VideoConfig
 from fapvideo.errors import PresetError
-from fapvideo.evaluation.suites.kept import digest, file_digest
+from fapvideo.evaluation.suites.kept import digest
+from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.progress import ShouldStop, Ticker
 from fapvideo.reference.images import AlignedFace, align, read_image
 from fapvideo.structs import Bytes
@@ -69,7 +70,7 @@ def clip_task(config: ClipConfig, folder: Path, cancel: ShouldStop = lambda: Fal
     source = _source_of(config)
     stretch = [config.start_s, config.end_s]
     made_of = [config.side, config.seconds] if config.portrait else stretch
-    key = digest(file_digest(source), made_of, bool(config.portrait))
+    key = digest(sha256_file(source), made_of, bool(config.portrait))
     path = folder / f"{config.name}-{key}.mkv"
     truth = path.with_suffix(".npy") if config.portrait else None
     if not path.is_file() or (truth is not None and not truth.is_file()):
@@ -145,9 +146,8 @@ def _animate(
             yield rgb
 
     write_pictures(target, pictures(), PORTRAIT_FPS)
-    partial = truth.with_suffix(".part.npy")
-    np.save(partial, np.stack(shapes).astype(np.float32))
-    partial.replace(truth)
+    with write_atomically(truth) as fresh:
+        np.save(fresh, np.stack(shapes).astype(np.float32))
 
 
 def references_of(preset: RunPreset) -> dict[str, list[Path]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from fapvideo.evaluation.measure import Measurement
 from fapvideo.evaluation.metrics.groups import Networks, measure_all
 from fapvideo.evaluation.suites.material import aligned_references
 from fapvideo.evaluation.views import Clip
+from fapvideo.progress import OnProgress, ShouldStop
 from fapvideo.reference.images import AlignedFace
 from fapvideo.run.report import report_path
 
@@ -62,8 +63,8 @@ def measure_result(
     made: Made,
     scratch: Path,
     *,
-    on_frame: Callable[[int, int], None] = lambda done, total: None,
-    cancel: Callable[[], bool] = lambda: False,
+    progress: OnProgress = lambda now: None,
+    cancel: ShouldStop = lambda: False,
 ) -> tuple[Measurement, Clip]:
     """Follow the source, then compare the result with it.
 
@@ -71,7 +72,7 @@ def measure_result(
         result: the video.
         made: how it was made; without references what depends on them is left out.
         scratch: a folder that stays as long as the clip is used.
-        on_frame: progress.
+        progress: told of every frame that is measured.
         cancel: asked after every frame.
 
     Raises:
@@ -82,7 +83,7 @@ def measure_result(
     references, notes = _references(made.preset)
     parts = tuple(made.preset.references)
     clip = Clip.open(made.source, made.preset, parts, scratch, references)
-    found = measure_all(clip, result, Networks.load(), on_frame=on_frame, cancel=cancel)
+    found = measure_all(clip, result, Networks.load(), progress=progress, cancel=cancel)
     return replace(found, extra=made.extra, notes=(*found.notes, *notes)), clip
 
 

@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ from fapvideo.evaluation.suites.kept import (
     WorkFolder,
     code_version,
     digest,
-    file_digest,
 )
 from fapvideo.evaluation.suites.material import (
     ClipTask,
@@ -44,9 +42,9 @@ from fapvideo.evaluation.suites.systems import (
     bundle_identity,
 )
 from fapvideo.evaluation.views import Clip, Material
-from fapvideo.progress import ShouldStop
+from fapvideo.ops.files import sha256_file, write_atomically
+from fapvideo.progress import OnProgress, Progress, ShouldStop
 from fapvideo.reference.images import read_image
-from fapvideo.structs import Progress
 from fapvideo.training.faces.sets import fetch, sets_folder
 
 PAIRS = "pairs"
@@ -54,23 +52,11 @@ PAIRS = "pairs"
 
 
 @dataclass(frozen=True, slots=True)
-class EvalProgress:
-    """How far a suite has come."""
-
-    stage: str
-    """prepare, swap or measure."""
-    done: int
-    total: int
-    """Frames and pictures, over all systems."""
-    note: str = ""
-    """Which clip and system."""
-
-
-@dataclass(frozen=True, slots=True)
 class Hooks:
     """Who wants to know, and who may stop it."""
 
-    progress: Callable[[EvalProgress], None] = lambda progress: None
+    progress: OnProgress = lambda now: None
+    """`prepare`, `swap`, `measure`: frames and pictures over all systems; notes clip and system."""
     stop: ShouldStop = lambda: False
 
 
@@ -223,7 +209,7 @@ class _Run:
             if given is None:
                 self._notes.append(f"{system.name}: no result for {clip.name} in {system.path}")
             else:
-                self._outputs[clip.name, system.name] = _Output(given, file_digest(given), {})
+                self._outputs[clip.name, system.name] = _Output(given, sha256_file(given), {})
             self._tick(clip.frames)
             return
         key = _making_key(system, clip.preset, clip.key, references_of(clip.preset))
@@ -231,14 +217,8 @@ class _Run:
         path, record = folder / f"{key}.mkv", folder / f"{key}.json"
         if not (path.is_file() and record.is_file()):
             self._work.empty(folder)
-            base, note = self._done, f"{clip.name}, {system.name}"
-
-            def show(progress: Progress) -> None:
-                if progress.stage == "swap":
-                    self._show(base + progress.done, note)
-
-            self._tick(0, note)
-            made = system.video(clip.path, path, clip.preset, show, self._hooks.stop)
+            tell = self._teller(f"{clip.name}, {system.name}")
+            made = system.video(clip.path, path, clip.preset, tell, self._hooks.stop)
             self._work.write_json(record, dict(made))
         extra = json.loads(record.read_text("utf-8"))
         self._outputs[clip.name, system.name] = _Output(path, key, extra)
@@ -252,7 +232,7 @@ class _Run:
                 self._notes.append(f"{system.name}: no results for photo pairs in {system.path}")
             else:
                 files = [picture_path(folder, index) for index in range(pairs.frames)]
-                key = digest([file_digest(path) for path in files if path.is_file()])
+                key = digest([sha256_file(path) for path in files if path.is_file()])
                 self._outputs[PAIRS, system.name] = _Output(folder, key, {})
             self._tick(pairs.frames)
             return
@@ -269,9 +249,8 @@ class _Run:
                 if self._hooks.stop():
                     raise Cancelled("stopped; the same command goes on")
                 made = system.picture(read_image(pair.target)[0], pair.references, pairs.preset)
-                partial = path.with_suffix(".part")
-                Image.fromarray(made).save(partial, "PNG", compress_level=1)
-                partial.replace(path)
+                with write_atomically(path) as fresh:
+                    Image.fromarray(made).save(fresh, "PNG", compress_level=1)
             self._tick(1, f"{PAIRS}, {system.name}")
         record = parent / f"{key}.json"
         if not record.is_file():
@@ -318,8 +297,7 @@ class _Run:
                 self._tick(frames)
                 yield _read_measurement(record, output)
                 continue
-            base, note = self._done, f"{name}, {system.name}"
-            self._tick(0, note)
+            base = self._done
             found = measure_all(
                 material(),
                 output.path,
@@ -327,7 +305,7 @@ class _Run:
                 known,
                 system=system.name,
                 name=name,
-                on_frame=partial(self._at, base, note),
+                progress=self._teller(f"{name}, {system.name}"),
                 cancel=self._hooks.stop,
             )
             self._done = base + frames
@@ -345,11 +323,19 @@ class _Run:
         self._show(self._done + count, note)
         self._done += count
 
-    def _at(self, base: int, note: str, done: int, total: int) -> None:
-        self._show(base + done, note)
+    def _teller(self, note: str) -> OnProgress:
+        """Return a callback that shows how far one system is in the suite's present stage."""
+        base = self._done
+        self._show(base, note)
+
+        def tell(now: Progress) -> None:
+            if now.stage == self._stage:
+                self._show(base + now.done, note)
+
+        return tell
 
     def _show(self, done: int, note: str) -> None:
-        self._hooks.progress(EvalProgress(self._stage, done, self._total, note))
+        self._hooks.progress(Progress(self._stage, done, self._total, note=note))
         if self._hooks.stop():
             raise Cancelled("stopped; the same command goes on where it was")
 
@@ -366,7 +352,7 @@ def _making_key(
     system: System, preset: RunPreset, material: str, references: Mapping[str, Sequence[Path]]
 ) -> str:
     """Return a hash of everything that decides what a system makes."""
-    photos = [file_digest(path) for given in references.values() for path in given]
+    photos = [sha256_file(path) for given in references.values() for path in given]
     weights = bundle_identity(preset.bundle)
     wanted = preset.model_dump(mode="json")
     return digest(

@@ -5,7 +5,6 @@ Videos are written as FFV1 in Matroska, so that a metric sees the system and not
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from fapvideo.config.overrides import merge, nest, parse_overrides
 from fapvideo.config.problems import did_you_mean, dotted_keys, raise_problems, validate
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import NoFaceFound, PresetError, VideoReadError, WeightsError
+from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.paint.painter import Painter
 from fapvideo.paint.pasted import PastedPainter
 from fapvideo.plan.references import References
@@ -141,12 +141,8 @@ class Copying:
         cancel: ShouldStop | None = None,
     ) -> Mapping[str, Any]:
         """Copy the file."""
-        partial = output.with_name(f".{output.name}.part")
-        try:
-            shutil.copyfile(source, partial)
-            partial.replace(output)
-        finally:
-            partial.unlink(missing_ok=True)
+        with write_atomically(output) as fresh:
+            shutil.copyfile(source, fresh)
         return {}
 
     def picture(self, rgb: Bytes, references: References, preset: RunPreset) -> Bytes:
@@ -250,7 +246,6 @@ def judged(names: Sequence[str]) -> tuple[str, ...]:
 def bundle_identity(name_or_folder: str) -> str:
     """Return the hash of a bundle's manifest, which has the hashes of its files; empty without."""
     try:
-        manifest = bundle_folder(name_or_folder) / "bundle.toml"
-        return hashlib.sha256(manifest.read_bytes()).hexdigest()
+        return sha256_file(bundle_folder(name_or_folder) / "bundle.toml")
     except (WeightsError, OSError):
         return ""

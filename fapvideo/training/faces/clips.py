@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from fapvideo.config.train import DataConfig
 from fapvideo.errors import Cancelled, VideoReadError
+from fapvideo.progress import ShouldStop
 from fapvideo.structs import Bytes, VideoInfo
 from fapvideo.track.finder import FaceFinder
 from fapvideo.training.faces.alignment import Measured, measure
@@ -49,7 +50,7 @@ def clip_faces(
     finder: FaceFinder,
     size: int,
     config: DataConfig,
-    stop: Callable[[], bool] = lambda: False,
+    stop: ShouldStop = lambda: False,
 ) -> ClipFaces | str:
     """Return at most `config.video_frames` faces of a video, or why it cannot be read.
 

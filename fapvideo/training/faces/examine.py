@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -10,6 +9,7 @@ import cv2
 from fapvideo.config.train import DataConfig
 from fapvideo.errors import ReferenceImageError
 from fapvideo.nets.realesrgan import RRDBNet
+from fapvideo.progress import ShouldStop
 from fapvideo.reference.images import read_image
 from fapvideo.structs import Bytes
 from fapvideo.track.finder import FaceFinder
@@ -47,7 +47,7 @@ def examine(
     size: int,
     config: DataConfig,
     heldout: bool,
-    stop: Callable[[], bool],
+    stop: ShouldStop,
     enlarger: RRDBNet | None = None,
 ) -> tuple[Finding, list[Measured]]:
     """Return what became of a photo or video, and its faces in crops of `size` px.
@@ -81,7 +81,7 @@ def _examine_photo(
 
 
 def _examine_video(
-    blank: Finding, finder: FaceFinder, size: int, config: DataConfig, stop: Callable[[], bool]
+    blank: Finding, finder: FaceFinder, size: int, config: DataConfig, stop: ShouldStop
 ) -> tuple[Finding, list[Measured]]:
     found = clip_faces(blank.source.path, finder, size, config, stop)
     if isinstance(found, str):

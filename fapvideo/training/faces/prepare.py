@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from fapvideo.config.train import DataConfig
 from fapvideo.errors import Cancelled, ReferenceImageError
 from fapvideo.nets.realesrgan import RRDBNet
 from fapvideo.ops import mesh
+from fapvideo.ops.files import write_text
+from fapvideo.progress import OnProgress, Progress, ShouldStop
 from fapvideo.structs import Bytes, Floats
 from fapvideo.track.finder import FaceFinder
 from fapvideo.training.faces.examine import Finding, examine
@@ -21,9 +22,6 @@ from fapvideo.training.faces.page import faces_page
 from fapvideo.training.faces.sources import Source
 
 INDEX, PAGE = "faces.json", "report.html"
-
-OnProgress = Callable[[int, int], None]
-"""(done, total)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +74,8 @@ def prepare(
     folder: Path,
     size: int,
     config: DataConfig,
-    progress: OnProgress = lambda done, total: None,
-    stop: Callable[[], bool] = lambda: False,
+    progress: OnProgress = lambda now: None,
+    stop: ShouldStop = lambda: False,
     enlarger: RRDBNet | None = None,
 ) -> FaceSet:
     """Measure `sources`, keep the usable faces, and cache their crops in `folder`.
@@ -94,7 +92,7 @@ def prepare(
         folder: of the cache.
         size: side of the crops, pixels.
         config: `[data]`.
-        progress: called with (files done, files in all).
+        progress: told of every file.
         stop: asked after every photo, and often within a video.
         enlarger: for photos that are smaller than the crop, see `data.enlarge`.
 
@@ -127,7 +125,7 @@ def _measure_all(
     size: int,
     config: DataConfig,
     progress: OnProgress,
-    stop: Callable[[], bool],
+    stop: ShouldStop,
     enlarger: RRDBNet | None,
 ) -> None:
     finder = FaceFinder(min_presence=0.0)
@@ -145,18 +143,18 @@ def _measure_all(
             crops[len(landmarks)] = face.crop
             landmarks.append(face.landmarks)
         findings.append(finding)
-        progress(number + 1, len(sources))
+        progress(Progress("faces", number + 1, len(sources)))
     findings = _both_sides(findings)
     crops.flush()
     np.save(folder / "landmarks.npy", np.stack(landmarks))
-    _write(folder / PAGE, faces_page(findings, crops))
+    write_text(folder / PAGE, faces_page(findings, crops))
     listed = {
         "names": [name for finding in findings for name in finding.names],
         "people": [finding.person for finding in findings for _ in finding.names],
         "heldout": [finding.heldout for finding in findings for _ in finding.names],
         "dropped": {finding.source.name: finding.reason for finding in findings if finding.reason},
     }
-    _write(folder / INDEX, json.dumps(listed, indent=1))
+    write_text(folder / INDEX, json.dumps(listed, indent=1))
 
 
 def _both_sides(findings: list[Finding]) -> list[Finding]:
@@ -182,9 +180,3 @@ def _both_sides(findings: list[Finding]) -> list[Finding]:
     if len(held) == len(used):
         held = {used[0]}
     return [replace(finding, heldout=i in held) for i, finding in enumerate(findings)]
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)

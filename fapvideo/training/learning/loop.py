@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from fapvideo.config.bundle import BundleManifest
 from fapvideo.config.train import TrainPreset
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.perceptual import PerceptualDistance
+from fapvideo.progress import OnProgress, Progress, ShouldStop
 from fapvideo.structs import Array
 from fapvideo.training.learning.adapter_task import AdapterTask
 from fapvideo.training.learning.board import Board
@@ -48,16 +48,6 @@ log = logging.getLogger(__name__)
 LOG = "log.csv"
 TELL = 10
 """Steps between two reports on an accelerator: to read a loss is to wait for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What the callback hears after every step, on an accelerator every few steps."""
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    samples_per_s: float
 
 
 class Trainer:
@@ -131,12 +121,13 @@ class Trainer:
     def run(
         self,
         max_minutes: float | None = None,
-        progress: Callable[[Progress], None] | None = None,
-        stop: Callable[[], bool] = lambda: False,
+        progress: OnProgress = lambda now: None,
+        stop: ShouldStop = lambda: False,
     ) -> None:
         """Train until `optim.steps`, for `max_minutes` of this call, or until `stop()` is true.
 
-        Always ends saved. Metrics of the start are the first row of the log.
+        Always ends saved. Metrics of the start are the first row of the log. `progress` is told of
+        every step, on an accelerator of every few.
         """
         optim = self.preset.optim
         started = saved = time.monotonic()
@@ -155,11 +146,11 @@ class Trainer:
             self.losses = self._train_step()
             self.step += 1
             self.board.losses(self.step, self.losses)
-            if progress is not None and (self.device.type == "cpu" or self.step % TELL == 0):
-                losses = {name: float(value) for name, value in self.losses.items()}
-                past, told = told, (self.step, time.monotonic())
+            if self.device.type == "cpu" or self.step % TELL == 0:
+                loss, past, told = float(self.losses["loss"]), told, (self.step, time.monotonic())
                 rate = optim.batch_size * (told[0] - past[0]) / max(told[1] - past[1], 1e-6)
-                progress(Progress(self.step, optim.steps, losses, rate))
+                note = f"loss {loss:.3f}, {rate:.1f} samples/s"
+                progress(Progress("train", self.step, optim.steps, note=note))
             if self.step % optim.eval_steps == 0:
                 self._record()
             if self.step % optim.sheet_steps == 0:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fapvideo.ops.files import write_atomically
+
 Row = dict[str, str]
 
 
@@ -35,9 +37,7 @@ def cut_log(path: Path, step: int) -> None:
 def write_log(path: Path, rows: Sequence[Row]) -> None:
     """Write all rows, in one step."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with write_atomically(path) as fresh, fresh.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(path)

@@ -29,11 +29,13 @@ from fapvideo.config.train import DataConfig
 from fapvideo.errors import DeviceError, WeightsError
 from fapvideo.fuse.tokens import PartSource, fuse_fractional
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
+from fapvideo.ops.files import write_atomically
 from fapvideo.ops.precision import resolve_dtype
 from fapvideo.ops.token_grid import without_cls
 from fapvideo.parts import TRAINED
+from fapvideo.progress import OnProgress, Progress, ShouldStop
 from fapvideo.structs import Array
-from fapvideo.training.faces.prepare import OnProgress, load_faces
+from fapvideo.training.faces.prepare import load_faces
 from fapvideo.training.samples.making import Sample, SampleMaker
 
 CHUNK = 32
@@ -143,8 +145,9 @@ def build_pool(
     recipe: PoolRecipe,
     count: int,
     workers: int = 1,
-    progress: OnProgress = lambda done, total: None,
-    stop: Callable[[], bool] = lambda: False,
+    progress: OnProgress = lambda now: None,
+    stop: ShouldStop = lambda: False,
+    stage: str = "samples",
 ) -> Pool:
     """Make (or finish making) `count` samples in `folder` and open them.
 
@@ -154,8 +157,9 @@ def build_pool(
         count: number of samples.
         workers: processes that make samples; 1 makes them in this one. More start by importing the
             main program again, which has to allow that (`if __name__ == "__main__":`).
-        progress: called with (samples done, count).
+        progress: told of every few samples.
         stop: asked every few samples; the pool is returned as far as it is then.
+        stage: under which progress is told.
 
     Raises:
         WeightsError: not enough space, or the folder holds another number of samples.
@@ -182,10 +186,9 @@ def build_pool(
                 getattr(pool, name)[numbers.start : numbers.stop] = rows
             if numbers.stop % CHUNK == 0 or numbers.stop == count:
                 flags[numbers.start // CHUNK] = True
-                partial = folder / "done.partial.npy"
-                np.save(partial, flags)
-                partial.replace(pool.flags)
-                progress(min(int(flags.sum()) * CHUNK, count), count)
+                with write_atomically(pool.flags) as fresh:
+                    np.save(fresh, flags)
+                progress(Progress(stage, min(int(flags.sum()) * CHUNK, count), count))
     return pool
 
 

@@ -16,7 +16,7 @@ from portrait import astronaut_face, finder, headshot
 
 from fapvideo.config.schema import ReferenceConfig
 from fapvideo.errors import WeightsError
-from fapvideo.evaluation.metrics.groups import identity
+from fapvideo.evaluation.metrics import identity
 from fapvideo.evaluation.metrics.identity import (
     CHIP,
     EVERY_S,

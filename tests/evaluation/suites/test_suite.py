@@ -19,9 +19,10 @@ from fapvideo.evaluation.metrics.groups import Known
 from fapvideo.evaluation.metrics.truth import TruthMetric
 from fapvideo.evaluation.suites import suite as suites
 from fapvideo.evaluation.suites.photos import photo_pairs
-from fapvideo.evaluation.suites.suite import EvalProgress, Hooks, SuiteResult, run_suite
+from fapvideo.evaluation.suites.suite import Hooks, SuiteResult, run_suite
 from fapvideo.evaluation.suites.systems import make_systems
 from fapvideo.evaluation.views import Clip
+from fapvideo.progress import Progress
 
 PAIRS = """
 [pairs]
@@ -84,7 +85,7 @@ def run(folder: Path, more: str = "", systems: str = "", hooks: Hooks | None = N
 def test_every_system_is_measured_on_every_clip_and_pair(
     folder: Path, counted: list[Counting]
 ) -> None:
-    reports: list[EvalProgress] = []
+    reports: list[Progress] = []
     found = run(folder, PAIRS, hooks=Hooks(reports.append))
     names = [(item.system, item.clip, item.frames) for item in found.measurements]
     assert names == [
@@ -157,7 +158,7 @@ def test_a_suite_that_was_stopped_goes_on_where_it_was(
 ) -> None:
     deadline: list[float] = []
 
-    def stop_at_the_second_system(now: EvalProgress) -> None:
+    def stop_at_the_second_system(now: Progress) -> None:
         if now.stage == "measure" and now.note == "one, noop" and now.done > 7:
             deadline.append(time.monotonic())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fapvideo.errors import WeightsError
-from fapvideo.training.faces.prepare import sets
+from fapvideo.training.faces import sets
 from fapvideo.training.faces.sets import PublicSet, fetch, public_sets, set_folder, sets_folder
 
 

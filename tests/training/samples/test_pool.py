@@ -52,7 +52,7 @@ def test_a_stopped_pool_goes_on_and_ends_the_same(recipe: PoolRecipe, tmp_path: 
     assert part.ready().tolist() == [0, 1]
     heard: list[tuple[int, int]] = []
     whole = build_pool(
-        tmp_path / "parts", recipe, 5, progress=lambda done, total: heard.append((done, total))
+        tmp_path / "parts", recipe, 5, progress=lambda now: heard.append((now.done, now.total))
     )
     assert heard == [(4, 5), (5, 5)]  # nothing is made twice
     assert whole.ready().tolist() == [0, 1, 2, 3, 4]

@@ -1,0 +1,58 @@
+"""Files and folders that appear whole or not at all, and the hashes of files."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def partial_name(path: Path) -> Path:
+    """Return a new hidden name beside `path` to write under: `.clip.0d5e61fa.partial.mp4`.
+
+    It ends as `path` does: writers that choose a format by the suffix choose the same.
+    """
+    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Yield a name beside `path` for a file or folder to be made; at the end of the block it takes
+    the place of `path`, after an exception it is removed.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    fresh = partial_name(path)
+    try:
+        yield fresh
+        if fresh.is_dir() and path.is_dir():
+            old = path.rename(partial_name(path))
+            fresh.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            fresh.replace(path)
+    finally:
+        if fresh.is_dir():
+            shutil.rmtree(fresh, ignore_errors=True)
+        else:
+            fresh.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with write_atomically(path) as fresh:
+        fresh.write_text(text, "utf-8")
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
