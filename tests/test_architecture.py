@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 import fapvideo
 
@@ -48,6 +47,12 @@ MAX_LINES = 400
 MAX_FUNCTION_LINES = 60
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Return the syntax tree of a file, read once."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 def component(path: Path) -> str:
     """Return the stage or module a file belongs to: `fapvideo/fuse/tokens.py` -> `fuse`."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
@@ -73,9 +78,9 @@ def imported_at_import(tree: ast.Module) -> Iterator[str]:
             yield from imported(node)
 
 
-def violations(path: Path, source: str) -> list[str]:
+def violations(path: Path, tree: ast.Module) -> list[str]:
     """Return what is wrong with the imports of one file."""
-    tree, here = ast.parse(source), component(path)
+    here = component(path)
     found = []
     for name in imported(tree):
         top, _, rest = name.partition(".")
@@ -90,17 +95,16 @@ def violations(path: Path, source: str) -> list[str]:
     return found + [f"{here} imports the extra {name} at import" for name in sorted(extras)]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_one_way(path: Path) -> None:
-    assert violations(path, path.read_text("utf-8")) == []
+def test_imports_point_one_way() -> None:
+    assert [(path, wrong) for path in FILES for wrong in violations(path, parsed(path))] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_diffusers_and_transformers_come_after_the_torchvision_shim(path: Path) -> None:
-    names = imported_at_import(ast.parse(path.read_text("utf-8")))
-    if {name.partition(".")[0] for name in names} & {"diffusers", "transformers"}:
-        init = PACKAGE / component(path) / "__init__.py"
-        assert "\nmake_torchvision_importable()\n" in init.read_text("utf-8")
+def test_diffusers_and_transformers_come_after_the_torchvision_shim() -> None:
+    for path in FILES:
+        names = imported_at_import(parsed(path))
+        if {name.partition(".")[0] for name in names} & {"diffusers", "transformers"}:
+            init = PACKAGE / component(path) / "__init__.py"
+            assert "\nmake_torchvision_importable()\n" in init.read_text("utf-8"), path
 
 
 def test_every_component_has_its_place() -> None:
@@ -111,9 +115,8 @@ def test_every_component_has_its_place() -> None:
     assert places >= STAGES | {"errors", "structs", "config", "cli"}
 
 
-@pytest.mark.parametrize(
-    ("file", "source", "wrong"),
-    [
+def test_the_import_test_itself() -> None:
+    for file, source, wrong in (
         ("fuse/x.py", "from fapvideo.track import smoother", "fuse imports track"),
         ("ops/x.py", "def f():\n    import fapvideo.pipeline", "ops imports pipeline"),
         ("track/x.py", "from fapvideo import mask", "track imports mask"),
@@ -122,34 +125,31 @@ def test_every_component_has_its_place() -> None:
         ("nets/x.py", "import open_clip", "the extra open_clip at import"),
         ("cli/x.py", "from fapvideo.pipeline import Pipeline\nimport typer", None),
         ("nets/x.py", "def f():\n    import open_clip\nfrom fapvideo.ops import image", None),
-    ],
-)
-def test_the_import_test_itself(file: str, source: str, wrong: str | None) -> None:
-    found = violations(PACKAGE / file, source)
-    assert found == [] if wrong is None else len(found) == 1 and wrong in found[0]
+    ):
+        found = violations(PACKAGE / file, ast.parse(source))
+        if wrong is None:
+            assert found == [], source
+        else:
+            assert len(found) == 1, source
+            assert wrong in found[0]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_and_functions_are_short(path: Path) -> None:
-    source = path.read_text("utf-8")
-    assert len(source.splitlines()) <= MAX_LINES
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef):
-            lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
+def test_files_and_functions_are_short() -> None:
+    for path in FILES:
+        assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES, path
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                assert lines <= MAX_FUNCTION_LINES, f"{path}: {node.name} has {lines} lines"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in FILES if component(path) != "cli"],
-    ids=lambda path: str(path.relative_to(PACKAGE)),
-)
-def test_the_library_neither_prints_nor_exits(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
-            assert name not in {"print", "exit", "quit", "sys.exit", "os._exit"}
-            assert not name.startswith(("sys.stdout.", "sys.stderr.", "logging.basicConfig"))
+def test_the_library_neither_prints_nor_exits() -> None:
+    for path in FILES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Call) and component(path) != "cli":
+                name = ast.unparse(node.func)
+                assert name not in {"print", "exit", "quit", "sys.exit", "os._exit"}, path
+                assert not name.startswith(("sys.stdout.", "sys.stderr.", "logging.basicConfig"))
 
 
 def test_there_is_no_drawer_for_odds_and_ends() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import torch
+from fresh import run_fresh
 
 from fapvideo.denoise.noise import track_noise
 
@@ -21,7 +19,7 @@ def test_same_track_same_noise_whatever_ran_before() -> None:
 
 def test_another_process_draws_the_same() -> None:
     code = "from fapvideo.denoise.noise import *; print(track_noise(3, 1, (4, 8, 8)).sum().item())"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    other = run_fresh(code)
     assert float(other.stdout) == track_noise(3, 1, (4, 8, 8)).sum().item()
 
 

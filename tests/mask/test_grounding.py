@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import tiny_grounding_dino as tiny
 import torch
+from fresh import run_fresh
 from safetensors.torch import load_file, save_file
 
 from fapvideo.config.schema import MaskConfig
@@ -268,8 +267,8 @@ def test_import_leaves_the_libraries_alone() -> None:
         "import sys, fapvideo.mask.grounding;"
         "print([m for m in ('transformers', 'torchvision', 'groundingdino') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    done = run_fresh(code)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_loading_prints_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_grounding_dino as tiny
 import torch
+from fresh import run_fresh
 from safetensors.torch import save_file
 
 from fapvideo.errors import WeightsError
@@ -217,8 +217,8 @@ def test_import_leaves_the_libraries_alone() -> None:
         "import sys, fapvideo.mask.grounding_py;"
         "print([m for m in ('transformers', 'torchvision', 'groundingdino') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    done = run_fresh(code)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_loading_prints_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

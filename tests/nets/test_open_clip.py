@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import Any
 
 import pytest
 import torch
+from fresh import run_fresh
 
 from fapvideo.errors import WeightsError
 from fapvideo.nets.open_clip_tower import (
@@ -141,8 +141,8 @@ def test_import_leaves_open_clip_alone() -> None:
         "import sys, fapvideo.nets.open_clip_tower;"
         "print([m for m in ('open_clip', 'timm') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    done = run_fresh(code)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

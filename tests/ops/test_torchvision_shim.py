@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from fresh import run_fresh
 
 CALL = """
 from fapvideo.ops.torchvision_shim import make_torchvision_importable
@@ -33,13 +33,8 @@ MARK = early.MARK
 
 
 def run(code: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    lines = f"import sys; sys.path.insert(0, {str(path)!r})\n" if path else ""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", lines + code],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    lines = "import sys, warnings; warnings.simplefilter('error')\n"
+    return run_fresh(lines + (f"sys.path.insert(0, {str(path)!r})\n" if path else "") + code)
 
 
 def package(folder: Path, init: str) -> Path:
@@ -77,27 +72,39 @@ def test_absent_torchvision_needs_nothing() -> None:
     assert done.stdout.split() == ["False", "False"], done.stderr
 
 
-def test_core_and_extras_import_together() -> None:
-    """With or without torchvision installed, the libraries of the core import after the call."""
+def imports(lines: list[str]) -> None:
+    """Run the lines after the call, as one program; what they import may warn."""
     done = run(
         "from fapvideo.ops.torchvision_shim import make_torchvision_importable\n"
         "make_torchvision_importable()\n"
         "import warnings; warnings.simplefilter('default')\n"
-        "from transformers import CLIPVisionModelWithProjection\n"
-        "from diffusers import UNet2DConditionModel\n"
-        "print('ok')"
+        + "".join(f"{line}; print('ok')\n" for line in lines)
     )
-    assert done.stdout.split() == ["ok"], done.stderr
+    assert done.stdout.split() == ["ok"] * len(lines), done.stderr
 
 
-@pytest.mark.parametrize("module", ["torchvision.transforms", "open_clip", "groundingdino.models"])
+CORE = [
+    "from transformers import CLIPVisionModelWithProjection",
+    "from diffusers import UNet2DConditionModel",
+]
+EXTRAS = ["torchvision.transforms", "open_clip", "groundingdino.models"]
+
+
+def test_core_and_extras_import_together() -> None:
+    """With or without torchvision installed, the libraries of the core import after the call."""
+    there = [name for name in EXTRAS if importlib.util.find_spec(name.partition(".")[0])]
+    imports([*CORE, *(f"import {name}" for name in there)])
+
+
+@pytest.mark.slow
+def test_the_core_imports_alone() -> None:
+    imports(CORE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", EXTRAS)
 def test_real_packages_of_the_extras_import(module: str) -> None:
     top = module.partition(".")[0]
     if importlib.util.find_spec(top) is None:
         pytest.skip(f"the extra with {top} is not installed")
-    done = run(
-        "from fapvideo.ops.torchvision_shim import make_torchvision_importable\n"
-        "make_torchvision_importable()\n"
-        f"import warnings; warnings.simplefilter('default'); import {module}; print('ok')"
-    )
-    assert done.stdout.split() == ["ok"], done.stderr
+    imports([f"import {module}"])

@@ -13,7 +13,7 @@ import pytest
 import torch
 from clips import make_clip
 from portrait import headshot
-from training_setup import TINY, tiny_preset
+from training_setup import TINY, hand_on, tiny_preset
 
 from fapvideo.cli import train as command
 from fapvideo.cli.main import run_program
@@ -76,6 +76,7 @@ def test_a_command_makes_a_bundle_that_swaps_parts(
 def test_training_starts_from_a_bundle(trained: Path, photos: Path, tmp_path: Path) -> None:
     """Nothing was learnt at a rate of next to 0: the weights are those it started from."""
     start = few(steps=1, learning_rate=1e-12).model_copy(update={"start": str(trained)})
+    hand_on(trained, tmp_path / "finer")
     train(start, [photos], tmp_path / "finer")
     before, after = load_bundle(trained), load_bundle(tmp_path / "finer")
     for name, value in before.unet.state_dict().items():
@@ -93,7 +94,7 @@ def test_what_a_bundle_may_be_used_for_is_handed_on(photos: Path, tmp_path: Path
     """The packaged bundle is for research only, and so is what starts from it."""
     shipped = load_train_preset("embedded", {"start": "embedded", "optim.perceptual_weight": 0})
     data = few().data
-    optim = few(steps=1).optim
+    optim = few(steps=1, batch_size=1).optim
     preset = shipped.model_copy(update={"data": data, "optim": optim})
     train(preset, [photos], tmp_path / "mine")
     assert "non-commercial use only" in (tmp_path / "mine" / "MODEL_CARD.md").read_text("utf-8")

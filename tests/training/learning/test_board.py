@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_setup import tiny_preset
+from training_setup import first_of, tiny_preset
 
 from fapvideo.training.learning import board
 from fapvideo.training.learning.board import FOLDER, Board
@@ -26,12 +26,12 @@ def tensorboard() -> ModuleType:
 
 
 def trainer(folder: Path, pool: Pool, **optim: Any) -> Trainer:
-    return Trainer(tiny_preset(**optim), folder, pool, pool, None, CPU)
+    return Trainer(tiny_preset(**optim), folder, pool, first_of(pool, 12), None, CPU)
 
 
 def test_a_resumed_run_has_one_curve(pool: Pool, tmp_path: Path, tensorboard: ModuleType) -> None:
     """Stopped at step 12, saved at step 10: what came after is forgotten and written again."""
-    some = {"steps": 20, "eval_steps": 5, "sheet_steps": 20}
+    some = {"steps": 20, "eval_steps": 5, "sheet_steps": 20, "batch_size": 1}
     asked = iter(range(100))
     trainer(tmp_path, pool, **some).run(stop=lambda: next(asked) >= 10)
     ahead = Board(tmp_path, 10)
