@@ -14,9 +14,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import renders
 from clips import Clip as Container
 from clips import write_clip
-from face_clips import FPS, SIZE, START, Rendered, animated_astronaut, one_face
+from face_clips import FPS, SIZE, START, animated_astronaut, one_face
+from renders import Rendered
 from runs import preset
 
 from fapvideo.composite.paste import place
@@ -49,10 +51,9 @@ def motion(index: int) -> Motion:
     return talking(START + index / FPS)
 
 
-@cache
 def drawn(moves: Motion) -> Rendered:
     """Return the animated astronaut doing that, and its true landmarks."""
-    return animated_astronaut().draw(moves)
+    return renders.drawn(animated_astronaut(), moves)
 
 
 def painted(rgb: Bytes, face: FaceView, where: Bools | Floats, change: Floats | float) -> Floats:

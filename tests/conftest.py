@@ -10,17 +10,30 @@ from typing import Any
 
 import pytest
 
-from fapvideo.ops.torchvision_shim import make_torchvision_importable
-
 # Before anything imports the libraries that read these.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small nets: threads cost more than they bring
 _HOMES = tempfile.TemporaryDirectory(prefix="fapvideo-tests-")
 for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
     os.environ[name] = str(Path(_HOMES.name) / name)
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # small nets: threads cost more than they bring
+
+from fapvideo.ops.torchvision_shim import make_torchvision_importable  # noqa: E402
 
 make_torchvision_importable()  # before a test imports diffusers or transformers itself
 
+LONGEST = (
+    "test_adapter_training.py",
+    "test_suite.py",
+    "test_import.py",
+    "test_face_clips.py",
+    "test_eval.py",
+    "test_train.py",
+    "test_temporal.py",
+    "test_fetch.py",
+    "test_processes.py",
+    "test_packaging.py",
+)
+"""First, so that both workers end at about the same time."""
 LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -41,6 +54,18 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def checkout() -> Path:
     """Return the root of the repository."""
     return Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the folder of rendered pictures (`renders.py`); pytest's own outlives the run."""
+    cache = getattr(config, "cache", None)
+    folder = _HOMES.name if cache is None else str(cache.mkdir("renders"))
+    os.environ.setdefault("FAPVIDEO_TEST_RENDERS", folder)  # workers take the first one's
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_unconfigure() -> None:

@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 from clips import VFR_GAPS, Clip, Paint, picture, write_clip
 from portrait import astronaut
+from renders import Rendered, drawn
 
 from fapvideo.config.presets import ASSETS
 from fapvideo.ops.files import write_atomically
-from fapvideo.structs import Bytes, Floats
+from fapvideo.structs import Bytes
 from fapvideo.synth.portrait import AnimatedPortrait
 
 BRAND = ASSETS / "brand_face.png"
@@ -28,8 +29,6 @@ FPS = 25
 GREY = (118, 122, 126)
 START = 0.7
 """Seconds of the script that lie before the first frame: a blink and syllables follow."""
-
-Rendered = tuple[Bytes, Floats]
 
 
 def read_rgb(path: Path) -> Bytes:
@@ -53,12 +52,9 @@ def animated_brand_face(size: int = 192) -> AnimatedPortrait:
     return AnimatedPortrait(read_rgb(BRAND), (size, size))
 
 
-@cache
 def rendered(portrait: AnimatedPortrait, t: float) -> Rendered:
     """Return `portrait.render(t)`; clips share their frames."""
-    rgb, landmarks = portrait.render(t)
-    rgb.setflags(write=False)
-    return rgb, landmarks
+    return drawn(portrait, portrait.script(t))
 
 
 def one_face(index: int) -> Rendered:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,10 @@ import pytest
 import torch
 from golden_vectors import golden
 from published_toy import toy_manifest, toy_states
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from fapvideo.weights.bundle import Networks, build_networks
 from fapvideo.weights.state import shapes_of
 
 
@@ -47,22 +50,45 @@ def old_vae_state() -> dict[str, Tensor]:
 
 def write_published_files(folder: Path) -> dict[str, Path]:
     """Write fap.bin, a VAE and an image tower as their publishers name them."""
-    paths = {
-        "fap": folder / "fap.bin",
-        "vae": folder / "vae" / "diffusion_pytorch_model.safetensors",
-        "clip_vision": folder / "models" / "image_encoder" / "model.safetensors",
-    }
-    for path in paths.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(fap_groups(), paths["fap"])
-    save_file(old_vae_state(), paths["vae"])
-    save_file(clip_state(), paths["clip_vision"])
-    return paths
+    for name, data in _published_files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return dict(zip(("fap", "vae", "clip_vision"), map(folder.joinpath, FILES), strict=True))
+
+
+FILES = (
+    "fap.bin",
+    "vae/diffusion_pytorch_model.safetensors",
+    "models/image_encoder/model.safetensors",
+)
+
+
+@cache
+def _published_files() -> dict[str, bytes]:
+    """Return the bytes of each file, put together once for all tests."""
+    fap = io.BytesIO()
+    torch.save(fap_groups(), fap)
+    return dict(
+        zip(FILES, (fap.getvalue(), save(old_vae_state()), save(clip_state())), strict=True)
+    )
+
+
+@cache
+def _layout() -> Any:
+    return {group: shapes_of(state) for group, state in fap_groups().items()}
+
+
+@cache
+def _empty_networks() -> Networks:
+    """Return the networks of which converting reads names and shapes only: once is enough."""
+    return build_networks(toy_manifest(), empty=True)
 
 
 def shrink(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     """Make bundle `sd15` toy-sized, and the store a folder of the test."""
-    layout: Any = {group: shapes_of(state) for group, state in fap_groups().items()}
-    monkeypatch.setattr("fapvideo.weights.convert.fap_layout", lambda: layout)
+    monkeypatch.setattr("fapvideo.weights.convert.fap_layout", _layout)
+    monkeypatch.setattr(
+        "fapvideo.weights.convert.build_networks", lambda *_, **__: _empty_networks()
+    )
     monkeypatch.setattr("fapvideo.weights.importer.sd15_manifest", toy_manifest)
     monkeypatch.setenv("FAPVIDEO_WEIGHTS", str(store))

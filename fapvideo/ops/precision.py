@@ -35,7 +35,9 @@ def resolve_dtype(precision: Precision, device: torch.device | str) -> torch.dty
 
 
 def cpu_has_bf16() -> bool:
-    """Return whether this CPU multiplies bfloat16 natively."""
+    """Return whether this CPU multiplies bfloat16 natively, and torch may use what it has."""
+    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):  # by ATEN_CPU_CAPABILITY too
+        return False
     # Private names, absent in some builds: then bfloat16 would be emulated and slow.
     checks = (
         getattr(torch.cpu, name, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,11 +67,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def results(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with `same.mkv` and `pasted.mkv`, both made from `one.mkv`."""
-    Copying().video(folder / "one.mkv", folder / "same.mkv", runs.preset())
-    make_system("paste", "cpu").video(folder / "one.mkv", folder / "pasted.mkv", runs.preset())
+    made = tmp_path_factory.mktemp("results")
+    one = tiny_suite.write_clip(made)
+    Copying().video(one, made / "same.mkv", runs.preset())
+    make_system("paste", "cpu").video(one, made / "pasted.mkv", runs.preset())
+    return made
+
+
+@pytest.fixture
+def results(folder: Path, videos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of the test's own with the same."""
+    shutil.copytree(videos, folder, dirs_exist_ok=True)
     monkeypatch.setattr(metrics, "fresh_metrics", lambda *_: (Likeness(),))
     return folder
 
@@ -271,7 +281,7 @@ def test_a_threshold_nobody_measures_is_refused(fapvideo: Any, suite: Path) -> N
 
 def test_a_signal_stops_a_suite_and_the_same_command_goes_on(suite: Path) -> None:
     work = suite.parent / "work"
-    long = ITSELF.replace("seconds = 0.12", "seconds = 4")
+    long = ITSELF.replace("seconds = 0.12", "seconds = 1")
     suite.write_text(long, "utf-8")
     command = [sys.executable, "-m", "fapvideo", "eval", "--suite", suite, "--work", work, "--json"]
     pipe = subprocess.PIPE

@@ -78,6 +78,7 @@ def test_six_steps_without_guidance_match() -> None:
     assert torch.allclose(latents, data["latents_no_guidance"], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_fifty_guided_steps_match() -> None:
     wanted = golden("sampling_b")["latents_50steps_final"]
     assert torch.allclose(published_run(50, 7.5)[-1], wanted, rtol=0, atol=TOLERANCE)

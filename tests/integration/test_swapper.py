@@ -252,7 +252,12 @@ def test_every_kind_of_bundle_paints_in_the_part_alone(clip, tmp_path, bundle, t
 
 
 def test_the_largest_batch_and_the_smallest_paint_the_same_with_a_vae(clip):
-    """To the bit, with classifier-free guidance too."""
+    """But for rounding, with classifier-free guidance too.
+
+    A processor may add up batches of other sizes in another order: results of `Denoiser` then
+    differ by 1e-4 of [-1, 1] at most, a hundredth of a level of 255. So a sample that lies that
+    close to the middle between two levels, one in forty at most, may end one level apart.
+    """
     pictures = []
     for size in (1, 3):
         denoise = {"mode": "guided", "steps": 2, "guidance": 2.0, "batch_size": size,
@@ -261,8 +266,11 @@ def test_the_largest_batch_and_the_smallest_paint_the_same_with_a_vae(clip):
         with swapper(bundle="tiny_sd15", denoise=denoise, video=video) as one:
             batches = list(one.stream(clip("one_face")))
         assert max(len(batch) for batch in batches) == size
-        pictures.append(np.concatenate([batch.rgb for batch in batches]))
-    np.testing.assert_array_equal(*pictures)
+        frames = [frame for batch in batches for frame in batch.frames]
+        pictures.append(np.concatenate([p.ravel() for frame in frames for p in frame.planes]))
+    apart = np.abs(np.subtract(*(samples.astype(int) for samples in pictures)))
+    assert apart.max() <= 1
+    assert np.mean(apart > 0) < 1e-4
 
 
 def test_opacity_mixes_and_off_is_the_guide(clip):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from portrait import headshot
+from renders import drawn
 from training_setup import tiny_preset
 
+from fapvideo.ops.precision import cpu_has_bf16
 from fapvideo.structs import Bytes
 from fapvideo.synth.motion import Motion
 from fapvideo.synth.portrait import AnimatedPortrait
@@ -31,11 +36,23 @@ MOTIONS = (
 SIZE = 64
 
 
+@pytest.fixture(scope="module")
+def quick_numbers() -> Iterator[None]:
+    """Train in float32 where bfloat16 would be emulated, which takes up to ten times as long.
+
+    What is asserted holds in either format; `learning/test_processes.py` is in bfloat16 anywhere.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if not cpu_has_bf16():
+            patch.setattr(torch, "autocast", partial(torch.autocast, enabled=False))
+        yield
+
+
 @pytest.fixture(scope="session")
 def pictures() -> list[Bytes]:
     """Return the face in eight poses and expressions, 200 px."""
     portrait = AnimatedPortrait(headshot(260), (200, 200))
-    return [portrait.draw(motion)[0] for motion in MOTIONS]
+    return [drawn(portrait, motion)[0] for motion in MOTIONS]
 
 
 @pytest.fixture(scope="session")

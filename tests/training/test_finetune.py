@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from portrait import headshot
+from renders import drawn
 
 from fapvideo.cli.main import run_program
 from fapvideo.config.train import load_train_preset
@@ -18,6 +19,7 @@ from fapvideo.training.learning.pretrained import load_start
 from fapvideo.training.learning.records import read_log
 from fapvideo.weights.bundle import load_bundle
 
+pytestmark = pytest.mark.usefixtures("quick_numbers")
 QUICK = {
     "optim.steps": 2,
     "optim.batch_size": 2,
@@ -37,7 +39,7 @@ def anna(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(20):
         smile, brows, yaw = rng.uniform(-1, 1, 3)
         motion = Motion(smile=smile, brows=brows, yaw_deg=10 * yaw, mouth_open=rng.uniform(0, 0.3))
-        picture = portrait.draw(motion)[0] * rng.uniform(0.7, 1.0)
+        picture = drawn(portrait, motion)[0] * rng.uniform(0.7, 1.0)
         cv2.imwrite(str(folder / f"{number:02d}.jpg"), picture[..., ::-1].astype(np.uint8))
     return folder
 

@@ -87,7 +87,13 @@ def test_doing_nothing_follows_exactly() -> None:
     assert set(curves) == {one.key for one in Expression.definitions if one.curve}
 
 
-@pytest.mark.parametrize("moves", [frozen_mouth, late], ids=["frozen", "late"])
+@pytest.mark.parametrize(
+    "moves",
+    [
+        pytest.param(frozen_mouth, id="frozen"),
+        pytest.param(late, id="late", marks=pytest.mark.slow),
+    ],
+)
 def test_a_mouth_that_does_not_follow_has_the_error_it_has_in_truth(moves: Moves) -> None:
     values, _ = measured(moves)
     error, r = truth(moves, "mouth_open")
@@ -117,7 +123,13 @@ def test_eyes_that_do_not_blink_are_noticed() -> None:
     assert curves["expression.eye_open.error"][blink] > 0.05
 
 
-@pytest.mark.parametrize("moves", [turning, nodding], ids=["turning", "nodding"])
+@pytest.mark.parametrize(
+    "moves",
+    [
+        pytest.param(turning, id="turning", marks=pytest.mark.slow),
+        pytest.param(nodding, id="nodding"),
+    ],
+)
 def test_a_head_that_turns_otherwise_has_the_pose_error_it_has_in_truth(moves: Moves) -> None:
     """The mesh shows six to ten tenths of a turn of the flat portrait."""
     values, _ = measured(moves)

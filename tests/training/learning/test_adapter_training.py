@@ -33,6 +33,7 @@ from fapvideo.training.train import train
 from fapvideo.training.work import work_folder
 from fapvideo.weights.bundle import Bundle, load_bundle
 
+pytestmark = pytest.mark.usefixtures("quick_numbers")
 VARIANTS = [("A", True), ("A", False), ("B", True), ("B", False)]
 QUICK = {
     "data.pool": 16,
@@ -188,7 +189,9 @@ def test_a_frozen_base_is_handed_on_to_the_bit(adapter_pool: Pool, tmp_path: Pat
     task = AdapterTask(adapter_preset(), CPU, first)
     licences = dict.fromkeys((*base_files(first), *task.network.files()), "CC0")
     export_bundle(tmp_path / "a", task.manifest, task.network, base_files(first), licences, "")
-    preset = adapter_preset("A", start=str(tmp_path / "a"), **{"optim.steps": 1, "optim.batch_size": 2})
+    preset = adapter_preset(
+        "A", start=str(tmp_path / "a"), **{"optim.steps": 1, "optim.batch_size": 2}
+    )
     run = trainer(tmp_path / "work", adapter_pool, preset)
     run.run()
     start = load_bundle(tmp_path / "a")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -60,8 +62,16 @@ def test_a_stopped_pool_goes_on_and_ends_the_same(recipe: PoolRecipe, tmp_path: 
     assert_equal(open_pool(tmp_path / "parts"), straight)
 
 
-def test_processes_make_the_same_pool(recipe: PoolRecipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+def test_workers_make_the_same_pool(
+    recipe: PoolRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
     alone = build_pool(tmp_path / "alone", recipe, 4)
+    if workers == "threads":  # processes begin by importing torch
+        monkeypatch.setattr(
+            pool_module, "ProcessPoolExecutor", lambda count, **_: ThreadPoolExecutor(count)
+        )
+        recipe = pickle.loads(pickle.dumps(recipe))
     assert_equal(build_pool(tmp_path / "two", recipe, 4, workers=2), alone)
 
 
