@@ -103,6 +103,8 @@ def _broken(pair: FramePair, damage: Break) -> FramePair:
     """Return `pair` with the damaged picture as its result."""
     (face,) = pair.faces
     rgb = np.rint(damage(pair.index, pair.source_rgb, face)).clip(0, 255).astype(np.uint8)
+    if np.array_equal(rgb, pair.result_rgb):
+        return pair  # as measured
     planes = tuple(np.ascontiguousarray(rgb[..., channel]) for channel in (1, 2, 0))
     crop = warp(rgb, face.matrix, (SIDE, SIDE))
     measured = face_mesh().from_landmarks(crop, face.landmarks).landmarks

@@ -1,4 +1,4 @@
-"""A suite that runs in seconds: one clip of six frames, the tiny bundle, two photos."""
+"""A suite that runs in seconds: one clip of four frames, the tiny bundle, two photos."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def write_run_preset(folder: Path) -> Path:
 
 
 def write_clip(folder: Path) -> Path:
-    """Write `one.mkv`, six frames of one face."""
-    made = face_clips.face_clip(folder, "one_face", frames=6, suffix=".mkv")
+    """Write `one.mkv`, four frames of one face."""
+    made = face_clips.face_clip(folder, "one_face", frames=4, suffix=".mkv")
     return made.rename(folder / "one.mkv")
 
 

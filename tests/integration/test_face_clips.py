@@ -207,7 +207,10 @@ def test_a_variable_frame_rate_stays_as_it_is(clip, tmp_path):
 
 @pytest.mark.parametrize(
     "pixel_format",
-    ["yuv422p", "yuv444p", "gbrp", "gray", "yuv420p10le", "yuv422p10le", "yuv444p12le"],
+    [
+        *("gbrp", "gray", "yuv420p10le", "yuv444p12le"),
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("yuv422p", "yuv444p", "yuv422p10le")),
+    ],
 )
 def test_sample_formats(clip, tmp_path, pixel_format):
     """Outside the mouth not one sample changes; inside, all bits are used."""
@@ -229,7 +232,13 @@ def test_sample_formats(clip, tmp_path, pixel_format):
         assert len(np.unique(new % (1 << (depth - 8)))) > 2
 
 
-@pytest.mark.parametrize("size", [(321, 241), (319, 240), (315, 239)])
+@pytest.mark.parametrize(
+    "size",
+    [
+        (321, 241),
+        *(pytest.param(size, marks=pytest.mark.slow) for size in ((319, 240), (315, 239))),
+    ],
+)
 def test_odd_sizes(clip, tmp_path, size):
     width, height = size
 
