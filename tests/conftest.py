@@ -13,6 +13,7 @@ import pytest
 # Before anything imports the libraries that read these.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small nets: threads cost more than they bring
+os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
 _HOMES = tempfile.TemporaryDirectory(prefix="fapvideo-tests-")
 for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
     os.environ[name] = str(Path(_HOMES.name) / name)

@@ -90,7 +90,7 @@ def test_an_installed_copy_uses_its_own_presets(installed: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("end", "frames"), [("0.4", 10), pytest.param("2", 50, marks=pytest.mark.slow)]
+    ("end", "frames"), [("0.2", 5), pytest.param("2", 50, marks=pytest.mark.slow)]
 )
 def test_an_installed_copy_swaps(
     installed: Path, checkout: Path, tmp_path: Path, end: str, frames: int

@@ -204,7 +204,7 @@ def test_a_frozen_base_is_handed_on_to_the_bit(adapter_pool: Pool, tmp_path: Pat
     assert load_bundle(tmp_path / "b").manifest.adapter.variant == "A"
 
 
-@pytest.mark.parametrize("variant", ["A", "B"])
+@pytest.mark.parametrize("variant", ["A", pytest.param("B", marks=pytest.mark.slow)])
 def test_a_resumed_run_equals_a_straight_one(
     adapter_pool: Pool, tmp_path: Path, variant: str
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fresh import run_fresh
 from torch import Tensor
 from training_setup import TINY, hand_on, tiny_preset
 
@@ -58,11 +59,13 @@ def test_two_processes_train_what_one_trains(
     preset = tiny_preset(**optim)
     data = preset.data.model_copy(update={"pool": 16, "heldout_pool": 2})
     train(preset.model_copy(update={"data": data}), [photos], tmp_path / "one")
-    if adversarial_weight == 0:  # the slow case makes its samples itself, in the first process
+    if adversarial_weight == 0:
         hand_on(tmp_path / "one", tmp_path / "two")
-    first, second = launched(photos, tmp_path / "two", settings)
-    assert json.loads(first)["finished"]
-    assert second == ""
+        printed = forked(photos, tmp_path / "two", settings)
+    else:  # with a launcher's processes, and the first of them makes the samples
+        printed, second = launched(photos, tmp_path / "two", settings)
+        assert second == ""
+    assert json.loads(printed)["finished"]
     one, two = (weights(tmp_path / name) for name in ("one", "two"))
     moved = difference(one, start_of(preset, tmp_path))
     # In bfloat16 sums over half a batch are rounded where those over a whole one are not.
@@ -72,19 +75,46 @@ def test_two_processes_train_what_one_trains(
     assert load_bundle(tmp_path / "two").manifest.name == "debug"
 
 
-def launched(photos: Path, output: Path, settings: dict[str, Any]) -> list[str]:
-    """Run the command in two processes, as a launcher does; return what each prints."""
+def command_of(photos: Path, output: Path, settings: dict[str, Any]) -> list[str]:
+    """Return the command of both processes."""
+    command = ["train", "-p", "debug", "--data", str(photos), "-o", str(output), "--workers=1"]
+    settled = [f"--set={key}={value}" for key, value in settings.items()]
+    return [*command, "--device=cpu", "--json", *settled]
+
+
+def place() -> dict[str, str]:
+    """Return what a launcher tells both processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "fapvideo", "train", "-p", "debug", "--data", str(photos)]
-    command += ["-o", str(output), "--workers=1", "--device=cpu", "--json"]
-    command += [f"--set={key}={value}" for key, value in settings.items()]
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+
+
+def forked(photos: Path, output: Path, settings: dict[str, Any]) -> str:
+    """Run the command in two processes that share their imports; return what both print."""
+    done = run_fresh(
+        "import os, signal, sys, fapvideo.training.train\n"
+        "from fapvideo.cli.main import run_program\n"
+        "other = os.fork()\n"
+        "signal.alarm(600)\n"
+        f"os.environ |= {place()!r}\n"
+        "os.environ['RANK'] = os.environ['LOCAL_RANK'] = str(int(not other))\n"
+        f"code = run_program({command_of(photos, output, settings)!r}, as_json=True)\n"
+        "sys.stdout.flush()\n"
+        "os._exit(code or (os.waitpid(other, 0)[1] if other else 0))"
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def launched(photos: Path, output: Path, settings: dict[str, Any]) -> list[str]:
+    """Run the command in two processes, as a launcher does; return what each prints."""
+    command = [sys.executable, "-m", "fapvideo", *command_of(photos, output, settings)]
+    told = place()
     running = [
         subprocess.Popen(
             command,
-            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**os.environ, **told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
