@@ -29,12 +29,12 @@ from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
 from fapvideo.run.clip import Clip, Settings, check_kept, planned
-from fapvideo.run.engine import Engine
+from fapvideo.run.engine import Engine, finished
 from fapvideo.run.preview import column, join_columns
-from fapvideo.run.report import Counts, face_warnings, inspection, make_report, write_report
+from fapvideo.run.report import face_warnings, inspection, make_report, write_report
 from fapvideo.run.sinks import Sink, open_sink
 from fapvideo.run.sources import FrameSource, Source, open_source
-from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport, VideoFrame
+from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
 from fapvideo.video.writer import VideoWriter
@@ -176,7 +176,7 @@ class VideoSwapper:
             FapVideoError: one of its kinds, see `errors.py`.
         """
         started = time.perf_counter()
-        watch, ticker, counts = Stopwatch(), Ticker(progress, cancel), Counts()
+        watch, ticker = Stopwatch(), Ticker(progress, cancel)
         with self._in_use(), _scratch() as scratch:
             engine = self._engine()
             clip = input if isinstance(input, Clip) else None
@@ -193,27 +193,12 @@ class VideoSwapper:
                         f"{source.info.path}: no face to swap in {plan.frames} frames",
                         hint="lower track.detect_score, or leave out --require-face",
                     )
-                ticker.begin("swap", plan.frames)
-                for batch, swapped in engine.swap(source, plan, watch):
-                    counts.add(batch, plan, swapped.outside_changed)
-                    with watch.measure("encode_s"):
-                        sink.write(_finished(source, batch, swapped.frames))
-                    ticker.advance(len(batch))
-                ticker.begin("finish", 0)
+                counts = engine.write(source, plan, sink, watch, ticker)
             watch.seconds["wall_s"] = time.perf_counter() - started
             warnings += (*sink.warnings, *face_warnings(plan, source.damaged))
             target = sink.output if isinstance(sink, VideoWriter) else None
-            report = make_report(
-                source.info,
-                target,
-                self.preset,
-                self._painter.bundle,
-                plan,
-                counts,
-                cast,
-                watch.seconds,
-                warnings,
-            )
+            used = self.preset, self._painter.bundle, plan, counts, cast
+            report = make_report(source.info, target, *used, watch.seconds, warnings)
         if target is not None:
             write_report(report, target)
         return report
@@ -239,7 +224,7 @@ class VideoSwapper:
             source = open_source(input, self.preset.video)
             plan = engine.plan(source, self._references(references)[0], scratch)
             for batch, swapped in engine.swap(source, plan):
-                yield _finished(source, batch, swapped.frames)
+                yield finished(source, batch, swapped.frames)
                 self._check_open()
 
     def swap_image(self, rgb: Bytes, references: References | None = None) -> Bytes:
@@ -374,12 +359,6 @@ class VideoSwapper:
             yield
         finally:
             self._call.release()
-
-
-def _finished(source: Source, batch: FrameBatch, frames: Sequence[VideoFrame]) -> FrameBatch:
-    """Return the swapped frames of a batch, to be looked at when they are."""
-    views = tuple(partial(displayed, frame, source.info) for frame in frames)
-    return FrameBatch(tuple(frames), batch.time_base, views)
 
 
 @contextmanager

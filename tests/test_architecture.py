@@ -28,7 +28,8 @@ ORDER: tuple[set[str], ...] = (
     {"paint"},
     {"pipeline"},
     {"run"},
-    {"swapper", "training"},
+    {"swapper"},
+    {"training"},
     {"evaluation"},
     {"cli"},
 )
