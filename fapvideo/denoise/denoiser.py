@@ -13,9 +13,9 @@ One code path serves every bundle; the manifest says what differs:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, TypeVar, cast
 
 import torch
@@ -37,10 +37,10 @@ from fapvideo.denoise.sampler import (
     scheduler_timesteps,
 )
 from fapvideo.errors import DeviceError, PresetError
-from fapvideo.nets.unet import predict
+from fapvideo.nets.adapter import Maps, both_branches
+from fapvideo.nets.inputs import conditioning, fill_hole
 from fapvideo.weights.bundle import Bundle
 
-Maps = Mapping[str, Tensor]
 T = TypeVar("T")
 
 PUBLISHED_STEPS, PUBLISHED_GUIDANCE = 50, 7.5
@@ -118,7 +118,6 @@ class Denoiser:
         self.bundle = bundle
         self.plan = Plan.of(bundle, config)
         self._config, self._scale = config, fuse.scale
-        self._unconditional: Maps | None = None
         self._unet = bundle.unet
         bundle.adapter.inject()
         if config.compile:
@@ -175,40 +174,22 @@ class Denoiser:
     def _batch(
         self, target: Tensor, guide: Tensor, hole: Tensor, tokens: Tensor, noise: Tensor
     ) -> Tensor:
-        bundle = self.bundle
-        hole, guide = hole.float(), guide.float()
-        known, hole_noise = self.encode_known(target.float(), hole), None
-        start_noise = noise
-        if bundle.manifest.hole_noise:
-            start_noise, hole_noise = noise.chunk(2, 1)
-        start = None if self.plan.published else bundle.codec.encode(guide)
-        conditioning = self.conditioning(known, hole, guide, hole_noise)
-        latents = self.sample(start, conditioning, bundle.project(tokens), start_noise)
-        return bundle.codec.decode(latents).float().clamp(-1, 1).cpu()
-
-    def encode_known(self, target: Tensor, hole: Tensor) -> Tensor:
-        """Return latents [N, c, h, w] of the target with its hole filled by the bundle's colour."""
-        fill = torch.tensor(self.bundle.manifest.hole_fill, device=target.device)
-        return self.bundle.codec.encode(torch.lerp(target, fill.view(1, 3, 1, 1), hole))
-
-    def conditioning(
-        self, known: Tensor, hole: Tensor, guide: Tensor, hole_noise: Tensor | None
-    ) -> Tensor:
-        """Return the UNet's input channels behind the noisy latent: known, (guide,) mask.
-
-        Source: PARITY section 8 for the order and for the noise in the hole.
-        """
-        codec = self.bundle.codec
-        mask = codec.mask(hole)
-        if hole_noise is not None:
-            known = known * (1 - mask) + hole_noise * mask
-        guides = [codec.encode(guide)] if self.bundle.manifest.guide_channels else []
-        return torch.cat([known, *guides, mask], 1)
+        codec, manifest, hole = self.bundle.codec, self.bundle.manifest, hole.float()
+        guided, hole_noise, start = manifest.guide_channels, None, None
+        known = codec.encode(fill_hole(target.float(), hole, manifest.hole_fill))
+        if guided or not self.plan.published:
+            start = codec.encode(guide.float())
+        if manifest.hole_noise:
+            noise, hole_noise = noise.chunk(2, 1)
+        channels = conditioning(known, codec.mask(hole), start if guided else None, hole_noise)
+        maps = self.bundle.project(tokens, self._scale)
+        latents = self.sample(None if self.plan.published else start, channels, maps, noise)
+        return codec.decode(latents).float().clamp(-1, 1).cpu()
 
     def sample(
         self,
         start: Tensor | None,
-        conditioning: Tensor,
+        channels: Tensor,
         maps: Maps,
         noise: Tensor,
         callback: Callback | None = None,
@@ -217,68 +198,64 @@ class Denoiser:
 
         Args:
             start: the guide's latents; `None` starts from noise alone, as published.
-            conditioning: of `conditioning`.
+            channels: of `conditioning`.
             maps: of `Bundle.project`.
             noise: [N, c, h, w] standard normal.
             callback: sees the latents after each step.
         """
         plan, spec = self.plan, self.bundle.manifest.sampler
-        with self.bundle.adapter.use(maps, self._scale):
-            if plan.kind == "flow":
-                x = flow_start(cast(Tensor, start), noise, spec.noise, plan.strength)
-                times = flow_times(plan.steps, plan.strength)
-                model = self._model(conditioning, maps, plan.steps)
-                if spec.residual:
-                    model = _corrects(cast(Tensor, start), model, spec.correction)
-                return sample_flow(model, x, times, callback)
-            scheduler = None if plan.kind == "ddim" else make_scheduler(plan.kind)
-            if scheduler is None:
-                timesteps = ddim_timesteps(plan.steps, plan.strength)
-            else:
-                timesteps = scheduler_timesteps(scheduler, plan.steps, plan.strength)
-            if start is None:
-                # Not x 1: the published pipeline scales its start noise so (PARITY section 8).
-                x = noise * spec.noise_published
-            else:
-                x = add_noise(start, noise * spec.noise, timesteps[0])
-            model = self._model(conditioning, maps, len(timesteps))
-            if scheduler is None:
-                return sample_ddim(model, x, timesteps, callback, steps=plan.steps)
-            if plan.kind == "lcm":
-                return sample_lcm(model, x, timesteps, callback, scheduler=scheduler, noise=noise)
-            return sample_scheduler(model, x, timesteps, callback, scheduler=scheduler)
+        if plan.kind == "flow":
+            x = flow_start(cast(Tensor, start), noise, spec.noise, plan.strength)
+            times = flow_times(plan.steps, plan.strength)
+            model = self._model(channels, maps, plan.steps)
+            if spec.residual:
+                model = _corrects(cast(Tensor, start), model, spec.correction)
+            return sample_flow(model, x, times, callback)
+        scheduler = None if plan.kind == "ddim" else make_scheduler(plan.kind)
+        if scheduler is None:
+            timesteps = ddim_timesteps(plan.steps, plan.strength)
+        else:
+            timesteps = scheduler_timesteps(scheduler, plan.steps, plan.strength)
+        if start is None:
+            # Not x 1: the published pipeline scales its start noise so (PARITY section 8).
+            x = noise * spec.noise_published
+        else:
+            x = add_noise(start, noise * spec.noise, timesteps[0])
+        model = self._model(channels, maps, len(timesteps))
+        if scheduler is None:
+            return sample_ddim(model, x, timesteps, callback, steps=plan.steps)
+        if plan.kind == "lcm":
+            return sample_lcm(model, x, timesteps, callback, scheduler=scheduler, noise=noise)
+        return sample_scheduler(model, x, timesteps, callback, scheduler=scheduler)
 
-    def _model(self, conditioning: Tensor, maps: Maps, steps: int) -> Model:
+    def _model(self, channels: Tensor, maps: Maps, steps: int) -> Model:
         """Bind everything but (x, t); guidance acts in its stretch of the steps only."""
         bundle, guidance = self.bundle, self.plan.guidance
         first = round(self._config.guidance_start * steps)
         last = round(self._config.guidance_end * steps)
-        step, guided = 0, False
+        doubled = both_branches(self._unconditional, maps) if guidance > 1 and first < last else {}
+        step = 0
 
         def model(x: Tensor, time: float) -> Tensor:
-            nonlocal step, guided
-            wanted = guidance > 1 and first <= step < last
-            if wanted != guided:
-                empty = self.unconditional() if wanted else None
-                bundle.adapter.set_maps(maps, self._scale, unconditional=empty)
-                guided = wanted
+            nonlocal step
+            guided = guidance > 1 and first <= step < last
             step += 1
-            sample = torch.cat([x, conditioning], 1).to(bundle.dtype)
+            sample = torch.cat([x, channels], 1).to(bundle.dtype)
             # As a number it would be compiled in, and every batch's second step compile again.
             when = torch.tensor(time, device=sample.device) if self._config.compile else time
             if not guided:
-                return predict(self._unet, sample, when, None).float()
-            both = predict(self._unet, sample.repeat(2, 1, 1, 1), when, None).float()
+                return bundle.adapter.predict(self._unet, sample, when, maps).float()
+            sample = sample.repeat(2, 1, 1, 1)
+            both = bundle.adapter.predict(self._unet, sample, when, doubled).float()
             without, with_tokens = both.chunk(2)
             return without + guidance * (with_tokens - without)
 
         return model
 
-    def unconditional(self) -> Maps:
-        """Return the unconditional branch's maps, computed once per model."""
-        if self._unconditional is None:
-            self._unconditional = self.bundle.unconditional()
-        return self._unconditional
+    @cached_property
+    def _unconditional(self) -> Maps:
+        """The unconditional branch's maps, computed once per model."""
+        return self.bundle.unconditional(self._scale)
 
     def _guarded(self, work: Callable[[], T]) -> T:
         """Run `work`, turning out-of-memory into an error that says what to do."""
