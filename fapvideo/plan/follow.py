@@ -11,8 +11,14 @@ import torch
 
 from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.guide.choose import choose_references
-from fapvideo.mask.grounding import OpenSetDetector, load_detector
-from fapvideo.mask.open_set import BoxSearch, TrackBoxes, needs_detector, parts_to_find
+from fapvideo.mask.grounding import OpenSetDetector
+from fapvideo.mask.open_set import (
+    BoxSearch,
+    TrackBoxes,
+    load_detector,
+    needs_detector,
+    parts_to_find,
+)
 from fapvideo.mask.policy import TrackPlan, plan_track
 from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, expression, head_pose

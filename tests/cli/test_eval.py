@@ -17,7 +17,7 @@ import pytest
 import runs
 import tiny_suite
 
-from fapvideo.evaluation.metrics.groups import groups as metrics
+from fapvideo.evaluation.metrics import groups as metrics
 from fapvideo.evaluation.metrics.truth import TruthMetric
 from fapvideo.evaluation.suites.systems import Copying, Pasting
 from fapvideo.evaluation.views import FramePair
