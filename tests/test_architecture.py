@@ -96,12 +96,16 @@ def test_imports_point_one_way(path: Path) -> None:
     assert violations(path, path.read_text("utf-8")) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_diffusers_and_transformers_come_after_the_torchvision_shim(path: Path) -> None:
-    names = imported_at_import(ast.parse(path.read_text("utf-8")))
-    if {name.partition(".")[0] for name in names} & {"diffusers", "transformers"}:
-        init = PACKAGE / component(path) / "__init__.py"
-        assert "\nmake_torchvision_importable()\n" in init.read_text("utf-8")
+def test_libraries_that_need_the_torchvision_shim_come_through_it() -> None:
+    shimmed = {"diffusers", "transformers", "open_clip", "groundingdino"}
+    for path in FILES:
+        tree = ast.parse(path.read_text("utf-8"))
+        assert not {name.partition(".")[0] for name in imported(tree)} & shimmed, path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                assert not any(name in ast.unparse(node) for name in shimmed), path
+    shim = (PACKAGE / "ops" / "torchvision_shim.py").read_text("utf-8")
+    assert "    make_torchvision_importable()\n    return importlib.import_module(name)\n" in shim
 
 
 def test_every_component_has_its_place() -> None:

@@ -68,6 +68,18 @@ def test_importing_does_no_work() -> None:
     assert not loaded_after("import fapvideo") & {"torch", "cv2", "av", "numpy", "pydantic"}
 
 
+def test_the_swapper_loads_no_library_that_it_may_not_need() -> None:
+    code = (
+        "import fapvideo.swapper, sys\n"
+        "print(' '.join({m.partition('.')[0] for m in sys.modules}), *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    assert not modules & {"diffusers", "transformers", "torchvision", "groundingdino", "open_clip"}
+    assert not modules & {"scipy", "matplotlib", "jinja2", "accelerate", "torch._dynamo"}
+    assert modules >= {"fapvideo.mask.grounding", "fapvideo.mask.grounding_py"}
+
+
 def test_presets_and_errors_need_neither_torch_nor_opencv() -> None:
     modules = loaded_after(f"from fapvideo import {', '.join(LIGHT)}")
     assert not modules & {"torch", "cv2", "av", "diffusers", "transformers"}
