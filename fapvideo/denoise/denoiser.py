@@ -206,7 +206,8 @@ class Denoiser:
         else:
             timesteps = scheduler_timesteps(scheduler, plan.steps, plan.strength)
         if start is None:
-            # Not x 1: the published pipeline scales its start noise so (tests/goldens/PARITY.md, 8).
+            # Not x 1: the published pipeline scales its start noise so
+            # (tests/goldens/PARITY.md, 8).
             x = noise * spec.noise_published
         else:
             x = add_noise(start, noise * spec.noise, timesteps[0])

@@ -307,7 +307,9 @@ class _ResnetLeaf(Protocol):
 
 
 def both_branches(unconditional: Maps, maps: Maps) -> dict[str, Tensor]:
-    """Return the maps of guidance's doubled batch [unconditional; conditional] (tests/goldens/PARITY.md, 9).
+    """Return the maps of guidance's doubled batch [unconditional; conditional].
+
+    Source: tests/goldens/PARITY.md, 9.
 
     An unconditional batch of 1 is repeated.
     """
