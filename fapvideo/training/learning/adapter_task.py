@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from fapvideo.config.bundle import AdapterSpec, BundleManifest
 from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.config.train import TrainPreset
-from fapvideo.denoise.denoiser import Denoiser
+from fapvideo.denoise.denoiser import Denoiser, Sampling
 from fapvideo.denoise.sampler import TRAIN_TIMESTEPS, alphas_cumprod
 from fapvideo.nets.adapter import Adapter, AttentionAdapter, ResnetAdapter
 from fapvideo.nets.inputs import conditioning, fill_hole
 from fapvideo.nets.projector import MlpProjector
 from fapvideo.nets.unet import silence_cross_attention
 from fapvideo.ops.token_grid import without_cls
+from fapvideo.paint.published import PUBLISHED
 from fapvideo.structs import Bytes
 from fapvideo.training.learning.adversary import Adversary
 from fapvideo.training.learning.draws import Draws
@@ -230,7 +231,7 @@ class AdapterTask:
         results = [
             self._result(network, batch),
             self._result(network, batch, scale=0.0),
-            self._result(network, batch, mode="published"),
+            self._result(network, batch, sampling=PUBLISHED),
         ]
         pasted = [torch.lerp(target, result, core) for result in results]
         return contact_sheet([target * (1 - core) - core, guide, *pasted, target])
@@ -251,12 +252,14 @@ class AdapterTask:
         }
 
     def _result(
-        self, network: AdapterNetwork, batch: Batch, scale: float = 1.0, mode: str = "guided"
+        self,
+        network: AdapterNetwork,
+        batch: Batch,
+        scale: float = 1.0,
+        sampling: Sampling | None = None,
     ) -> Tensor:
         """Return what `Denoiser` makes of a batch."""
-        config = DenoiseConfig.model_validate(
-            {"mode": mode, "steps": STEPS, "guidance": 1.0, "batch_size": 8}
-        )
+        config = DenoiseConfig(steps=STEPS, guidance=1.0, batch_size=8)
         bundle = Bundle(
             manifest=self.manifest,
             folder=None,
@@ -269,7 +272,8 @@ class AdapterTask:
             device=self.device,
             dtype=torch.float32,
         )
-        denoiser = Denoiser(bundle, config, FuseConfig(scale=scale))
+        fuse = FuseConfig(scale=scale)
+        denoiser = Denoiser(bundle, config, fuse, default=sampling)
         target, guide, core, tokens = batch
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn((len(target), *denoiser.noise_shape), generator=generator)
