@@ -24,7 +24,9 @@ if TYPE_CHECKING:
         VideoWriteError,
         WeightsError,
     )
-    from fapvideo.structs import FrameBatch, Reference, RunReport
+    from fapvideo.progress import Progress
+    from fapvideo.run.sources import FrameSource
+    from fapvideo.structs import FrameBatch, PartMasks, Reference, RunReport, Track
     from fapvideo.swapper import VideoSwapper
 
 __version__ = "0.1.0"
@@ -34,13 +36,17 @@ __all__ = [
     "DeviceError",
     "FapVideoError",
     "FrameBatch",
+    "FrameSource",
     "NoFaceFound",
+    "PartMasks",
     "PresetError",
+    "Progress",
     "QualityError",
     "Reference",
     "ReferenceImageError",
     "RunPreset",
     "RunReport",
+    "Track",
     "VideoReadError",
     "VideoSwapper",
     "VideoWriteError",
@@ -52,9 +58,13 @@ __all__ = [
 
 _HOMES: Final = {
     "FrameBatch": "fapvideo.structs",
+    "FrameSource": "fapvideo.run.sources",
+    "PartMasks": "fapvideo.structs",
+    "Progress": "fapvideo.progress",
     "Reference": "fapvideo.structs",
     "RunPreset": "fapvideo.config.schema",
     "RunReport": "fapvideo.structs",
+    "Track": "fapvideo.structs",
     "VideoSwapper": "fapvideo.swapper",
     "list_presets": "fapvideo.config.presets",
     "load_preset": "fapvideo.config.presets",

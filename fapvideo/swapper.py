@@ -28,13 +28,13 @@ from fapvideo.plan.references import References, asked_references, load_referenc
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
-from fapvideo.run.clip import Clip, check_kept
-from fapvideo.run.engine import Engine
+from fapvideo.run.clip import Clip, Settings, check_kept, planned
+from fapvideo.run.engine import Engine, finished
 from fapvideo.run.preview import column, join_columns
-from fapvideo.run.report import Counts, face_warnings, inspection, make_report, write_report
-from fapvideo.run.sinks import Sink
+from fapvideo.run.report import face_warnings, inspection, make_report, write_report
+from fapvideo.run.sinks import Sink, open_sink
 from fapvideo.run.sources import FrameSource, Source, open_source
-from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport, VideoFrame
+from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
 from fapvideo.video.writer import VideoWriter
@@ -148,7 +148,7 @@ class VideoSwapper:
 
     def run(
         self,
-        input: str | Path | Source,
+        input: str | Path | Source | Clip,
         output: str | Path | Sink | None = None,
         references: References | None = None,
         *,
@@ -160,7 +160,8 @@ class VideoSwapper:
         """Swap a video; a file appears only when it is whole.
 
         Args:
-            input: any video FFmpeg reads, never touched; or a source of frames.
+            input: any video FFmpeg reads, never touched; a source of frames; an open clip, which
+                is not followed again.
             output: `.mp4`, `.mov` or `.mkv`, or a sink; by default `<stem>.swapped<suffix>` beside
                 the input.
             references: part -> images, instead of the preset's.
@@ -175,54 +176,32 @@ class VideoSwapper:
             FapVideoError: one of its kinds, see `errors.py`.
         """
         started = time.perf_counter()
-        watch, ticker, counts = Stopwatch(), Ticker(progress, cancel), Counts()
+        watch, ticker = Stopwatch(), Ticker(progress, cancel)
         with self._in_use(), _scratch() as scratch:
             engine = self._engine()
-            source = open_source(input, self.preset.video)
-            sink = self._sink(source, output, overwrite=overwrite)
-            with sink:
+            clip = input if isinstance(input, Clip) else None
+            source = (
+                input.source if isinstance(input, Clip) else open_source(input, self.preset.video)
+            )
+            with open_sink(output, source.info, self.preset.video, overwrite=overwrite) as sink:
                 ticker.begin("references", 0)
                 with watch.measure("reference_s"):
-                    cast, warnings = self._references(references)
-                plan = engine.plan(source, cast, scratch, watch, ticker)
+                    cast, warnings = (clip.cast, ()) if clip else self._references(references)
+                plan = clip.plan if clip else engine.plan(source, cast, scratch, watch, ticker)
                 if require_face and not plan.targets:
                     raise NoFaceFound(
                         f"{source.info.path}: no face to swap in {plan.frames} frames",
                         hint="lower track.detect_score, or leave out --require-face",
                     )
-                ticker.begin("swap", plan.frames)
-                for batch, swapped in engine.swap(source, plan, watch):
-                    counts.add(batch, plan, swapped.outside_changed)
-                    with watch.measure("encode_s"):
-                        sink.write(_finished(source, batch, swapped.frames))
-                    ticker.advance(len(batch))
-                ticker.begin("finish", 0)
+                counts = engine.write(source, plan, sink, watch, ticker)
             watch.seconds["wall_s"] = time.perf_counter() - started
             warnings += (*sink.warnings, *face_warnings(plan, source.damaged))
             target = sink.output if isinstance(sink, VideoWriter) else None
-            report = make_report(
-                source.info,
-                target,
-                self.preset,
-                self._painter.bundle,
-                plan,
-                counts,
-                cast,
-                watch.seconds,
-                warnings,
-            )
+            used = self.preset, self._painter.bundle, plan, counts, cast
+            report = make_report(source.info, target, *used, watch.seconds, warnings)
         if target is not None:
             write_report(report, target)
         return report
-
-    def _sink(
-        self, source: Source, output: str | Path | Sink | None, *, overwrite: bool
-    ) -> VideoWriter | Sink:
-        """Return a writer for a path; a sink as it is."""
-        if output is not None and not isinstance(output, str | Path):
-            return output
-        path = Path(output) if output is not None else default_output(source.info.path)
-        return VideoWriter(path, source.info, self.preset.video, overwrite=overwrite)
 
     def stream(
         self, input: str | Path | Source, references: References | None = None
@@ -245,7 +224,7 @@ class VideoSwapper:
             source = open_source(input, self.preset.video)
             plan = engine.plan(source, self._references(references)[0], scratch)
             for batch, swapped in engine.swap(source, plan):
-                yield _finished(source, batch, swapped.frames)
+                yield finished(source, batch, swapped.frames)
                 self._check_open()
 
     def swap_image(self, rgb: Bytes, references: References | None = None) -> Bytes:
@@ -271,46 +250,44 @@ class VideoSwapper:
 
     # --------------------------------------------------------------------- looking at a clip
 
-    def open(self, input: str | Path | Source, references: References | None = None) -> Clip:
+    def open(
+        self,
+        input: str | Path | Source,
+        references: References | None = None,
+        *,
+        folder: str | Path | None = None,
+    ) -> Clip:
         """Follow the faces of a clip once; return it with its plan, for stills and strips.
 
+        With `folder` the plan is written there, and found again as long as clip, preset, references
+        and version are the same.
+
         Raises:
-            VideoReadError: the video cannot be read.
+            VideoReadError: the video cannot be read, or the plan in `folder` is damaged.
         """
         with self._in_use():
             source = open_source(input, self.preset.video)
-            folder = tempfile.TemporaryDirectory(prefix="fapvideo-")
-            try:
-                cast = self._references(references)[0]
-                plan = self._engine().plan(source, cast, Path(folder.name))
-            except BaseException:
-                folder.cleanup()
-                raise
-        return Clip(source, plan, partial(self._changed, given=references), folder)
+            cast = self._references(references)[0]
+            plan, scratch = planned(self._engine(), source, cast, Path(folder) if folder else None)
+        return Clip(source, plan, cast, partial(self._changed, given=references), scratch)
 
     @contextmanager
     def _changed(
-        self,
-        source: Source,
-        plan: Plan,
-        settings: Mapping[str, Any],
-        references: References | None,
-        given: References | None,
+        self, clip: Clip, settings: Settings, wanted: References | None, given: References | None
     ) -> Iterator[tuple[Engine, Plan]]:
         """Yield the engine and the plan of an open clip under other settings or references."""
         with self._in_use():
-            if not settings and references is None:
-                yield self._engine(), plan
+            if not settings and wanted is None:
+                yield self._engine(), clip.plan
                 return
             preset = load_preset(self.preset, settings)
             check_kept(self.preset, preset)
             engine = self._engine(preset)
-            own = {key.split(".")[0] for key in settings} & {"references"}
-            wanted = references or (None if own else given)
-            cast, _ = load_references(
-                asked_references(wanted, preset), engine.painter, preset.reference
-            )
-            yield engine, engine.decide(plan, source, cast)
+            if wanted is None and preset.references == self.preset.references:
+                wanted = given
+            asked = asked_references(wanted, preset)
+            cast, _ = load_references(asked, engine.painter, preset.reference)
+            yield engine, engine.decide(clip.plan, clip.source, cast)
 
     def inspect(self, input: str | Path) -> dict[str, Any]:
         """Return what the first pass sees: streams, faces, tracks, warnings; plain JSON types.
@@ -384,19 +361,8 @@ class VideoSwapper:
             self._call.release()
 
 
-def _finished(source: Source, batch: FrameBatch, frames: Sequence[VideoFrame]) -> FrameBatch:
-    """Return the swapped frames of a batch, to be looked at when they are."""
-    views = tuple(partial(displayed, frame, source.info) for frame in frames)
-    return FrameBatch(tuple(frames), batch.time_base, views)
-
-
 @contextmanager
 def _scratch() -> Iterator[Path]:
     """Yield a folder for the landmarks of a first pass."""
     with tempfile.TemporaryDirectory(prefix="fapvideo-") as folder:
         yield Path(folder)
-
-
-def default_output(source: Path) -> Path:
-    """Return where the output goes if nothing is said: beside the input."""
-    return source.with_name(f"{source.stem}.swapped{source.suffix}")

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fapvideo.nets.clip import VIT_H_14
+from fapvideo.ops.torchvision_shim import load_library
 from fapvideo.weights.sd15 import SD15_VAE, Shapes, fap_layout
 from fapvideo.weights.state import shapes_of
 
@@ -43,13 +44,11 @@ def _random(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Te
 
 def layouts() -> tuple[Shapes, Shapes]:
     """Return name -> shape of the published VAE's and image tower's tensors."""
-    # After fapvideo, which lets both be imported beside a torchvision that does not load.
-    from diffusers import AutoencoderKL
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
+    diffusers, transformers = load_library("diffusers"), load_library("transformers")
     with torch.device("meta"):
-        vae = AutoencoderKL(**SD15_VAE)
-        tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**VIT_H_14))
+        vae = diffusers.AutoencoderKL(**SD15_VAE)
+        config = transformers.CLIPVisionConfig(**VIT_H_14)
+        tower = transformers.CLIPVisionModelWithProjection(config)
     return shapes_of(vae.state_dict()), shapes_of(tower.state_dict())
 
 

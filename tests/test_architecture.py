@@ -27,7 +27,8 @@ ORDER: tuple[set[str], ...] = (
     {"paint"},
     {"pipeline"},
     {"run"},
-    {"swapper", "training"},
+    {"swapper"},
+    {"training"},
     {"evaluation"},
     {"cli"},
 )
@@ -99,12 +100,15 @@ def test_imports_point_one_way() -> None:
     assert [(path, wrong) for path in FILES for wrong in violations(path, parsed(path))] == []
 
 
-def test_diffusers_and_transformers_come_after_the_torchvision_shim() -> None:
+def test_libraries_that_need_the_torchvision_shim_come_through_it() -> None:
+    shimmed = {"diffusers", "transformers", "open_clip", "groundingdino"}
     for path in FILES:
-        names = imported_at_import(parsed(path))
-        if {name.partition(".")[0] for name in names} & {"diffusers", "transformers"}:
-            init = PACKAGE / component(path) / "__init__.py"
-            assert "\nmake_torchvision_importable()\n" in init.read_text("utf-8"), path
+        assert not {name.partition(".")[0] for name in imported(parsed(path))} & shimmed, path
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                assert not any(name in ast.unparse(node) for name in shimmed), path
+    shim = (PACKAGE / "ops" / "torchvision_shim.py").read_text("utf-8")
+    assert "    make_torchvision_importable()\n    return importlib.import_module(name)\n" in shim
 
 
 def test_every_component_has_its_place() -> None:

@@ -17,13 +17,17 @@ NAMES = [
     "DeviceError",
     "FapVideoError",
     "FrameBatch",
+    "FrameSource",
     "NoFaceFound",
+    "PartMasks",
     "PresetError",
+    "Progress",
     "QualityError",
     "Reference",
     "ReferenceImageError",
     "RunPreset",
     "RunReport",
+    "Track",
     "VideoReadError",
     "VideoSwapper",
     "VideoWriteError",
@@ -62,6 +66,18 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_importing_does_no_work() -> None:
     assert not loaded_after("import fapvideo") & {"torch", "cv2", "av", "numpy", "pydantic"}
+
+
+def test_the_swapper_loads_no_library_that_it_may_not_need() -> None:
+    code = (
+        "import fapvideo.swapper, sys\n"
+        "print(' '.join({m.partition('.')[0] for m in sys.modules}), *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    assert not modules & {"diffusers", "transformers", "torchvision", "groundingdino", "open_clip"}
+    assert not modules & {"scipy", "matplotlib", "jinja2", "accelerate", "torch._dynamo"}
+    assert modules >= {"fapvideo.mask.grounding", "fapvideo.mask.grounding_py"}
 
 
 def test_presets_and_errors_need_neither_torch_nor_opencv() -> None:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import platformdirs
 import typer
 
+import fapvideo
 from fapvideo.cli import options, output
 from fapvideo.cli.findings import Wanted, clock, conclude, make_record, write_report
 from fapvideo.cli.swapping import stop_on_signal
-from fapvideo.config.evaluation import EvalPreset, Threshold, load_eval_preset
-from fapvideo.config.presets import load_preset
-from fapvideo.config.schema import RunPreset
 from fapvideo.errors import PresetError
 from fapvideo.progress import OnProgress, Progress, ShouldStop
 
 if TYPE_CHECKING:
+    from fapvideo.config.evaluation import EvalPreset, Threshold
+    from fapvideo.config.schema import RunPreset
     from fapvideo.evaluation.report.record import Record
     from fapvideo.evaluation.suites.single import Made
 
@@ -105,6 +105,8 @@ def evaluate(
     earlier, limits = _earlier(against), _limits(thresholds or suite or THRESHOLDS)
     wanted = Wanted(report, earlier, limits, fail_under, as_json)
     if suite is not None:
+        from fapvideo.config.evaluation import load_eval_preset
+
         config = load_eval_preset(suite)
         names = systems.split(",") if systems else list(config.systems)
         _evaluate_suite(config, names, work, device, wanted)
@@ -114,6 +116,8 @@ def evaluate(
 
 def _limits(name: str) -> Mapping[str, Threshold]:
     """Read thresholds, and see to it that there are such metrics; early, too."""
+    from fapvideo.config.evaluation import load_eval_preset
+
     limits = load_eval_preset(name).thresholds
     from fapvideo.evaluation.metrics.groups import all_definitions
     from fapvideo.evaluation.report.judging import check_keys
@@ -164,9 +168,9 @@ def _how_made(
         raise PresetError(
             f"{result}: what was it made from?", hint="say so: --source IN --preset NAME"
         )
-    base: str | RunPreset = preset or (known.preset if known is not None else RunPreset())
+    base: str | RunPreset = preset or (known.preset if known is not None else fapvideo.RunPreset())
     # A report's references may be gone by now; they need not be there for everything.
-    found = load_preset(base, overrides) if known is None or overrides else known.preset
+    found = fapvideo.load_preset(base, overrides) if known is None or overrides else known.preset
     chosen = source or (known.source if known is not None else None)
     assert chosen is not None  # checked above
     if not found.references:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fapvideo.cli import output
-from fapvideo.config.evaluation import Threshold
 from fapvideo.errors import QualityError
 from fapvideo.ops.files import write_text
 
 if TYPE_CHECKING:
+    from fapvideo.config.evaluation import Threshold
     from fapvideo.evaluation.measure import Measurement
     from fapvideo.evaluation.report.record import Record
     from fapvideo.evaluation.report.table import Cell

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from fapvideo.config.overrides import parse_overrides
 from fapvideo.errors import PresetError
 from fapvideo.parts import PARTS
 
@@ -57,6 +56,8 @@ def collect_overrides(
     end: float | None = None,
 ) -> dict[str, Any]:
     """Put `--set`, `--reference`, `--start` and `--end` together; the named options win."""
+    from fapvideo.config.overrides import parse_overrides  # pydantic: not for `--help`
+
     times = {"video.start_s": start, "video.end_s": end}
     return {
         **parse_overrides(settings),

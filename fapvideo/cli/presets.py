@@ -7,14 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+import fapvideo
 from fapvideo.cli import options, output
-from fapvideo.config.presets import (
-    copy_preset,
-    dump_preset,
-    list_presets,
-    load_preset,
-    presets_root,
-)
 
 app = typer.Typer(help="List, show, copy and check presets.", no_args_is_help=True)
 
@@ -24,7 +18,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME|FILE", show_default=False)]
 @app.command("list")
 def list_(as_json: options.Json = False) -> None:
     """List the presets that come with the package."""
-    entries = list_presets()
+    entries = fapvideo.list_presets()
     if as_json:
         output.print_json([entry._asdict() for entry in entries])
     else:
@@ -35,7 +29,9 @@ def list_(as_json: options.Json = False) -> None:
 @app.command()
 def show(name: Name, settings: options.Settings = []) -> None:  # noqa: B006  typer copies it
     """Print a preset with every value, defaults included, as TOML."""
-    output.print_text(dump_preset(load_preset(name, options.collect_overrides(settings))))
+    from fapvideo.config import dump_preset
+
+    output.print_text(dump_preset(fapvideo.load_preset(name, options.collect_overrides(settings))))
 
 
 @app.command()
@@ -45,6 +41,8 @@ def copy(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Copy a packaged preset, comments and all, to change it."""
+    from fapvideo.config import copy_preset
+
     output.print_text(str(copy_preset(name, target, overwrite=overwrite)))
 
 
@@ -55,11 +53,13 @@ def check(
 ) -> None:
     """Say everything that is wrong with a preset; exit code 2 if anything is."""
     for name in names:
-        load_preset(name, options.collect_overrides(settings))
+        fapvideo.load_preset(name, options.collect_overrides(settings))
         output.print_text(f"{name}: ok")
 
 
 @app.command()
 def schema(kind: Annotated[Literal["run", "train", "eval"], typer.Argument()] = "run") -> None:
     """Print the JSON schema of presets, by which editors complete and check them."""
+    from fapvideo.config.presets import presets_root
+
     output.print_text((presets_root() / "schema" / f"{kind}.json").read_text("utf-8"))

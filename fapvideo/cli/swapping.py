@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from fapvideo.config.presets import load_preset
+import fapvideo
 from fapvideo.progress import ShouldStop
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def open_swapper(preset: str, device: str, overrides: Mapping[str, Any]) -> VideoSwapper:
     """Validate the preset first (quick), then load torch and the weights (seconds)."""
-    resolved = load_preset(preset, overrides)
+    resolved = fapvideo.load_preset(preset, overrides)
     from fapvideo.swapper import VideoSwapper  # torch: only once everything else is right
 
     return VideoSwapper.from_preset(resolved, device=device)

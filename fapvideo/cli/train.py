@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import fapvideo
 from fapvideo.cli import options, output
 from fapvideo.cli.swapping import stop_on_signal
-from fapvideo.config.presets import ASSETS
-from fapvideo.config.train import TrainPreset, load_train_preset
 from fapvideo.errors import PresetError, ReferenceImageError
 
 if TYPE_CHECKING:
+    from fapvideo.config.train import TrainPreset
     from fapvideo.training.train import TrainReport
 
-BRAND_FACE = ASSETS / "brand_face.png"
+BRAND_FACE = Path(fapvideo.__file__).parent / "assets" / "brand_face.png"
 
 Preset = Annotated[
     str,
@@ -69,6 +69,8 @@ def train(
 
     Example: fapvideo train --data photos/ --output mine --max-minutes 120
     """
+    from fapvideo.config.train import load_train_preset
+
     resolved = load_train_preset(preset, options.collect_overrides(settings))
     target = output_path or Path("runs") / resolved.name
     from fapvideo.ops.precision import resolve_device

@@ -12,6 +12,8 @@ from fapvideo.config.schema import Section
 from fapvideo.errors import WeightsError
 
 MANIFEST_NAME = "bundle.toml"
+PUBLISHED_FILL = tuple(round(value / 127.5 - 1, 6) for value in (245, 223, 209))
+"""`hole_fill` of the published model: the flat beige of its example picture's hole."""
 
 
 class BundleFile(Section):

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tomlkit
-
 from fapvideo.config.overrides import Tables, merge, nest
 from fapvideo.config.problems import Problem, did_you_mean, raise_problems, validate
 from fapvideo.config.schema import RunPreset
@@ -127,6 +125,8 @@ def copy_preset(name: str, target: str | Path, *, overwrite: bool = False) -> Pa
 
 def dump_preset(preset: RunPreset) -> str:
     """Return the whole preset, defaults included, as TOML that loads to an equal preset."""
+    import tomlkit  # only for writing
+
     return tomlkit.dumps(preset.model_dump(mode="json", exclude_none=True))
 
 

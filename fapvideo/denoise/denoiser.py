@@ -13,9 +13,9 @@ One code path serves every bundle; the manifest says what differs:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Literal, TypeVar, cast
 
 import torch
@@ -37,60 +37,46 @@ from fapvideo.denoise.sampler import (
     scheduler_timesteps,
 )
 from fapvideo.errors import DeviceError, PresetError
-from fapvideo.nets.unet import predict
+from fapvideo.nets.adapter import Maps, both_branches
+from fapvideo.nets.inputs import conditioning, fill_hole
 from fapvideo.weights.bundle import Bundle
 
-Maps = Mapping[str, Tensor]
 T = TypeVar("T")
-
-PUBLISHED_STEPS, PUBLISHED_GUIDANCE = 50, 7.5
-"""Settings of the published inference script (docs/fuseanypart.md, 4)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Sampling settings after the preset and the bundle's recommendations are merged."""
+class Sampling:
+    """How latents are sampled."""
 
     kind: Literal["flow", "ddim", "unipc", "dpm++", "lcm"]
     steps: int
     strength: float
     guidance: float
-    published: bool
+    from_noise: bool = False
+    """Start from noise alone, whatever the guide is."""
 
     @classmethod
-    def of(cls, bundle: Bundle, config: DenoiseConfig) -> Plan:
-        """Merge.
+    def recommended(cls, bundle: Bundle) -> Sampling:
+        """Return what a bundle's manifest says."""
+        spec = bundle.manifest.sampler
+        return cls(spec.kind, spec.steps, spec.strength, spec.guidance)
+
+    def merged(self, bundle: Bundle, config: DenoiseConfig) -> Sampling:
+        """Return this with what the preset says instead.
 
         Raises:
-            PresetError: a sampler that does not fit the bundle's prediction, or `published` mode on
-                a bundle that was trained from the guide.
+            PresetError: a sampler that does not fit the bundle's prediction.
         """
-        spec = bundle.manifest.sampler
-        published = config.mode == "published"
-        kind = config.sampler or ("ddim" if published and spec.kind != "flow" else spec.kind)
-        if (kind == "flow") != (spec.kind == "flow"):
+        trained_for, kind = bundle.manifest.sampler.kind, config.sampler or self.kind
+        if (kind == "flow") != (trained_for == "flow"):
             raise PresetError(
-                f"denoise.sampler = {kind!r} does not fit bundle {bundle.manifest.name},"
-                f" which was trained for {'flow' if spec.kind == 'flow' else 'noise prediction'}",
+                f"denoise.sampler = {kind!r} does not fit bundle {bundle.manifest.name}, which was"
+                f" trained for {'flow' if trained_for == 'flow' else 'noise prediction'}",
                 hint="leave denoise.sampler unset to take what the bundle recommends",
             )
-        if published and spec.kind == "flow":
-            raise PresetError(
-                f"denoise.mode = 'published' does not fit bundle {bundle.manifest.name}:"
-                " it starts from the guide",
-                hint="use --set bundle=sd15, or --set denoise.mode=guided",
-            )
-
-        def pick(given: T | None, when_published: T, recommended: T) -> T:
-            return given if given is not None else when_published if published else recommended
-
-        return cls(
-            kind=kind,
-            steps=pick(config.steps, PUBLISHED_STEPS, spec.steps),
-            strength=pick(config.strength, 1.0, spec.strength),
-            guidance=pick(config.guidance, PUBLISHED_GUIDANCE, spec.guidance),
-            published=published,
-        )
+        given = {name: getattr(config, name) for name in ("steps", "strength", "guidance")}
+        known = {name: value for name, value in given.items() if value is not None}
+        return replace(self, kind=kind, **known)
 
 
 class Denoiser:
@@ -106,8 +92,11 @@ class Denoiser:
         config: DenoiseConfig,
         fuse: FuseConfig,
         device: torch.device | str | None = None,
+        default: Sampling | None = None,
     ) -> None:
         """Take a loaded bundle; `device` must be the bundle's own.
+
+        What `config` leaves open is as `default` says, or else as the bundle recommends.
 
         Raises:
             PresetError: settings that do not fit the bundle.
@@ -116,9 +105,8 @@ class Denoiser:
         if device is not None and torch.device(device).type != bundle.device.type:
             raise DeviceError(f"the bundle is on {bundle.device}, not on {device}")
         self.bundle = bundle
-        self.plan = Plan.of(bundle, config)
+        self.sampling = (default or Sampling.recommended(bundle)).merged(bundle, config)
         self._config, self._scale = config, fuse.scale
-        self._unconditional: Maps | None = None
         self._unet = bundle.unet
         bundle.adapter.inject()
         if config.compile:
@@ -175,40 +163,22 @@ class Denoiser:
     def _batch(
         self, target: Tensor, guide: Tensor, hole: Tensor, tokens: Tensor, noise: Tensor
     ) -> Tensor:
-        bundle = self.bundle
-        hole, guide = hole.float(), guide.float()
-        known, hole_noise = self.encode_known(target.float(), hole), None
-        start_noise = noise
-        if bundle.manifest.hole_noise:
-            start_noise, hole_noise = noise.chunk(2, 1)
-        start = None if self.plan.published else bundle.codec.encode(guide)
-        conditioning = self.conditioning(known, hole, guide, hole_noise)
-        latents = self.sample(start, conditioning, bundle.project(tokens), start_noise)
-        return bundle.codec.decode(latents).float().clamp(-1, 1).cpu()
-
-    def encode_known(self, target: Tensor, hole: Tensor) -> Tensor:
-        """Return latents [N, c, h, w] of the target with its hole filled by the bundle's colour."""
-        fill = torch.tensor(self.bundle.manifest.hole_fill, device=target.device)
-        return self.bundle.codec.encode(torch.lerp(target, fill.view(1, 3, 1, 1), hole))
-
-    def conditioning(
-        self, known: Tensor, hole: Tensor, guide: Tensor, hole_noise: Tensor | None
-    ) -> Tensor:
-        """Return the UNet's input channels behind the noisy latent: known, (guide,) mask.
-
-        Source: tests/goldens/PARITY.md, 8, for the order and for the noise in the hole.
-        """
-        codec = self.bundle.codec
-        mask = codec.mask(hole)
-        if hole_noise is not None:
-            known = known * (1 - mask) + hole_noise * mask
-        guides = [codec.encode(guide)] if self.bundle.manifest.guide_channels else []
-        return torch.cat([known, *guides, mask], 1)
+        codec, manifest, hole = self.bundle.codec, self.bundle.manifest, hole.float()
+        guided, hole_noise, start = manifest.guide_channels, None, None
+        known = codec.encode(fill_hole(target.float(), hole, manifest.hole_fill))
+        if guided or not self.sampling.from_noise:
+            start = codec.encode(guide.float())
+        if manifest.hole_noise:
+            noise, hole_noise = noise.chunk(2, 1)
+        channels = conditioning(known, codec.mask(hole), start if guided else None, hole_noise)
+        maps = self.bundle.project(tokens, self._scale)
+        latents = self.sample(None if self.sampling.from_noise else start, channels, maps, noise)
+        return codec.decode(latents).float().clamp(-1, 1).cpu()
 
     def sample(
         self,
         start: Tensor | None,
-        conditioning: Tensor,
+        channels: Tensor,
         maps: Maps,
         noise: Tensor,
         callback: Callback | None = None,
@@ -217,68 +187,65 @@ class Denoiser:
 
         Args:
             start: the guide's latents; `None` starts from noise alone, as published.
-            conditioning: of `conditioning`.
+            channels: of `conditioning`.
             maps: of `Bundle.project`.
             noise: [N, c, h, w] standard normal.
             callback: sees the latents after each step.
         """
-        plan, spec = self.plan, self.bundle.manifest.sampler
-        with self.bundle.adapter.use(maps, self._scale):
-            if plan.kind == "flow":
-                x = flow_start(cast(Tensor, start), noise, spec.noise, plan.strength)
-                times = flow_times(plan.steps, plan.strength)
-                model = self._model(conditioning, maps, plan.steps)
-                if spec.residual:
-                    model = _corrects(cast(Tensor, start), model, spec.correction)
-                return sample_flow(model, x, times, callback)
-            scheduler = None if plan.kind == "ddim" else make_scheduler(plan.kind)
-            if scheduler is None:
-                timesteps = ddim_timesteps(plan.steps, plan.strength)
-            else:
-                timesteps = scheduler_timesteps(scheduler, plan.steps, plan.strength)
-            if start is None:
-                # Not x 1: so the published pipeline scales it (tests/goldens/PARITY.md, 8).
-                x = noise * spec.noise_published
-            else:
-                x = add_noise(start, noise * spec.noise, timesteps[0])
-            model = self._model(conditioning, maps, len(timesteps))
-            if scheduler is None:
-                return sample_ddim(model, x, timesteps, callback, steps=plan.steps)
-            if plan.kind == "lcm":
-                return sample_lcm(model, x, timesteps, callback, scheduler=scheduler, noise=noise)
-            return sample_scheduler(model, x, timesteps, callback, scheduler=scheduler)
+        plan, spec = self.sampling, self.bundle.manifest.sampler
+        if plan.kind == "flow":
+            x = flow_start(cast(Tensor, start), noise, spec.noise, plan.strength)
+            times = flow_times(plan.steps, plan.strength)
+            model = self._model(channels, maps, plan.steps)
+            if spec.residual:
+                model = _corrects(cast(Tensor, start), model, spec.correction)
+            return sample_flow(model, x, times, callback)
+        scheduler = None if plan.kind == "ddim" else make_scheduler(plan.kind)
+        if scheduler is None:
+            timesteps = ddim_timesteps(plan.steps, plan.strength)
+        else:
+            timesteps = scheduler_timesteps(scheduler, plan.steps, plan.strength)
+        if start is None:
+            # Not x 1: the published pipeline scales its start noise so
+            # (tests/goldens/PARITY.md, 8).
+            x = noise * spec.noise_published
+        else:
+            x = add_noise(start, noise * spec.noise, timesteps[0])
+        model = self._model(channels, maps, len(timesteps))
+        if scheduler is None:
+            return sample_ddim(model, x, timesteps, callback, steps=plan.steps)
+        if plan.kind == "lcm":
+            return sample_lcm(model, x, timesteps, callback, scheduler=scheduler, noise=noise)
+        return sample_scheduler(model, x, timesteps, callback, scheduler=scheduler)
 
-    def _model(self, conditioning: Tensor, maps: Maps, steps: int) -> Model:
+    def _model(self, channels: Tensor, maps: Maps, steps: int) -> Model:
         """Bind everything but (x, t); guidance acts in its stretch of the steps only."""
-        bundle, guidance = self.bundle, self.plan.guidance
+        bundle, guidance = self.bundle, self.sampling.guidance
         first = round(self._config.guidance_start * steps)
         last = round(self._config.guidance_end * steps)
-        step, guided = 0, False
+        doubled = both_branches(self._unconditional, maps) if guidance > 1 and first < last else {}
+        step = 0
 
         def model(x: Tensor, time: float) -> Tensor:
-            nonlocal step, guided
-            wanted = guidance > 1 and first <= step < last
-            if wanted != guided:
-                empty = self.unconditional() if wanted else None
-                bundle.adapter.set_maps(maps, self._scale, unconditional=empty)
-                guided = wanted
+            nonlocal step
+            guided = guidance > 1 and first <= step < last
             step += 1
-            sample = torch.cat([x, conditioning], 1).to(bundle.dtype)
+            sample = torch.cat([x, channels], 1).to(bundle.dtype)
             # As a number it would be compiled in, and every batch's second step compile again.
             when = torch.tensor(time, device=sample.device) if self._config.compile else time
             if not guided:
-                return predict(self._unet, sample, when, None).float()
-            both = predict(self._unet, sample.repeat(2, 1, 1, 1), when, None).float()
+                return bundle.adapter.predict(self._unet, sample, when, maps).float()
+            sample = sample.repeat(2, 1, 1, 1)
+            both = bundle.adapter.predict(self._unet, sample, when, doubled).float()
             without, with_tokens = both.chunk(2)
             return without + guidance * (with_tokens - without)
 
         return model
 
-    def unconditional(self) -> Maps:
-        """Return the unconditional branch's maps, computed once per model."""
-        if self._unconditional is None:
-            self._unconditional = self.bundle.unconditional()
-        return self._unconditional
+    @cached_property
+    def _unconditional(self) -> Maps:
+        """The unconditional branch's maps, computed once per model."""
+        return self.bundle.unconditional(self._scale)
 
     def _guarded(self, work: Callable[[], T]) -> T:
         """Run `work`, turning out-of-memory into an error that says what to do."""

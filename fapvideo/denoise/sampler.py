@@ -17,8 +17,9 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, LCMScheduler, UniPCMultistepScheduler
 from torch import Tensor
+
+from fapvideo.ops.torchvision_shim import load_library
 
 Model = Callable[[Tensor, float], Tensor]
 """(x [N, C, h, w], time) -> prediction of the same shape."""
@@ -141,11 +142,13 @@ def make_scheduler(kind: Literal["unipc", "dpm++", "lcm"]) -> Any:
     `unipc`: UniPC, arXiv 2302.04867. `dpm++`: DPM-Solver++(2M) with Karras sigmas, arXiv
     2211.01095. `lcm`: latent consistency, arXiv 2310.04378, for UNets with an LCM-LoRA.
     """
+    diffusers = load_library("diffusers")
     if kind == "unipc":
-        return UniPCMultistepScheduler(**SCHEDULE, steps_offset=1, timestep_spacing="leading")
+        settings = {"steps_offset": 1, "timestep_spacing": "leading"}
+        return diffusers.UniPCMultistepScheduler(**SCHEDULE, **settings)
     if kind == "dpm++":
-        return DPMSolverMultistepScheduler(**SCHEDULE, use_karras_sigmas=True)
-    return LCMScheduler(**SCHEDULE, steps_offset=1)
+        return diffusers.DPMSolverMultistepScheduler(**SCHEDULE, use_karras_sigmas=True)
+    return diffusers.LCMScheduler(**SCHEDULE, steps_offset=1)
 
 
 def scheduler_timesteps(scheduler: Any, steps: int, strength: float = 1.0) -> list[int]:
@@ -154,7 +157,7 @@ def scheduler_timesteps(scheduler: Any, steps: int, strength: float = 1.0) -> li
     Below strength 1 these are the last `round(steps * strength)`; LCM, made for a handful of
     steps, does all of `steps` within the shorter stretch instead.
     """
-    if isinstance(scheduler, LCMScheduler):
+    if isinstance(scheduler, load_library("diffusers").LCMScheduler):
         most = int(scheduler.config.original_inference_steps * strength)
         scheduler.set_timesteps(max(1, min(steps, most)), strength=max(strength, 0.02))
         return [int(t) for t in scheduler.timesteps]

@@ -13,7 +13,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d
 
 from fapvideo.ops.geometry import iou
 from fapvideo.ops.image import soft_edge
@@ -217,6 +216,8 @@ def smooth_boxes(boxes: NDArray[np.floating], half_window: int) -> Floats:
         [T, 4]. A frame without a measurement is filled if measured frames lie within the window on
         both its sides, and is NaN otherwise.
     """
+    from scipy.ndimage import correlate1d
+
     values = np.asarray(boxes, np.float64)
     measured = np.asarray(np.isfinite(values).all(axis=1))
     if half_window < 1:

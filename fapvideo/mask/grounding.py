@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,10 +24,8 @@ from torch import Tensor
 
 from fapvideo.errors import PresetError, WeightsError
 from fapvideo.mask.boxes import Detection, suppress_overlaps
-from fapvideo.ops.torchvision_shim import make_torchvision_importable
+from fapvideo.ops.torchvision_shim import load_library
 from fapvideo.structs import Bytes, Floats
-
-Backend = Literal["grounding_dino", "grounding_dino_py"]
 
 SPECIAL_TOKENS = {"[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029}
 """Ids of bert-base-uncased. transformers has them fixed in the network's code, so a tokenizer with
@@ -60,21 +58,6 @@ class OpenSetDetector(Protocol):
                 too long together.
         """
         ...
-
-
-def load_detector(
-    backend: Backend, folder: Path, device: torch.device | str = "cpu"
-) -> OpenSetDetector:
-    """Build the detector `backend` from a local folder (docs/grounding-dino.md lists its files).
-
-    Raises:
-        WeightsError: files are missing or do not fit, or an extra is not installed.
-    """
-    if backend == "grounding_dino_py":
-        from fapvideo.mask.grounding_py import GroundingDinoPyDetector
-
-        return GroundingDinoPyDetector.from_folder(folder, device)
-    return GroundingDinoDetector.from_folder(folder, device)
 
 
 class GroundingDino(ABC):
@@ -159,19 +142,17 @@ class GroundingDinoDetector(GroundingDino):
             ["config.json", "preprocessor_config.json", "model.safetensors"],
             ["tokenizer.json", "vocab.txt"],
         )
-        make_torchvision_importable()
-        from transformers import AutoTokenizer, GroundingDinoForObjectDetection
-        from transformers.models.grounding_dino.image_processing_pil_grounding_dino import (
-            GroundingDinoImageProcessorPil,
+        transformers = load_library("transformers")
+        processing = load_library(
+            "transformers.models.grounding_dino.image_processing_pil_grounding_dino"
         )
-
         try:
             with _no_progress_bar():
-                model, info = GroundingDinoForObjectDetection.from_pretrained(
+                model, info = transformers.GroundingDinoForObjectDetection.from_pretrained(
                     folder, local_files_only=True, use_safetensors=True, output_loading_info=True
                 )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            image_processor = GroundingDinoImageProcessorPil.from_pretrained(
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            image_processor = processing.GroundingDinoImageProcessorPil.from_pretrained(
                 folder, local_files_only=True
             )
         except Exception as error:  # transformers raises whatever its parsers raise
@@ -194,8 +175,7 @@ class GroundingDinoDetector(GroundingDino):
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
     """Keep transformers from drawing on the terminal while it loads; printing is the caller's."""
-    from transformers.utils import logging
-
+    logging = load_library("transformers.utils").logging
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -8,7 +8,6 @@ to the last bit (docs/grounding-dino.md). Nothing here is imported unless asked 
 
 from __future__ import annotations
 
-import importlib
 import json
 import types
 import warnings
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 from fapvideo.errors import WeightsError
 from fapvideo.mask.grounding import GroundingDino, require_files
-from fapvideo.ops.torchvision_shim import make_torchvision_importable
+from fapvideo.ops.torchvision_shim import load_library
 from fapvideo.structs import Bytes
 from fapvideo.weights.foreign import read_foreign
 
@@ -96,8 +95,7 @@ class GroundingDinoPyDetector(GroundingDino):
 
     def _prepare(self, rgb: Bytes) -> Tensor:
         """Resize and normalise with the package's own transforms: [3, h, w] float32."""
-        from groundingdino.datasets import transforms
-
+        transforms = load_library("groundingdino.datasets.transforms")
         transform = transforms.Compose(
             [
                 transforms.RandomResize([self._short_side], max_size=self._long_side),
@@ -120,11 +118,11 @@ def build_model(settings: Mapping[str, Any], bert: Path) -> Any:
         WeightsError: the extra is not installed, or BERT's files are unusable.
     """
     package = _import_groundingdino()
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
+    transformers = load_library("transformers")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(bert, local_files_only=True)
-        text_encoder = BertModel(BertConfig.from_pretrained(bert, local_files_only=True))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(bert, local_files_only=True)
+        config = transformers.BertConfig.from_pretrained(bert, local_files_only=True)
+        text_encoder = transformers.BertModel(config)
     except Exception as error:  # transformers raises whatever its parsers raise
         raise WeightsError(f"{bert} does not load as BERT: {error}") from error
     # Checkpointing only saves memory in training, and warns about it otherwise.
@@ -193,10 +191,9 @@ def _quiet() -> Iterator[None]:
 
 def _import_groundingdino() -> Any:
     """Import the package's module `groundingdino`; it brings torchvision, timm and matplotlib."""
-    make_torchvision_importable()
     try:
         with _quiet():
-            return importlib.import_module("groundingdino.models.GroundingDINO.groundingdino")
+            return load_library("groundingdino.models.GroundingDINO.groundingdino")
     except ModuleNotFoundError as error:
         raise WeightsError(
             f'mask.backend = "grounding_dino_py" needs groundingdino-py: {error}',
@@ -244,7 +241,7 @@ def _settings(folder: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
             hint="is it in transformers' layout? Then use the backend grounding_dino;"
             " otherwise put its configuration as config.json beside it",
         )
-    module = importlib.import_module(f"groundingdino.config.{name}")
+    module = load_library(f"groundingdino.config.{name}")
     return {key: value for key, value in vars(module).items() if not key.startswith("_")}
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
+import torch
 
 from fapvideo.config.schema import MaskConfig
 from fapvideo.mask import parts as outlines
@@ -27,11 +29,14 @@ from fapvideo.mask.boxes import (
     label_boxes,
     smooth_boxes,
 )
-from fapvideo.mask.grounding import OpenSetDetector
+from fapvideo.mask.grounding import GroundingDinoDetector, OpenSetDetector
+from fapvideo.mask.grounding_py import GroundingDinoPyDetector
 from fapvideo.ops import mesh
 from fapvideo.ops.image import signed_distance, soft_edge
 from fapvideo.parts import PARTS
 from fapvideo.structs import Bytes, Floats, PartMasks
+
+Backend = Literal["grounding_dino", "grounding_dino_py"]
 
 BOXED = tuple(name for name, part in PARTS.items() if not part.whole)
 """Parts that can have boxes."""
@@ -92,6 +97,19 @@ def _box(row: Floats) -> PartBox:
 
 
 # ------------------------------------------------------------------------------- searching
+
+
+def load_detector(
+    backend: Backend, folder: Path, device: torch.device | str = "cpu"
+) -> OpenSetDetector:
+    """Build the detector `backend` from a local folder (docs/grounding-dino.md lists its files).
+
+    Raises:
+        WeightsError: files are missing or do not fit, or an extra is not installed.
+    """
+    if backend == "grounding_dino_py":
+        return GroundingDinoPyDetector.from_folder(folder, device)
+    return GroundingDinoDetector.from_folder(folder, device)
 
 
 def parts_to_find(config: MaskConfig, parts: Collection[str]) -> tuple[str, ...]:
@@ -204,6 +222,8 @@ def _filled(rows: Floats, half_window: int) -> Floats:
 
 def _presence(rows: Floats, hold: int, fade: int) -> Floats:
     """Return [T] in [0, 1]: 1 within `hold` frames of a detection, falling to 0 after `fade`."""
+    from scipy.ndimage import distance_transform_edt
+
     away = distance_transform_edt(np.isnan(rows[:, 0]))
     return np.clip(1.0 - (away - hold) / (fade + 1.0), 0.0, 1.0).astype(np.float32)
 

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from fapvideo.config.schema import MaskConfig
 from fapvideo.ops.pose import head_pose
@@ -44,6 +43,8 @@ def plan_track(
         fade_in: whether the face appears in mid-shot, so that its start is faded.
         fade_out: the same for its end.
     """
+    from scipy.ndimage import distance_transform_edt
+
     count = len(track)
     reason = _reasons(track, config)
     good = np.array([not text for text in reason])

@@ -3,11 +3,12 @@
 Variant A adds a projected map inside ResNet blocks; variant B replaces the output of every
 cross-attention by one (docs/fuseanypart.md, 1.4 and 1.5; tests/goldens/PARITY.md, 5 and 6). Neither
 map depends on the timestep or the latent, so `project` runs once per frame at the token grid and
-only the nearest-neighbour enlargement is left for the steps, itself cached per size.
+only the nearest-neighbour enlargement is left for the steps. The maps are an argument of the
+prediction, beside the latent and the time:
 
     adapter.inject()
-    with adapter.use(adapter.project(tokens), scale=1.0):
-        noise = unet(x, t, ...).sample
+    maps = adapter.project(tokens)
+    noise = adapter.predict(unet, x, t, maps)
     adapter.eject()
 """
 
@@ -22,6 +23,7 @@ from typing import Any, Protocol, Self, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from fapvideo.nets.sites import attention_sites, resnet_sites
 
@@ -30,7 +32,7 @@ Maps = Mapping[str, Tensor]
 
 
 class Adapter(nn.Module):
-    """What both variants share: the active maps, their enlargement, and coming off again.
+    """What both variants share: the prediction, the maps' enlargement, and coming off again.
 
     The UNet is referred to, not owned: it is no submodule, and its parameters, `state_dict`, `repr`
     and `named_modules` stay as they were. Parameter names equal those of the published checkpoint.
@@ -38,69 +40,76 @@ class Adapter(nn.Module):
     """
 
     def __init__(self) -> None:
-        """Start without maps and not injected."""
+        """Start not injected."""
         super().__init__()
         self._undo: list[Callable[[], object]] = []
-        self._maps: dict[str, Tensor] = {}
-        self._resized: dict[tuple[object, ...], Tensor] = {}
+        self._maps: Maps = {}
 
     @property
     def injected(self) -> bool:
         """Whether the UNet currently carries the adapter."""
         return bool(self._undo)
 
-    def project(self, tokens: Tensor) -> dict[str, Tensor]:
-        """Return the maps of fused tokens [B, G*G, C] without CLS: name -> [B, channels, G, G]."""
+    def project(self, tokens: Tensor, scale: float = 1.0) -> dict[str, Tensor]:
+        """Return the maps of fused tokens [B, G*G, C] without CLS: name -> [B, channels, G, G].
+
+        `scale` is the strength of the injection.
+        """
         raise NotImplementedError
 
     def inject(self) -> Self:
-        """Attach to the UNet; a second call changes nothing."""
+        """Attach to the UNet; a second call changes nothing, nor does the UNet alone then."""
         if not self._undo:
             self._undo = self._attach()
         return self
 
     def eject(self) -> None:
-        """Leave the UNet exactly as it was and forget the maps; may be called at any time."""
-        self.clear_maps()
+        """Leave the UNet exactly as it was; may be called at any time."""
         while self._undo:
             self._undo.pop()()
 
-    def set_maps(
-        self, maps: Maps, scale: float = 1.0, *, unconditional: Maps | None = None
-    ) -> None:
-        """Make `maps` (of `project`) active until `clear_maps`; a batch of 1 serves any batch.
+    def predict(
+        self,
+        unet: nn.Module,
+        x: Tensor,
+        time: float | Tensor,
+        maps: Maps,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """Call the UNet with `maps` injected: [N, in_channels, h, w] -> [N, out_channels, h, w].
 
-        With `unconditional`, the maps are those of guidance's doubled batch
-        [unconditional; conditional] (tests/goldens/PARITY.md, 9); its batch of 1 is repeated.
+        Args:
+            unet: the one this adapter is injected into, as it is or compiled.
+            x: its input.
+            time: one for all samples, or [N].
+            maps: of `project`, batch 1 or N; without any the UNet computes as if it were alone.
+            context: [N, tokens, cross_attention_dim], where cross-attention looks at a text.
 
         Raises:
-            ValueError: the names are not this adapter's.
+            ValueError: the maps' names are not this adapter's.
         """
-        if unconditional is not None:
-            maps = {
-                name: torch.cat([unconditional[name].expand_as(value), value])
-                for name, value in maps.items()
-            }
-        if maps.keys() != self.site_names():
+        if maps and maps.keys() != self.site_names():
             odd = sorted(maps.keys() ^ self.site_names())
             raise ValueError(f"maps do not fit this adapter; first difference: {odd[0]}")
-        self._resized = {}
-        self._maps = {name: self._scaled(name, value, scale) for name, value in maps.items()}
+        with self._running(maps):
+            # The third argument of a UNet2DModel is another one, and None as well.
+            return unet(x, time, context).sample
 
-    def clear_maps(self) -> None:
-        """Forget the active maps: the UNet computes as if the adapter were not there."""
-        self._maps, self._resized = {}, {}
+    def checkpointed(self, block: nn.Module, *inputs: Tensor) -> Any:
+        """Run a block of the UNet, and again in the backward pass with the maps of this call.
 
-    @contextmanager
-    def use(
-        self, maps: Maps, scale: float = 1.0, *, unconditional: Maps | None = None
-    ) -> Iterator[Self]:
-        """Activate `maps` inside a `with` block, as `set_maps`."""
-        self.set_maps(maps, scale, unconditional=unconditional)
-        try:
-            yield self
-        finally:
-            self.clear_maps()
+        For `unet.enable_gradient_checkpointing(adapter.checkpointed)`: the backward pass comes when
+        `predict` is over.
+        """
+        if torch.compiler.is_compiling():  # then nothing runs again, and the context is in the way
+            return checkpoint(block, *inputs, use_reentrant=False)
+        maps = self._maps
+
+        def run(*inputs: Tensor) -> Any:
+            with self._running(maps):
+                return block(*inputs)
+
+        return checkpoint(run, *inputs, use_reentrant=False)
 
     def site_names(self) -> set[str]:
         """Return the dotted module names of the places this adapter feeds."""
@@ -109,24 +118,19 @@ class Adapter(nn.Module):
     def _attach(self) -> list[Callable[[], object]]:
         raise NotImplementedError
 
-    def _scaled(self, name: str, value: Tensor, scale: float) -> Tensor:
-        raise NotImplementedError
+    @contextmanager
+    def _running(self, maps: Maps) -> Iterator[None]:
+        """Let the hooks find the maps of the running call."""
+        before, self._maps = self._maps, maps
+        try:
+            yield
+        finally:
+            self._maps = before
 
     def _map(self, name: str, size: tuple[int, int], dtype: torch.dtype) -> Tensor | None:
-        """Return the active map of `name` at `size`, or `None` where there is none."""
+        """Return the running call's map of `name` at `size`, or `None` where there is none."""
         value = self._maps.get(name)
-        if value is None:
-            return None
-        key = (name, size, dtype)
-        found = self._resized.get(key)
-        if found is None:
-            found = enlarge(value, size).to(dtype)
-            if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-                # With gradients on, activation checkpointing runs a block twice and must see the
-                # same operations both times, so nothing is remembered. Nor when compiling: with
-                # and without a remembered map would be two programs.
-                self._resized[key] = found
-        return found
+        return None if value is None else enlarge(value, size).to(dtype)
 
 
 class ResnetAdapter(Adapter):
@@ -175,18 +179,20 @@ class ResnetAdapter(Adapter):
         """Return the names of the carrying ResNet blocks."""
         return set(self._sites)
 
-    def project(self, tokens: Tensor) -> dict[str, Tensor]:
-        """Return `alpha * conv1d(tokens)` per block.
+    def project(self, tokens: Tensor, scale: float = 1.0) -> dict[str, Tensor]:
+        """Return `scale * alpha * conv1d(tokens)` per block.
 
         Args:
             tokens: [B, G*G, width] fused tokens without CLS, row-major.
+            scale: strength of the injection.
         """
         side = grid_side(tokens)
         rows = tokens.transpose(1, 2)
         maps = {}
         for name in self._sites:
             leaf = cast(_ResnetLeaf, self.get_submodule(name))
-            maps[name] = (leaf.alpha * leaf.conv1d(rows)).unflatten(2, (side, side))
+            value = (leaf.alpha * leaf.conv1d(rows)).unflatten(2, (side, side))
+            maps[name] = value if scale == 1.0 else value * scale
         return maps
 
     def _attach(self) -> list[Callable[[], object]]:
@@ -202,16 +208,13 @@ class ResnetAdapter(Adapter):
 
         return add
 
-    def _scaled(self, name: str, value: Tensor, scale: float) -> Tensor:
-        return value if scale == 1.0 else value * scale
-
 
 class AttentionAdapter(Adapter):
     """Variant B: every attn2 returns `W_o (scale * up(P(F))) + b_o` and looks at nothing else.
 
     `W_o` and the nearest enlargement commute, so everything but the enlargement is done at the
-    token grid. Queries, keys, values and norm2 of these layers have no effect. Without active maps
-    the UNet's own processors answer.
+    token grid. Queries, keys, values and norm2 of these layers have no effect. Without maps the
+    UNet's own processors answer.
 
     Args:
         unet: a diffusers `UNet2DConditionModel`.
@@ -233,18 +236,21 @@ class AttentionAdapter(Adapter):
         """Return the names of the cross-attentions."""
         return set(self._sites)
 
-    def project(self, tokens: Tensor) -> dict[str, Tensor]:
-        """Return `W_o P(F)` per cross-attention, without the output bias, which no scale touches.
+    def project(self, tokens: Tensor, scale: float = 1.0) -> dict[str, Tensor]:
+        """Return `scale * W_o P(F) + b_o` per cross-attention.
 
         Args:
             tokens: [B, G*G, width] features F, the projector's output.
+            scale: strength of the injection; it does not touch the output bias.
         """
         side = grid_side(tokens)
         maps = {}
         for name, attention in self._sites.items():
             projected = self.get_submodule(f"{name}.processor.image_projector")(tokens)
             out = functional.linear(projected, attention.to_out[0].weight)
-            maps[name] = out.transpose(1, 2).unflatten(2, (side, side))
+            out = out.transpose(1, 2).unflatten(2, (side, side))
+            scaled, bias = out if scale == 1.0 else out * scale, attention.to_out[0].bias
+            maps[name] = scaled if bias is None else scaled + bias[:, None, None]
         return maps
 
     def _attach(self) -> list[Callable[[], object]]:
@@ -254,11 +260,6 @@ class AttentionAdapter(Adapter):
             attention.set_processor(_MapProcessor(self, name, original))
             undo.append(partial(attention.set_processor, original))
         return undo
-
-    def _scaled(self, name: str, value: Tensor, scale: float) -> Tensor:
-        bias = self._sites[name].to_out[0].bias
-        scaled = value if scale == 1.0 else value * scale
-        return scaled if bias is None else scaled + bias[:, None, None]
 
     def rows(self, name: str, hidden: Tensor) -> Tensor | None:
         """Return the output of cross-attention `name` for `hidden` [B, N, C], or `None`.
@@ -303,6 +304,19 @@ class _ResnetLeaf(Protocol):
 
     alpha: Tensor
     conv1d: nn.Conv1d
+
+
+def both_branches(unconditional: Maps, maps: Maps) -> dict[str, Tensor]:
+    """Return the maps of guidance's doubled batch [unconditional; conditional].
+
+    Source: tests/goldens/PARITY.md, 9.
+
+    An unconditional batch of 1 is repeated.
+    """
+    return {
+        name: torch.cat([unconditional[name].expand_as(value), value])
+        for name, value in maps.items()
+    }
 
 
 def grid_side(tokens: Tensor) -> int:

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from fapvideo.nets.open_clip_tower import to_transformers
+from fapvideo.ops.torchvision_shim import load_library
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -49,8 +49,9 @@ class TransformersTower(nn.Module):
         """Build from the arguments of `CLIPVisionConfig`; random weights unless on `meta`."""
         super().__init__()
         layers = int(config["num_hidden_layers"])
-        self.vision = CLIPVisionModel(
-            CLIPVisionConfig(**{**config, "num_hidden_layers": layers - 1})
+        transformers = load_library("transformers")
+        self.vision = transformers.CLIPVisionModel(
+            transformers.CLIPVisionConfig(**{**config, "num_hidden_layers": layers - 1})
         )
         self.vision.post_layernorm = nn.Identity()
         self.dropped = f"encoder.layers.{layers - 1}."

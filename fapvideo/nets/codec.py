@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fapvideo.ops.torchvision_shim import load_library
+
 
 class Codec(Protocol):
     """What `Denoiser` and training ask of a codec."""
@@ -101,13 +103,8 @@ def build_codec(
     """Return the codec of a `CodecSpec`, with random weights where it has any."""
     if kind == "space_to_depth":
         return SpaceToDepth(factor)
-    if kind == "autoencoder_kl":
-        from diffusers import AutoencoderKL
-
-        return VaeCodec(AutoencoderKL(**config), scaling)
-    from diffusers import AutoencoderTiny
-
-    return VaeCodec(AutoencoderTiny(**config), scaling)
+    name = "AutoencoderKL" if kind == "autoencoder_kl" else "AutoencoderTiny"
+    return VaeCodec(getattr(load_library("diffusers"), name)(**config), scaling)
 
 
 def published_hole(boxes: Tensor, size: int) -> Tensor:

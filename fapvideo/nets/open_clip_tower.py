@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fapvideo.errors import WeightsError
-from fapvideo.ops.torchvision_shim import make_torchvision_importable
+from fapvideo.ops.torchvision_shim import load_library
 
 PREFIX = "open_clip:"
 
@@ -261,15 +261,11 @@ def _model_config(open_clip: Any, name: str) -> dict[str, Any]:
 
 def _import_open_clip() -> Any:
     """Import open_clip on request only: it brings torchvision and timm."""
-    make_torchvision_importable()
     try:
-        import open_clip
-        import open_clip.model
-        import open_clip.transformer
+        return load_library("open_clip")
     except ModuleNotFoundError as error:
         raise WeightsError(
             f"an encoder {PREFIX}NAME needs open_clip_torch: {error}",
             hint="pip install 'fapvideo[clip]', or leave `encoder.name` empty to use"
             " transformers' tower with the same weights",
         ) from None
-    return open_clip

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from diffusers.models.attention_processor import Attention
-from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
+
+from fapvideo.ops.torchvision_shim import load_library
 
 
 def published_resnets(unet: nn.Module) -> tuple[str, ...]:
@@ -55,10 +55,11 @@ def attention_sites(unet: nn.Module) -> dict[str, Any]:
     Raises:
         ValueError: the UNet has none.
     """
+    attention = load_library("diffusers.models.attention_processor").Attention
     sites = {
         name: module
         for name, module in unet.named_modules()
-        if name.endswith(".attn2") and isinstance(module, Attention)
+        if name.endswith(".attn2") and isinstance(module, attention)
     }
     if not sites:
         raise ValueError("this UNet has no cross-attention: variant B cannot be injected")
@@ -67,10 +68,11 @@ def attention_sites(unet: nn.Module) -> dict[str, Any]:
 
 def _resnets(unet: nn.Module) -> dict[str, Any]:
     """Return name -> `ResnetBlock2D`, without those that up- or downsample (`downsamplers.*`)."""
+    block = load_library("diffusers.models.resnet").ResnetBlock2D
     return {
         name: module
         for name, module in unet.named_modules()
-        if isinstance(module, ResnetBlock2D) and re.fullmatch(r".*resnets\.\d+", name)
+        if isinstance(module, block) and re.fullmatch(r".*resnets\.\d+", name)
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fapvideo.config.bundle import (
+    PUBLISHED_FILL,
     AdapterSpec,
     BundleManifest,
     CodecSpec,
@@ -98,7 +99,3 @@ def tiny_sd15_manifest() -> BundleManifest:
         adapter=AdapterSpec(variant="B"),
         sampler=SamplerSpec(kind="ddim", steps=4, strength=0.6, guidance=1.0),
     )
-
-
-PUBLISHED_FILL = tuple(round(value / 127.5 - 1, 6) for value in (245, 223, 209))
-"""The flat beige of the published example's hole (docs/fuseanypart.md, 2)."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel, UNet2DModel
 from torch import Tensor, nn
 
 from fapvideo.nets.sites import attention_sites
+from fapvideo.ops.torchvision_shim import load_library
 
 SD15_CONFIG: dict[str, Any] = {
     "sample_size": 64,
@@ -24,17 +24,8 @@ SD15_CONFIG: dict[str, Any] = {
 
 def build_unet(kind: str, config: Mapping[str, Any]) -> nn.Module:
     """Return the UNet of a `UnetSpec`, with random weights unless built on the meta device."""
-    return (UNet2DModel if kind == "unet2d" else UNet2DConditionModel)(**config)
-
-
-def predict(unet: nn.Module, x: Tensor, time: float | Tensor, context: Tensor | None) -> Tensor:
-    """Call the UNet: [N, in_channels, h, w] -> [N, out_channels, h, w].
-
-    `context` [N, tokens, cross_attention_dim] goes to cross-attention where there is one.
-    """
-    if isinstance(unet, UNet2DModel):
-        return unet(x, time).sample
-    return unet(x, time, encoder_hidden_states=context).sample
+    name = "UNet2DModel" if kind == "unet2d" else "UNet2DConditionModel"
+    return getattr(load_library("diffusers"), name)(**config)
 
 
 def dead_keys(keys: Iterable[str]) -> set[str]:

@@ -14,6 +14,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+from typing import Any
 
 import torch
 
@@ -24,12 +25,24 @@ _SCHEMAS = (
 _SYMPTOM = "operator torchvision::nms does not exist"
 
 
+def load_library(name: str) -> Any:
+    """Import diffusers, transformers, open_clip or groundingdino, or a module of theirs.
+
+    Their only way in: they need the shim before them, and take seconds of start-up, so that they
+    are imported by the function that uses them.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    make_torchvision_importable()
+    return importlib.import_module(name)
+
+
 def make_torchvision_importable() -> bool:
     """Declare torchvision's missing operators where its compiled part does not load.
 
-    Call it before the first import of transformers, diffusers, open_clip or groundingdino. It
-    does nothing where torchvision is absent or healthy, and is cheap when called again. Where it
-    acts, `torchvision.ops.nms` still raises torchvision's own "Couldn't load custom C++ ops".
+    It does nothing where torchvision is absent or healthy, and is cheap when called again. Where
+    it acts, `torchvision.ops.nms` still raises torchvision's own "Couldn't load custom C++ ops".
 
     Returns:
         Whether the operators had to be declared by this call.

@@ -19,6 +19,7 @@ from fapvideo.guide.shape import guide_landmarks, lids_shut, shape_weights
 from fapvideo.mask.boxes import PartBox
 from fapvideo.mask.open_set import open_set_masks
 from fapvideo.mask.parts import part_boxes, part_masks
+from fapvideo.nets.inputs import fill_hole, part_on_black
 from fapvideo.ops.geometry import Matrix, transform
 from fapvideo.ops.image import resize
 from fapvideo.ops.pose import CROP_INTEROCULAR
@@ -57,8 +58,9 @@ class GuidedPainter:
         masks = part_masks(
             [landmarks], [part], self.preset.mask.as_reference(), size, CROP_INTEROCULAR * size
         )
-        alone = resize(face.crop, size) * masks.parts[part][..., None]
-        return without_cls(self.bundle.encoder(to_tensor([alone])))[0].cpu().numpy()
+        picture, mask = resize(face.crop, size), torch.from_numpy(masks.parts[part])
+        alone = part_on_black(to_tensor([picture]), mask)
+        return without_cls(self.bundle.encoder(alone))[0].cpu().numpy()
 
     def box(self, face: AlignedFace, part: str) -> Floats:
         """Return the box of the part's outline."""
@@ -142,8 +144,8 @@ class GuidedPainter:
 
     def _fuse(self, jobs: Sequence[FaceJob], targets: Tensor, holes: Tensor) -> Tensor:
         """Return [N, tokens, C]: the reference parts' tokens in place of the target's."""
-        fill = hole_fill(self.bundle).view(1, 3, 1, 1)
-        face = self.bundle.encoder(torch.lerp(targets, fill, holes)).cpu()
+        seen = fill_hole(targets, holes, self.bundle.manifest.hole_fill, unit=True)
+        face = self.bundle.encoder(seen).cpu()
         fused = torch.empty_like(face)
         for rows in _same_references(jobs):
             fused[rows] = self._fuse_group([jobs[row] for row in rows], face[rows])
@@ -195,11 +197,6 @@ def _token_boxes(job: FaceJob, size: int) -> Floats:
 
 
 # ------------------------------------------------------------- shared with the published one
-
-
-def hole_fill(bundle: Bundle) -> Tensor:
-    """Return [3], the colour of the hole in [0, 1]."""
-    return (torch.tensor(bundle.manifest.hole_fill) + 1) / 2
 
 
 def noise_of(jobs: Sequence[FaceJob], denoiser: Denoiser) -> Tensor:

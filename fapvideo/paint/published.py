@@ -17,18 +17,19 @@ import torch
 from torch import Tensor
 
 from fapvideo.config.schema import ReferenceSource, RunPreset
-from fapvideo.denoise.denoiser import Denoiser
+from fapvideo.denoise.denoiser import Denoiser, Sampling
 from fapvideo.errors import PresetError
 from fapvideo.fuse.tokens import fuse_parity
 from fapvideo.mask.boxes import CHAIN, PartBox, chain_boxes
 from fapvideo.mask.open_set import FaceBoxes, open_set_masks
 from fapvideo.mask.parts import part_boxes
 from fapvideo.nets.codec import published_hole
+from fapvideo.nets.inputs import fill_hole, part_on_black
 from fapvideo.ops.geometry import Matrix, transform, warp
 from fapvideo.ops.image import resize
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.ops.token_grid import without_cls
-from fapvideo.paint.guided import hole_fill, noise_of, to_pictures, to_tensor
+from fapvideo.paint.guided import noise_of, to_pictures, to_tensor
 from fapvideo.paint.painter import FaceCrop, FaceJob
 from fapvideo.plan.references import Sources
 from fapvideo.reference.images import AlignedFace
@@ -37,6 +38,8 @@ from fapvideo.weights.bundle import Bundle
 
 PUBLISHED_PARTS = CHAIN
 """In writing order; all three are painted in every frame, whichever are pasted."""
+PUBLISHED = Sampling("ddim", steps=50, strength=1.0, guidance=7.5, from_noise=True)
+"""Settings of the published inference script."""
 INTEROCULAR = 0.246
 """Inter-ocular distance as a share of the picture's side, in FFHQ's alignment at 512 px."""
 _CROP_EYES, _EYES = (0.5, 0.34), (0.5, 0.469)
@@ -166,7 +169,7 @@ def part_alone(crop: Floats, landmarks: Floats, part: str, size: int) -> tuple[T
     box = published_boxes(transform(matrix, landmarks), size)[part]
     pixels = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].clamp(0, 1)
     row = torch.tensor([box], dtype=torch.float32)
-    return pixels * published_hole(row, size), row[0].numpy()
+    return part_on_black(pixels, published_hole(row, size)), row[0].numpy()
 
 
 # --------------------------------------------------------------------------------- painter
@@ -184,7 +187,13 @@ class PublishedPainter:
         self.preset, self.bundle = preset, bundle
         self.resolution = bundle.manifest.resolution
         self.identity = f"{bundle.encoder.identity} {self.resolution}px published"
-        self.denoiser = Denoiser(bundle, preset.denoise, preset.fuse)
+        if bundle.manifest.sampler.kind == "flow":
+            raise PresetError(
+                f"denoise.mode = 'published' does not fit bundle {bundle.manifest.name}:"
+                " it starts from the guide",
+                hint="use --set bundle=sd15, or --set denoise.mode=guided",
+            )
+        self.denoiser = Denoiser(bundle, preset.denoise, preset.fuse, default=PUBLISHED)
 
     def close(self) -> None:
         """Take the adapter off again."""
@@ -235,7 +244,7 @@ class PublishedPainter:
             inside_face=False,
         )
         hole = holes_of(box_rows(boxes)[None], size)[0, 0].numpy()[..., None]
-        fill = hole_fill(self.bundle).numpy()
+        fill = (np.array(self.bundle.manifest.hole_fill, np.float32) + 1) / 2
         seen = (face.picture + hole * (fill - face.picture)).astype(np.float32)
         return FaceJob(face, masks, seen, boxes)
 
@@ -260,14 +269,15 @@ class PublishedPainter:
         size, encode = targets.shape[-1], self.bundle.encoder.as_published
         boxes = torch.stack([box_rows(job.boxes) for job in jobs])
         holes = holes_of(boxes, size)
-        face = encode(torch.lerp(targets, hole_fill(self.bundle).view(1, 3, 1, 1), holes)).cpu()
+        fill = self.bundle.manifest.hole_fill
+        face = encode(fill_hole(targets, holes, fill, unit=True)).cpu()
         parts, sources = [], []
         for number, part in enumerate(PUBLISHED_PARTS):
             given = [_chosen(job.face, part) for job in jobs]
             own = [row for row, reference in enumerate(given) if reference is None]
             tokens, rows = torch.empty(len(jobs), *without_cls(face)[0].shape), boxes[:, number]
             if own:
-                alone = targets[own] * holes_of(boxes[own, number : number + 1], size)
+                alone = part_on_black(targets[own], holes_of(boxes[own, number : number + 1], size))
                 tokens[own] = without_cls(encode(alone)).cpu()
             for row, reference in enumerate(given):
                 if reference is not None:

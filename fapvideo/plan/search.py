@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fapvideo.config.schema import MaskConfig, RunPreset
-from fapvideo.mask.grounding import OpenSetDetector, load_detector
-from fapvideo.mask.open_set import BoxSearch, needs_detector, parts_to_find
+from fapvideo.mask.grounding import OpenSetDetector
+from fapvideo.mask.open_set import BoxSearch, load_detector, needs_detector, parts_to_find
 from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import crop_matrix, head_pose
 from fapvideo.plan.targets import Plan, Target

@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,17 +15,21 @@ import numpy as np
 
 from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
-from fapvideo.errors import PresetError, VideoReadError
+from fapvideo.errors import PresetError, VideoReadError, VideoWriteError
+from fapvideo.ops.files import sha256_file
 from fapvideo.pipeline import Pipeline
+from fapvideo.plan.decide import Cast
 from fapvideo.plan.references import References
+from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan
 from fapvideo.run.engine import Engine
 from fapvideo.run.sources import Source
 from fapvideo.structs import Bytes, FrameBatch, VideoInfo
 
+Settings = Mapping[str, Any]
+"""Dotted keys of a preset and other values for them: `{"mask.feather": 0.2}`."""
 Change = Callable[
-    [Source, Plan, Mapping[str, Any], References | None],
-    AbstractContextManager[tuple[Engine, Plan]],
+    ["Clip", Settings, References | None], AbstractContextManager[tuple[Engine, Plan]]
 ]
 """Gives the engine and the plan for changed settings; the swapper's side of a `Clip`."""
 
@@ -32,11 +38,16 @@ class Clip:
     """What `VideoSwapper.open` returns. Use it as a context manager; it ends with its swapper."""
 
     def __init__(
-        self, source: Source, plan: Plan, change: Change, folder: tempfile.TemporaryDirectory[str]
+        self,
+        source: Source,
+        plan: Plan,
+        cast: Cast,
+        change: Change,
+        scratch: tempfile.TemporaryDirectory[str] | None,
     ) -> None:
-        """Keep the plan, whose landmarks lie in `folder`."""
-        self.source, self.plan = source, plan
-        self._change, self._folder = change, folder
+        """Keep the plan, whose landmarks lie in `scratch` unless they are kept elsewhere."""
+        self.source, self.plan, self.cast = source, plan, cast
+        self._change, self._scratch = change, scratch
 
     def __enter__(self) -> Self:
         """Return the clip."""
@@ -52,8 +63,9 @@ class Clip:
         self.close()
 
     def close(self) -> None:
-        """Forget the plan."""
-        self._folder.cleanup()
+        """Forget the plan; one that is kept in a folder stays there."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     @property
     def info(self) -> VideoInfo:
@@ -64,15 +76,15 @@ class Clip:
         self,
         time_s: float,
         *,
-        settings: Mapping[str, Any] | None = None,
+        settings: Settings | None = None,
         references: References | None = None,
     ) -> Bytes:
         """Return uint8 [H, W, 3], the swapped frame on display at `time_s`.
 
         Args:
             time_s: seconds since the video's first frame.
-            settings: dotted keys of the preset and other values for them, `{"mask.feather": 0.2}`.
-                Nobody is followed again, so `[video]` and most of `[track]` stay as they are.
+            settings: what is to be another way. Nobody is followed again, so the stretch of
+                `[video]` and all of `[track]` but `faces` stay as they are.
             references: part -> references, instead of the preset's.
 
         Raises:
@@ -86,7 +98,7 @@ class Clip:
         time_s: float,
         seconds: float,
         *,
-        settings: Mapping[str, Any] | None = None,
+        settings: Settings | None = None,
         references: References | None = None,
     ) -> Bytes:
         """Return uint8 [N, H, W, 3], the swapped frames on display for `seconds` from `time_s`.
@@ -97,7 +109,7 @@ class Clip:
         times = self.plan.times_s
         end = float(times[first + count]) if first + count < len(times) else None
         stretch = self.source.cut(float(times[first]), end)
-        with self._change(self.source, self.plan, settings or {}, references) as (engine, plan):
+        with self._change(self, settings or {}, references) as (engine, plan):
             pipeline = Pipeline(self.info, engine.painter, engine.preset.composite.opacity)
             batches = _renumbered(stretch.batches(engine.preset.denoise.batch_size), first)
             done = [frame for batch in batches for frame in pipeline.swap(batch, plan).frames]
@@ -107,7 +119,7 @@ class Clip:
         """Return the first frame on display in a stretch, and how many are."""
         times = self.plan.times_s
         step = float(1 / self.info.frame_rate)
-        if not -step < time_s < times[-1] + 2 * step or seconds < 0:
+        if not times[0] - step < time_s < times[-1] + 2 * step or seconds < 0:
             raise VideoReadError(
                 f"there is no frame at {time_s:g} s: the clip goes from {times[0]:.3f} s "
                 f"to {times[-1]:.3f} s"
@@ -115,6 +127,45 @@ class Clip:
         first = max(0, int(np.searchsorted(times, time_s + 1e-5, side="right")) - 1)
         last = int(np.searchsorted(times, time_s + seconds - 1e-5, side="left"))
         return first, max(1, last - first)
+
+
+def planned(
+    engine: Engine, source: Source, cast: Cast, folder: Path | None
+) -> tuple[Plan, tempfile.TemporaryDirectory[str] | None]:
+    """Return the plan of a clip, and the folder that goes with it unless it is kept in `folder`.
+
+    Raises:
+        VideoReadError: the plan in `folder` is damaged, or the clip is no file.
+        VideoWriteError: it cannot be written there.
+    """
+    made_from: dict[str, Any] = {}
+    if folder is not None:
+        if not source.info.container:
+            raise VideoReadError("the plan of frames that come from no file cannot be kept")
+        made_from = {
+            "fapvideo": metadata.version("fapvideo"),
+            "input": sha256_file(source.info.path),
+            "preset": engine.preset.model_dump(mode="json"),
+            "references": {
+                part: [[one.sha256, one.weight, one.encoder] for one in group]
+                for part, group in cast.items()
+            },
+        }
+        known = read_plan(folder, made_from)
+        if known is not None:
+            return known, None
+    scratch = tempfile.TemporaryDirectory(prefix="fapvideo-")
+    try:
+        plan = engine.plan(source, cast, Path(scratch.name))
+        if folder is not None:
+            write_plan(plan, folder, made_from)
+    except OSError as error:
+        scratch.cleanup()
+        raise VideoWriteError(f"the plan cannot be kept in {folder}: {error.strerror}") from error
+    except BaseException:
+        scratch.cleanup()
+        raise
+    return plan, scratch
 
 
 def _renumbered(batches: Iterator[FrameBatch], first: int) -> Iterator[FrameBatch]:

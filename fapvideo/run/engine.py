@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
 from fapvideo.ops.prefetch import prefetch
 from fapvideo.paint.painter import Painter
@@ -14,8 +16,10 @@ from fapvideo.plan.follow import follow
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
+from fapvideo.run.report import Counts
+from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
-from fapvideo.structs import FrameBatch
+from fapvideo.structs import FrameBatch, VideoFrame
 
 
 class Engine:
@@ -76,6 +80,20 @@ class Engine:
         batches = self._decoded(source, watch)
         return prefetch(((batch, pipeline.swap(batch, plan)) for batch in batches), 1)
 
+    def write(
+        self, source: Source, plan: Plan, sink: Sink, watch: Stopwatch, ticker: Ticker
+    ) -> Counts:
+        """Run the second pass into a sink; return what was done to the frames."""
+        counts = Counts()
+        ticker.begin("swap", plan.frames)
+        for batch, swapped in self.swap(source, plan, watch):
+            counts.add(batch, plan, swapped.outside_changed)
+            with watch.measure("encode_s"):
+                sink.write(finished(source, batch, swapped.frames))
+            ticker.advance(len(batch))
+        ticker.begin("finish", 0)
+        return counts
+
     def _decoded(
         self, source: Source, watch: Stopwatch, *, looked_at: bool = False
     ) -> Iterator[FrameBatch]:
@@ -100,3 +118,9 @@ def _seen(batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
     for batch in batches:
         _ = batch.rgb
         yield batch
+
+
+def finished(source: Source, batch: FrameBatch, frames: Sequence[VideoFrame]) -> FrameBatch:
+    """Return the swapped frames of a batch, to be looked at when they are."""
+    views = tuple(partial(displayed, frame, source.info) for frame in frames)
+    return FrameBatch(tuple(frames), batch.time_base, views)

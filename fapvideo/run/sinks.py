@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from fapvideo.structs import FrameBatch
+from fapvideo.config.schema import VideoConfig
+from fapvideo.structs import FrameBatch, VideoInfo
+from fapvideo.video.writer import VideoWriter
 
 
 class Sink(Protocol):
@@ -44,3 +47,22 @@ class FrameSink:
 
     def __exit__(self, *_: object) -> None:
         """Nothing to release."""
+
+
+def open_sink(
+    output: str | Path | Sink | None, info: VideoInfo, config: VideoConfig, *, overwrite: bool
+) -> VideoWriter | Sink:
+    """Return a writer for a path, or for a name beside the input; a sink as it is.
+
+    Raises:
+        VideoWriteError: the file cannot be written there, or not under that name.
+    """
+    if output is not None and not isinstance(output, str | Path):
+        return output
+    path = default_output(info.path) if output is None else Path(output)
+    return VideoWriter(path, info, config, overwrite=overwrite)
+
+
+def default_output(source: Path) -> Path:
+    """Return where the output goes if nothing is said: beside the input."""
+    return source.with_name(f"{source.stem}.swapped{source.suffix}")

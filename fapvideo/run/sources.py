@@ -121,4 +121,6 @@ def open_source(input: str | Path | Source, config: VideoConfig) -> Source:
     Raises:
         VideoReadError: the file cannot be read.
     """
-    return VideoReader(probe(Path(input)), config) if isinstance(input, str | Path) else input
+    if isinstance(input, str | Path):
+        return VideoReader(probe(Path(input)), config)
+    return input

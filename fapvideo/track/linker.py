@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from fapvideo.ops.geometry import iou
 from fapvideo.structs import Floats
@@ -15,6 +14,8 @@ def associate(tracked: Floats, found: Floats, max_cost: float = 1.2) -> list[tup
     The cost is one minus the overlap plus the distance of the centres in box sizes; pairs above
     `max_cost` are left apart.
     """
+    from scipy.optimize import linear_sum_assignment
+
     if not len(tracked) or not len(found):
         return []
     size = np.sqrt(np.maximum(tracked[:, 2:] - tracked[:, :2], 1).prod(axis=-1))

@@ -11,8 +11,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d
-from scipy.signal import savgol_filter
 
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import fit_similarity
@@ -39,6 +37,8 @@ def smooth(landmarks: Floats, half_window: int) -> Floats:
         landmarks: [T, N, 3] with gaps already filled.
         half_window: frames on each side; 0 returns a copy.
     """
+    from scipy.signal import savgol_filter  # where it is used, as all of scipy: start-up time
+
     count = len(landmarks)
     half = min(half_window, (count - 1) // 2)
     if half < 1:
@@ -62,6 +62,8 @@ def smooth(landmarks: Floats, half_window: int) -> Floats:
 
 def _gaussian(values: NDArray[np.float64], half: int) -> NDArray[np.float64]:
     """Filter [T, K] along time with a Gaussian; ends are extended by point reflection."""
+    from scipy.ndimage import correlate1d
+
     kernel = np.exp(-0.5 * (np.arange(-half, half + 1) / (half / 2)) ** 2)
     head = 2 * values[0] - values[1 : half + 1][::-1]
     tail = 2 * values[-1] - values[-half - 1 : -1][::-1]

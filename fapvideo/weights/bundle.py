@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import tomlkit
 import torch
-from accelerate import init_empty_weights
 from torch import Tensor, nn
 
 from fapvideo.config.bundle import (
@@ -66,22 +64,24 @@ class Bundle:
     device: torch.device
     dtype: torch.dtype
 
-    def project(self, tokens: Tensor) -> dict[str, Tensor]:
+    def project(self, tokens: Tensor, scale: float = 1.0) -> dict[str, Tensor]:
         """Return the injection maps of fused tokens [N, (1 +) G*G, C]; CLS is dropped.
 
-        They depend on the tokens alone: once per frame, not once per step.
+        They depend on the tokens and the injection's strength alone: once per frame, not once per
+        step.
         """
         rows = without_cls(tokens).to(self.device, self.dtype)
-        return self.adapter.project(rows if self.projector is None else self.projector(rows))
+        features = rows if self.projector is None else self.projector(rows)
+        return self.adapter.project(features, scale)
 
-    def unconditional(self) -> dict[str, Tensor]:
+    def unconditional(self, scale: float = 1.0) -> dict[str, Tensor]:
         """Return the maps [1, C, G, G] of guidance's unconditional branch.
 
         Variant B: those of the encoder's all-zero pixel tensor (tests/goldens/PARITY.md, 9).
         Variant A: no injection at all, as our training drops it.
         """
         if self.manifest.adapter.variant == "B":
-            return self.project(self.encoder.unconditional())
+            return self.project(self.encoder.unconditional(), scale)
         empty = torch.zeros(1, self.encoder.grid**2, self.encoder.width)
         return {name: torch.zeros_like(value) for name, value in self.project(empty).items()}
 
@@ -120,7 +120,10 @@ def load_bundle(
         manifest = load_manifest(folder)
         verify_files(folder, manifest)
         bundle = _assemble(resized_manifest(manifest, options), folder, device, dtype)
-    return bundle if options is None else with_options(bundle, options)
+    if options is None:
+        return bundle
+    codec, files = with_options(bundle.unet, bundle.codec, manifest.name, options)
+    return replace(bundle, codec=codec, files=(*bundle.files, *files))
 
 
 def bundle_folder(name_or_folder: str | Path) -> Path:
@@ -217,6 +220,8 @@ def build_networks(
     `zero_init` starts adapter A's projections at zero (training).
     """
     if empty:
+        from accelerate import init_empty_weights  # as all that takes long to import
+
         # Buffers stay real: some, like CLIP's position ids, are in no weights file.
         with init_empty_weights(include_buffers=False):
             return _networks(manifest, zero_init)
@@ -363,5 +368,7 @@ def save_bundle(
 
 def manifest_toml(manifest: BundleManifest) -> str:
     """Return the text of `bundle.toml`."""
+    import tomlkit
+
     data: dict[str, Any] = manifest.model_dump(mode="json", exclude_none=True)
     return tomlkit.dumps(data)

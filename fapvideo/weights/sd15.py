@@ -11,6 +11,7 @@ from functools import cache
 import torch
 
 from fapvideo.config.bundle import (
+    PUBLISHED_FILL,
     AdapterSpec,
     BundleManifest,
     CodecSpec,
@@ -21,7 +22,6 @@ from fapvideo.config.bundle import (
 from fapvideo.nets.adapter import AttentionAdapter
 from fapvideo.nets.clip import VIT_H_14
 from fapvideo.nets.projector import MlpProjector, Resampler
-from fapvideo.nets.tiny import PUBLISHED_FILL
 from fapvideo.nets.unet import SD15_CONFIG, build_unet
 from fapvideo.weights.state import shapes_of
 

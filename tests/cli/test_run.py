@@ -16,7 +16,9 @@ from fake_swapper import FakeSwapper
 from PIL import Image
 
 from fapvideo.cli.options import parse_time
+from fapvideo.cli.output import show_progress
 from fapvideo.errors import WeightsError
+from fapvideo.progress import Progress
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,19 @@ def test_json_is_all_there_is_on_both_streams(
         "total": 4,
         "fps": 12.5,
     }
+
+
+def test_progress_that_counts_no_frames_has_a_note_instead(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with show_progress(as_json=True) as show:
+        show(Progress("train", 3, 6, note="loss 0.123"))
+    want = {"event": "progress", "stage": "train", "done": 3, "total": 6, "note": "loss 0.123"}
+    assert json.loads(capsys.readouterr().err) == want
+    with show_progress() as show:
+        show(Progress("train", 3, 6, note="loss [0.123]"))
+    assert "3/6" in (drawn := capsys.readouterr().err)
+    assert "loss [0.123]" in drawn
 
 
 def test_an_error_is_two_lines_and_an_exit_code(

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fapvideo.config.schema import DenoiseConfig, FuseConfig
+from fapvideo.config.schema import DenoiseConfig, FuseConfig, RunPreset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.errors import DeviceError, PresetError
+from fapvideo.paint.published import PUBLISHED, PublishedPainter
 from fapvideo.weights.bundle import Bundle, load_bundle
 
 torch.set_num_threads(1)
@@ -42,7 +43,8 @@ def inputs(bundle: Bundle, count: int = N) -> dict[str, Tensor]:
 
 
 def run(bundle: Bundle, given: dict[str, Tensor], scale: float = 1.0, **config: Any) -> Tensor:
-    denoiser = Denoiser(bundle, DenoiseConfig(**config), FuseConfig(scale=scale))
+    default = PUBLISHED if config.get("mode") == "published" else None
+    denoiser = Denoiser(bundle, DenoiseConfig(**config), FuseConfig(scale=scale), default=default)
     noise = torch.stack([track_noise(0, i, denoiser.noise_shape) for i in range(N)])
     result = denoiser(**given, noise=noise[: len(given["target"])])
     denoiser.close()
@@ -203,8 +205,8 @@ def test_attention_is_torchs_fused_one(published: Bundle) -> None:
 def test_published_mode_ignores_the_guide_and_takes_the_published_settings(
     published: Bundle,
 ) -> None:
-    denoiser = Denoiser(published, DenoiseConfig(mode="published"), FuseConfig())
-    plan = denoiser.plan
+    denoiser = Denoiser(published, DenoiseConfig(), FuseConfig(), default=PUBLISHED)
+    plan = denoiser.sampling
     assert (plan.kind, plan.steps, plan.guidance, plan.strength) == ("ddim", 50, 7.5, 1.0)
     given = inputs(published)
     flipped = given | {"guide": given["guide"].flip(-1)}
@@ -216,12 +218,14 @@ def test_settings_that_do_not_fit_the_bundle_are_refused() -> None:
     tiny, sd15 = load_bundle("tiny"), load_bundle("tiny_sd15")
     for bundle, config in (
         (tiny, {"sampler": "ddim"}),
-        (tiny, {"mode": "published"}),
         (sd15, {"sampler": "flow"}),
     ):
         with pytest.raises(PresetError, match=bundle.manifest.name) as caught:
             Denoiser(bundle, DenoiseConfig(**config), FuseConfig())
         assert caught.value.hint
+    with pytest.raises(PresetError, match="published") as caught:
+        PublishedPainter(RunPreset.model_validate({"denoise": {"mode": "published"}}), tiny)
+    assert caught.value.hint
 
 
 def test_another_device_than_the_bundles_is_refused() -> None:

@@ -15,6 +15,8 @@ from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.fuse.tokens import fuse_parity
 from fapvideo.nets.clip import ClipTokens, pil_pixels
 from fapvideo.nets.codec import VaeCodec, published_hole
+from fapvideo.nets.inputs import conditioning
+from fapvideo.paint.published import PUBLISHED
 from fapvideo.weights.bundle import Bundle, load_bundle, save_bundle
 
 torch.set_num_threads(1)
@@ -96,17 +98,16 @@ def test_latents_and_mask_match(bundle: Bundle, data: dict[str, Tensor]) -> None
 
 def run(bundle: Bundle, data: dict[str, Tensor], tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Return the latents after each step, and the last ones to decode."""
-    config = DenoiseConfig(mode="published", steps=6)
-    denoiser = Denoiser(bundle, config, FuseConfig())
+    config = DenoiseConfig(steps=6)
+    denoiser = Denoiser(bundle, config, FuseConfig(), default=PUBLISHED)
     hole = functional.interpolate(published_hole(data["target_boxes"], 32), scale_factor=8)
     seen: list[Tensor] = []
     with torch.no_grad():
-        conditioning = denoiser.conditioning(
-            data["masked_target_latents"], hole, target(data), data["hole_noise"]
-        )
+        mask = bundle.codec.mask(hole)
+        channels = conditioning(data["masked_target_latents"], mask, None, data["hole_noise"])
         maps = bundle.project(tokens)
         noise = data["init_noise"]
-        final = denoiser.sample(None, conditioning, maps, noise, lambda _i, x: seen.append(x))
+        final = denoiser.sample(None, channels, maps, noise, lambda _i, x: seen.append(x))
     denoiser.close()
     return torch.cat(seen), final
 

@@ -22,6 +22,7 @@ from fapvideo.denoise.sampler import (
     sample_scheduler,
     scheduler_timesteps,
 )
+from fapvideo.nets.adapter import both_branches
 
 torch.set_num_threads(1)
 TOLERANCE = 6e-4
@@ -42,13 +43,13 @@ def published_run(
     if swapped:
         branches.reverse()
     guided = guidance > 1
-    adapter.set_maps(branches[1], unconditional=branches[0] if guided else None)
+    maps = both_branches(*branches) if guided else branches[1]
 
     def model(x: Tensor, time: float) -> Tensor:
         sample = torch.cat([x, conditioning], 1)
         if not guided:
-            return unet(sample, time, None).sample
-        empty, full = unet(sample.repeat(2, 1, 1, 1), time, None).sample.chunk(2)
+            return adapter.predict(unet, sample, time, maps)
+        empty, full = adapter.predict(unet, sample.repeat(2, 1, 1, 1), time, maps).chunk(2)
         return empty + guidance * (full - empty)
 
     seen: list[Tensor] = []

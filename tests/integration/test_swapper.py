@@ -17,7 +17,8 @@ from fapvideo.errors import NoFaceFound, ReferenceImageError, VideoReadError
 from fapvideo.ops import mesh
 from fapvideo.ops.precision import resolve_device
 from fapvideo.run.engine import Engine
-from fapvideo.swapper import VideoSwapper, default_output
+from fapvideo.run.sinks import default_output
+from fapvideo.swapper import VideoSwapper
 from fapvideo.synth.motion import Motion
 from fapvideo.video.decord_reader import DecordReader
 

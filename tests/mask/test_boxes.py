@@ -48,7 +48,7 @@ def test_best_per_label() -> None:
 # ------------------------------------------------------------------- part boxes
 
 
-def test_part_boxes_are_fractions_in_the_published_order() -> None:
+def test_detected_parts_are_fractions_in_the_published_order() -> None:
     boxes = detected_parts([found("nose", 0.5, 40, 50, 60, 80)], size=(100, 200))
     assert boxes == {"nose": (0.25, 0.4, 0.4, 0.6)}
 

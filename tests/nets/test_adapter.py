@@ -13,7 +13,7 @@ from published_toy import toy_a, toy_b
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fapvideo.nets.adapter import AttentionAdapter, ResnetAdapter
+from fapvideo.nets.adapter import AttentionAdapter, ResnetAdapter, both_branches
 from fapvideo.nets.sites import published_resnets, resnets_up_to
 
 torch.set_num_threads(1)
@@ -25,8 +25,9 @@ def run_b(
     unet: nn.Module, adapter: AttentionAdapter, case: dict[str, Tensor], scale: float
 ) -> Tensor:
     """Predict the noise of one golden case; only the last 256 context tokens are looked at."""
-    with torch.no_grad(), adapter.use(adapter.project(case["context"][:, -256:]), scale):
-        return unet(case["sample"], case["timestep"], encoder_hidden_states=None).sample
+    with torch.no_grad():
+        maps = adapter.project(case["context"][:, -256:], scale)
+        return adapter.predict(unet, case["sample"], case["timestep"], maps)
 
 
 def case_of(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -85,7 +86,7 @@ def test_one_cross_attention_at_every_size_scale_and_context() -> None:
         name, batch = case["context"].split("[:")
         context = tensors[name][: int(batch[:-1]), -256:]
         factor = case["scale"] * case["image_feature_scale"]
-        with torch.no_grad(), adapter.use(adapter.project(context), factor):
+        with torch.no_grad(), adapter._running(adapter.project(context, factor)):
             output = attention(tensors[f"case{number:02}.hidden"])
         wanted = tensors[f"case{number:02}.output"]
         assert torch.allclose(output, wanted, rtol=0, atol=5e-6), case
@@ -100,8 +101,9 @@ def test_variant_a_predicts_the_published_noise(name: str) -> None:
     first = tensors["image_feature0"]
     features = torch.cat([first, (-0.5 * first.roll(37, 1)).half().float()])[: len(case["sample"])]
     adapter.inject()
-    with torch.no_grad(), adapter.use(adapter.project(features)):
-        output = unet(case["sample"], case["timestep"], case["context"][:, -16:]).sample
+    with torch.no_grad():
+        arguments = case["sample"], case["timestep"], adapter.project(features)
+        output = adapter.predict(unet, *arguments, case["context"][:, -16:])
     assert torch.allclose(output, case["noise_pred"], rtol=0, atol=TOLERANCE_A)
 
 
@@ -109,11 +111,12 @@ def test_variant_a_without_maps_adds_nothing_and_with_zero_tokens_adds_the_bias(
     unet, adapter = toy_a()
     case = case_of(golden("unet_a_cases"), "a1_b1_32_t500")
     adapter.inject()
-    arguments = case["sample"], case["timestep"], case["context"][:, -16:]
+    sample, time, context = case["sample"], case["timestep"], case["context"][:, -16:]
     with torch.no_grad():
-        plain = unet(*arguments).sample
-        with adapter.use(adapter.project(torch.zeros(1, 256, 1280))):
-            zeros = unet(*arguments).sample
+        plain = unet(sample, time, context).sample
+        assert torch.equal(adapter.predict(unet, sample, time, {}, context), plain)
+        nothing = adapter.project(torch.zeros(1, 256, 1280))
+        zeros = adapter.predict(unet, sample, time, nothing, context)
     wanted = case["noise_pred_without_image_feature"]
     assert torch.allclose(plain, wanted, rtol=0, atol=TOLERANCE_A)
     effect = manifest_of("unet_a_cases")["effect_max_abs"]["zero_features_vs_none"]
@@ -132,10 +135,12 @@ def test_eject_leaves_the_unet_exactly_as_it_was(make) -> None:
         assert adapter.injected
         assert torch.equal(unet(x, 7, context).sample, plain)  # no maps: no effect
         assert (repr(unet), list(unet.state_dict())) == before[:2]
-        with adapter.use(adapter.project(tokens)):
-            assert not torch.equal(unet(x, 7, context).sample, plain)
-            adapter.eject()
-            assert torch.equal(unet(x, 7, context).sample, plain)
+        maps = adapter.project(tokens)
+        assert not torch.equal(adapter.predict(unet, x, 7, maps, context), plain)
+        assert torch.equal(unet(x, 7, context).sample, plain)  # nothing is left of the call
+        adapter.eject()
+        assert torch.equal(unet(x, 7, context).sample, plain)
+        assert torch.equal(adapter.predict(unet, x, 7, maps, context), plain)
     assert (repr(unet), list(unet.state_dict()), unet.attn_processors, _hooks(unet)) == before
     assert not adapter.injected
     adapter.eject()
@@ -188,36 +193,41 @@ def test_blocks_are_a_choice_and_zero_init_starts_at_the_plain_unet() -> None:
     tokens = torch.randn(2, 64, 12)
     with torch.no_grad():
         plain = unet(x, 3).sample
-        with adapter.use(adapter.project(tokens)):
-            assert torch.equal(unet(x, 3).sample, plain)
+        assert torch.equal(adapter.predict(unet, x, 3, adapter.project(tokens)), plain)
         torch.nn.init.normal_(adapter.get_submodule(names[0]).conv1d.weight)
-        with adapter.use(adapter.project(tokens)):
-            assert not torch.equal(unet(x, 3).sample, plain)
+        assert not torch.equal(adapter.predict(unet, x, 3, adapter.project(tokens)), plain)
     with pytest.raises(ValueError, match=r"down_blocks\.9"):
         ResnetAdapter(unet, 12, ["down_blocks.9.resnets.0"])
 
 
 def test_gradients_reach_tokens_projection_and_alpha_also_with_checkpointing() -> None:
     unet = small_unet().train()
-    unet.enable_gradient_checkpointing()
     adapter = ResnetAdapter(unet, 12, resnets_up_to(unet, 64)).inject()
     tokens = torch.randn(1, 64, 12, requires_grad=True)
     x = torch.randn(1, 3, 64, 64)
-    with adapter.use(adapter.project(tokens)):
-        unet(x, 3).sample.square().mean().backward()
-    assert tokens.grad is not None
-    for name, parameter in adapter.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
+    kept = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            unet.enable_gradient_checkpointing(adapter.checkpointed)
+        adapter.predict(unet, x, 3, adapter.project(tokens)).square().mean().backward()
+        assert tokens.grad is not None
+        for name, parameter in adapter.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+        kept.append([tokens.grad, *(p.grad for p in (*adapter.parameters(), *unet.parameters()))])
+        for value in (tokens, *adapter.parameters(), *unet.parameters()):
+            value.grad = None
+    assert all(torch.equal(*pair) for pair in zip(*kept, strict=True))
 
 
 def test_maps_of_the_other_variant_or_with_cls_are_refused() -> None:
-    _, adapter_a = toy_a()
+    unet, adapter_a = toy_a()
     _, adapter_b = toy_b()
     with pytest.raises(ValueError, match="CLS"):
         adapter_b.project(torch.zeros(1, 257, 48))
     with pytest.raises(ValueError, match="do not fit"):
-        adapter_a.set_maps(adapter_b.project(torch.zeros(1, 256, 48)))
+        maps = adapter_b.project(torch.zeros(1, 256, 48))
+        adapter_a.predict(unet, torch.zeros(1, 9, 32, 32), 5, maps)
 
 
 @pytest.mark.parametrize("make", [toy_a, toy_b])
@@ -227,23 +237,20 @@ def test_the_doubled_batch_of_guidance_holds_both_branches(make) -> None:
     x, context = torch.randn(2, 9, 32, 32), torch.randn(2, 4, 48)
     tokens, empty = torch.randn(2, 256, adapter.width), torch.randn(1, 256, adapter.width)
     with torch.no_grad():
-        maps, unconditional = adapter.project(tokens), adapter.project(empty)
-        with adapter.use(maps, 0.7, unconditional=unconditional):
-            both = unet(x.repeat(2, 1, 1, 1), 5, context.repeat(2, 1, 1)).sample
-        for half, active in zip(both.chunk(2), (unconditional, maps), strict=True):
-            with adapter.use(active, 0.7):
-                assert torch.allclose(half, unet(x, 5, context).sample, atol=2e-5)
+        maps, unconditional = adapter.project(tokens, 0.7), adapter.project(empty, 0.7)
+        doubled = x.repeat(2, 1, 1, 1), 5, both_branches(unconditional, maps)
+        both = adapter.predict(unet, *doubled, context.repeat(2, 1, 1))
+        for half, given in zip(both.chunk(2), (unconditional, maps), strict=True):
+            alone = adapter.predict(unet, x, 5, given, context)
+            assert torch.allclose(half, alone, atol=2e-5)
 
 
 def test_variant_b_refuses_a_latent_that_is_not_square() -> None:
     unet, adapter = toy_b()
     adapter.inject()
-    with (
-        torch.no_grad(),
-        adapter.use(adapter.project(torch.randn(1, 256, 48))),
-        pytest.raises(ValueError, match="square"),
-    ):
-        unet(torch.randn(1, 9, 32, 64), 5, None)
+    with torch.no_grad(), pytest.raises(ValueError, match="square"):
+        maps = adapter.project(torch.randn(1, 256, 48))
+        adapter.predict(unet, torch.randn(1, 9, 32, 64), 5, maps)
 
 
 CONTROLS = manifest_of("unet_b_cases")["effect_max_abs"]["negative_controls_case_c1"]
@@ -319,8 +326,9 @@ def test_each_typical_mistake_in_variant_a_is_seen(
             resnet.conv1.register_forward_hook(adapter._hook(name))
     else:
         adapter.inject()
-    with torch.no_grad(), adapter.use(adapter.project(features)):
-        wrong = unet(case["sample"], case["timestep"], case["context"][:, -16:]).sample
+    with torch.no_grad():
+        arguments = case["sample"], case["timestep"], adapter.project(features)
+        wrong = adapter.predict(unet, *arguments, case["context"][:, -16:])
     error = (wrong - case["noise_pred"]).abs().max().item()
     assert error > 100 * TOLERANCE_A
     if mistake == "grid transposed":

@@ -43,10 +43,10 @@ def test_training_forward_and_gradients_match() -> None:
     context = resampler(torch.cat([data["cls_token"], features], 1))
     assert torch.allclose(context, data["resampler_tokens"], rtol=0, atol=2e-5)
 
-    with adapter.use(adapter.project(features)):
-        predicted = unet(sample, data["timestep"], context).sample
-        loss = functional.mse_loss(predicted, data["noise"])
-        loss.backward()
+    maps = adapter.project(features)
+    predicted = adapter.predict(unet, sample, data["timestep"], maps, context)
+    loss = functional.mse_loss(predicted, data["noise"])
+    loss.backward()
     assert torch.allclose(predicted, data["noise_pred"], rtol=0, atol=3e-5)
     assert torch.allclose(loss, data["loss"][0], rtol=0, atol=1e-6)
 

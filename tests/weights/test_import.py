@@ -47,8 +47,8 @@ def predicts_the_published_noise(name: str) -> bool:
     key = "c1_b1_32_t501"
     with torch.no_grad():
         maps = bundle.adapter.inject().project(case[f"{key}.context"][:, -256:])
-        with bundle.adapter.use(maps):
-            noise = bundle.unet(case[f"{key}.sample"], case[f"{key}.timestep"], None).sample
+        sample, time = case[f"{key}.sample"], case[f"{key}.timestep"]
+        noise = bundle.adapter.predict(bundle.unet, sample, time, maps)
     return torch.allclose(noise, case[f"{key}.noise_pred"], rtol=0, atol=3e-5)
 
 

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from fapvideo.config.bundle import AdapterSpec, BundleManifest
 from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.config.train import TrainPreset
-from fapvideo.denoise.denoiser import Denoiser
+from fapvideo.denoise.denoiser import Denoiser, Sampling
 from fapvideo.denoise.sampler import TRAIN_TIMESTEPS, alphas_cumprod
 from fapvideo.nets.adapter import Adapter, AttentionAdapter, ResnetAdapter
+from fapvideo.nets.inputs import conditioning, fill_hole
 from fapvideo.nets.projector import MlpProjector
-from fapvideo.nets.unet import predict, silence_cross_attention
+from fapvideo.nets.unet import silence_cross_attention
 from fapvideo.ops.token_grid import without_cls
+from fapvideo.paint.published import PUBLISHED
 from fapvideo.structs import Bytes
 from fapvideo.training.learning.adversary import Adversary
 from fapvideo.training.learning.draws import Draws
@@ -113,18 +115,15 @@ class AdapterNetwork(TrainedNetwork):
             hole_noise: [B, c, h, w] standard normal, in the known latents' hole.
             injected: [B] 1 where the tokens are injected, 0 for guidance's unconditional branch.
         """
-        mask = self.codec.mask(core)
         with torch.no_grad():  # the codec is frozen, and wanted as exact as it can be had
-            fill = torch.tensor(self.fill, device=target.device).view(1, 3, 1, 1)
-            known = self.codec.encode(torch.lerp(target, fill, core))
+            known = self.codec.encode(fill_hole(target, core, self.fill))
             latents = self.codec.encode(target)
-        if self.hole_noise:
-            known = known * (1 - mask) + hole_noise * mask
+        noise_in_hole = hole_noise if self.hole_noise else None
+        given = conditioning(known, self.codec.mask(core), hole_noise=noise_in_hole)
         alpha = self.alphas[time].view(-1, 1, 1, 1)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        # Active until the next call: checkpointing runs blocks again in the backward pass.
-        self.adapter.set_maps(self._maps(tokens, injected))
-        return predict(self.unet, torch.cat([noisy, known, mask], 1), time, None).float()
+        x, maps = torch.cat([noisy, given], 1), self._maps(tokens, injected)
+        return self.adapter.predict(self.unet, x, time, maps).float()
 
     def _maps(self, tokens: Tensor, injected: Tensor) -> dict[str, Tensor]:
         """Return the injection maps; dropped ones as `Bundle.unconditional` has them."""
@@ -181,7 +180,7 @@ class AdapterTask:
         self.manifest = adapter_manifest(preset, start)
         self.network = AdapterNetwork(self.manifest, start, train_unet=preset.optim.train_unet)
         self.network.to(device)
-        tune(self.network.unet, preset.optim)
+        tune(self.network.unet, self.network.adapter, preset.optim)
 
     def loss(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`: mean squared error of the noise, heavier in the hole."""
@@ -232,7 +231,7 @@ class AdapterTask:
         results = [
             self._result(network, batch),
             self._result(network, batch, scale=0.0),
-            self._result(network, batch, mode="published"),
+            self._result(network, batch, sampling=PUBLISHED),
         ]
         pasted = [torch.lerp(target, result, core) for result in results]
         return contact_sheet([target * (1 - core) - core, guide, *pasted, target])
@@ -253,12 +252,14 @@ class AdapterTask:
         }
 
     def _result(
-        self, network: AdapterNetwork, batch: Batch, scale: float = 1.0, mode: str = "guided"
+        self,
+        network: AdapterNetwork,
+        batch: Batch,
+        scale: float = 1.0,
+        sampling: Sampling | None = None,
     ) -> Tensor:
         """Return what `Denoiser` makes of a batch."""
-        config = DenoiseConfig.model_validate(
-            {"mode": mode, "steps": STEPS, "guidance": 1.0, "batch_size": 8}
-        )
+        config = DenoiseConfig(steps=STEPS, guidance=1.0, batch_size=8)
         bundle = Bundle(
             manifest=self.manifest,
             folder=None,
@@ -271,7 +272,8 @@ class AdapterTask:
             device=self.device,
             dtype=torch.float32,
         )
-        denoiser = Denoiser(bundle, config, FuseConfig(scale=scale))
+        fuse = FuseConfig(scale=scale)
+        denoiser = Denoiser(bundle, config, fuse, default=sampling)
         target, guide, core, tokens = batch
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn((len(target), *denoiser.noise_shape), generator=generator)

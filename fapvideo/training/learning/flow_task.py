@@ -54,7 +54,7 @@ class FlowTask:
         self.network.to(device)
         memory: Any = {"memory_format": torch.channels_last}
         self.network.unet.to(**memory)
-        tune(self.network.unet, preset.optim)
+        tune(self.network.unet, self.network.adapter, preset.optim)
         self.perceptual = None if perceptual is None else perceptual.to(device)
         self.tower = None
         if tower is not None and preset.optim.token_weight > 0:

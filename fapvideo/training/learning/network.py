@@ -20,6 +20,7 @@ from fapvideo.config.bundle import (
 from fapvideo.config.train import OptimConfig, TrainPreset
 from fapvideo.denoise.sampler import FLOW_TIME_SCALE
 from fapvideo.nets.adapter import Adapter
+from fapvideo.nets.inputs import conditioning, fill_hole
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.training.learning.task import TrainedNetwork
 from fapvideo.weights.bundle import Networks, build_networks
@@ -126,19 +127,17 @@ class FlowNetwork(TrainedNetwork):
             noise: [B, c, h, w] standard normal.
             injected: [B] 1 where the tokens are injected, 0 where they are dropped.
         """
-        fill = torch.tensor(self.fill, device=target.device).view(1, 3, 1, 1)
-        known = self.codec.encode(torch.lerp(target, fill, core))
+        known = self.codec.encode(fill_hole(target, core, self.fill))
         start, end = self.codec.encode(guide), self.codec.encode(target)
         t = time.view(-1, 1, 1, 1)
         state = torch.lerp(end, start + self.noise * noise, t)
-        channels = [state, known, *([start] if self.guided else []), self.codec.mask(core)]
+        given = conditioning(known, self.codec.mask(core), start if self.guided else None)
         maps = {
             name: value * injected.view(-1, 1, 1, 1)
             for name, value in self.adapter.project(tokens).items()
         }
-        # Active until the next call: checkpointing runs blocks again in the backward pass.
-        self.adapter.set_maps(maps)
-        change = self.unet(torch.cat(channels, 1), time * FLOW_TIME_SCALE).sample
+        x = torch.cat([state, given], 1)
+        change = self.adapter.predict(self.unet, x, time * FLOW_TIME_SCALE, maps)
         return self.codec.decode(start + change.float())
 
     def averaged(self, state: Mapping[str, Tensor]) -> FlowNetwork:
@@ -182,10 +181,10 @@ def evaluation_copy(network: N, adapter: Adapter, state: Mapping[str, Tensor]) -
     return other.eval().requires_grad_(False)
 
 
-def tune(unet: nn.Module, optim: OptimConfig) -> None:
+def tune(unet: nn.Module, adapter: Adapter, optim: OptimConfig) -> None:
     """Prepare a UNet for training as `[optim]` asks: less memory, compiled."""
     if optim.checkpointing:
-        cast(Any, unet).enable_gradient_checkpointing()
+        cast(Any, unet).enable_gradient_checkpointing(adapter.checkpointed)
     if optim.compile:
         unet.compile()
 

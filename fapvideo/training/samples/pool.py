@@ -28,6 +28,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from fapvideo.config.train import DataConfig
 from fapvideo.errors import DeviceError, WeightsError
 from fapvideo.fuse.tokens import PartSource, fuse_fractional
+from fapvideo.nets.inputs import fill_hole, part_on_black
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.ops.files import write_atomically
 from fapvideo.ops.precision import resolve_dtype
@@ -206,22 +207,20 @@ def fused_tokens(
 ) -> Tensor:
     """Return [B, G*G, C] fused tokens of samples, as inference fuses them."""
     masks = np.stack([sample.parts for sample in samples])
-    colour = (np.array(fill, np.float32) + 1) / 2
-    holes = [sample.core[..., None] for sample in samples]
-    pictures = [
-        sample.target * (1 - hole) + colour * hole
-        for sample, hole in zip(samples, holes, strict=True)
-    ]
-    swapped = np.argwhere(masks.any(axis=(2, 3)))
-    pictures += [
-        samples[i].reference * samples[i].reference_parts[k][..., None] for i, k in swapped
-    ]
-    tokens = encode(encoder, pictures)
-    face, alone = tokens[: len(samples)], tokens[len(samples) :]
+    numbers, swapped = np.nonzero(masks.any(axis=(2, 3)))
+    holes = torch.from_numpy(np.stack([sample.core for sample in samples]))[:, None]
+    faces = fill_hole(_pictures([sample.target for sample in samples]), holes, fill, unit=True)
+    shown = _pictures([sample.reference for sample in samples], numbers)
+    outlines = np.stack([sample.reference_parts for sample in samples])[numbers, swapped]
+    alone = part_on_black(shown, torch.from_numpy(outlines)[:, None])
+    tokens = encode(encoder, torch.cat([faces, alone]))
+    face = tokens[: len(samples)]
     parts = torch.zeros(len(samples), len(TRAINED), *face.shape[1:])
-    parts[torch.from_numpy(swapped[:, 0]), torch.from_numpy(swapped[:, 1])] = alone
+    parts[torch.from_numpy(numbers), torch.from_numpy(swapped)] = tokens[len(samples) :]
     given = torch.from_numpy(np.stack([sample.sources for sample in samples]))
     boxes = torch.from_numpy(np.stack([sample.boxes for sample in samples]))
+    # Not as the pipeline does it: its masks come in any size, so OpenCV averages them, which
+    # differs from torch in the last bits; here it is always whole blocks of pixels.
     small = nn.functional.adaptive_avg_pool2d(torch.from_numpy(masks), int(face.shape[1] ** 0.5))
     # A part that is not swapped has an empty mask: its zeros go nowhere.
     sources = [[PartSource(parts[:, k], given[:, k])] for k in range(len(TRAINED))]
@@ -229,10 +228,9 @@ def fused_tokens(
 
 
 @torch.no_grad()
-def encode(encoder: TokenEncoder, pictures: list[Array]) -> Tensor:
-    """Return tokens [N, G*G, C], float32, on the CPU, of pictures [S, S, 3] in [0, 1]."""
-    stacked = torch.from_numpy(np.stack(pictures).astype(np.float32)).permute(0, 3, 1, 2)
-    tokens = [encoder(few).float().cpu() for few in stacked.split(ENCODED_AT_ONCE)]
+def encode(encoder: TokenEncoder, pictures: Tensor) -> Tensor:
+    """Return tokens [N, G*G, C], float32, on the CPU, of pictures [N, 3, S, S] in [0, 1]."""
+    tokens = [encoder(few).float().cpu() for few in pictures.split(ENCODED_AT_ONCE)]
     return without_cls(torch.cat(tokens))
 
 
@@ -285,6 +283,11 @@ def _create(folder: Path, count: int, size: int, tokens: tuple[int, int]) -> Poo
                 hint="--fresh makes new samples",
             )
     return Pool(**arrays, flags=folder / "done.npy")
+
+
+def _pictures(pictures: list[Array], rows: Array | slice = slice(None)) -> Tensor:
+    """Return `rows` of pictures [S, S, 3] as float32 [N, 3, S, S], channels last in memory."""
+    return torch.from_numpy(np.stack(pictures)[rows].astype(np.float32)).permute(0, 3, 1, 2)
 
 
 def _bytes(pictures: list[Array]) -> Array:

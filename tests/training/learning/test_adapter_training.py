@@ -20,6 +20,7 @@ from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.config.train import TrainPreset, load_train_preset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.errors import PresetError
+from fapvideo.nets.inputs import conditioning, fill_hole
 from fapvideo.structs import Bytes
 from fapvideo.training.faces.prepare import FaceSet
 from fapvideo.training.learning import adapter_task
@@ -104,11 +105,11 @@ def test_training_and_the_denoiser_compute_the_same(
     ones = torch.ones(2)
     seen: list[torch.Tensor] = []
 
-    known = denoiser.encode_known(target, core)
-    conditioning = denoiser.conditioning(known, core, target, hole_noise)
+    known = bundle.codec.encode(fill_hole(target, core, bundle.manifest.hole_fill))
+    channels = conditioning(known, bundle.codec.mask(core), None, hole_noise)
     maps, latents = bundle.project(tokens), bundle.codec.encode(target)
     with torch.no_grad():
-        denoiser.sample(latents, conditioning, maps, noise, lambda _, x: seen.append(x))
+        denoiser.sample(latents, channels, maps, noise, lambda _, x: seen.append(x))
 
     def stepped(injected: float) -> torch.Tensor:
         """Return where DDIM goes from t = 501 with the noise that training predicts."""
@@ -124,11 +125,10 @@ def test_training_and_the_denoiser_compute_the_same(
     torch.testing.assert_close(seen[0], stepped(1.0), atol=2e-4, rtol=0)
     assert float((seen[0] - stepped(0.0)).abs().mean()) > 1e-3  # the injection takes part
     if variant == "B":  # dropped tokens are guidance's unconditional branch
-        with bundle.adapter.use(bundle.unconditional(), 1.0):
-            seen.clear()
-            denoiser.sample(
-                latents, conditioning, bundle.unconditional(), noise, lambda _, x: seen.append(x)
-            )
+        seen.clear()
+        denoiser.sample(
+            latents, channels, bundle.unconditional(), noise, lambda _, x: seen.append(x)
+        )
         torch.testing.assert_close(seen[0], stepped(0.0), atol=2e-4, rtol=0)
 
 

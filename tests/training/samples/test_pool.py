@@ -114,6 +114,10 @@ def test_stored_samples_are_the_made_ones(pool: Pool, samples: list[Sample]) -> 
     assert tokens.shape == (4, 256, 96)
 
 
+def picture(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+
+
 def test_tokens_are_fused_part_by_part_as_in_inference(recipe: PoolRecipe) -> None:
     """The batch of all parts of all samples, against one sample and one part at a time.
 
@@ -126,10 +130,10 @@ def test_tokens_are_fused_part_by_part_as_in_inference(recipe: PoolRecipe) -> No
     samples = [maker.make(recipe.seed, index) for index in range(4)]
     fused = fused_tokens(recipe.encoder, samples)
     for i, sample in enumerate(samples):
-        tokens = encode(recipe.encoder, [sample.target * (1 - sample.core[..., None])])
+        tokens = encode(recipe.encoder, picture(sample.target * (1 - sample.core[..., None])))
         for k in np.nonzero(sample.parts.any(axis=(1, 2)))[0]:
             part = sample.reference * sample.reference_parts[k][..., None]
-            alone = encode(recipe.encoder, [part])
+            alone = encode(recipe.encoder, picture(part))
             mask = torch.from_numpy(sample.parts[k])[None, None]
             small = torch.nn.functional.adaptive_avg_pool2d(mask, 16)
             source, box = (torch.from_numpy(b[k])[None] for b in (sample.sources, sample.boxes))

@@ -1,0 +1,173 @@
+"""A plan as a folder: written whole or not at all, read back without copying the landmarks.
+
+plan.json            what it was made from, cuts, tracks, targets, warnings
+arrays.safetensors   everything per frame, but for the landmarks; the references
+track-ID.npy         [T, 478, 3] landmarks, memory-mapped when read
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from fapvideo.errors import VideoReadError
+from fapvideo.mask.open_set import TrackBoxes
+from fapvideo.mask.policy import TrackPlan
+from fapvideo.ops.files import write_atomically
+from fapvideo.plan.targets import Plan, Target
+from fapvideo.structs import Array, Reference, Track
+
+SCHEMA_VERSION = 1
+_REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder")
+_REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
+_BOXES = ("parts", "keep_out", "strength")
+
+Arrays = dict[str, Array]
+
+
+def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
+    """Write a plan to `folder`, which is replaced if it exists.
+
+    Args:
+        plan: as it is.
+        folder: its parent exists.
+        made_from: plain JSON types that say which clip and which settings it is of.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    arrays: Arrays = {"times_s": plan.times_s}
+    references: dict[int, Reference] = {}
+    for track in plan.tracks:
+        for name in ("presence", "jump", "neutral"):
+            arrays[f"track.{track.id}.{name}"] = getattr(track, name)
+    targets = [_describe(target, arrays, references) for target in plan.targets]
+    for number, reference in enumerate(references.values()):
+        for name in _REFERENCE_ARRAYS:
+            arrays[f"reference.{number}.{name}"] = getattr(reference, name)
+    text = {
+        "schema_version": SCHEMA_VERSION,
+        "made_from": made_from,
+        "cuts": plan.cuts,
+        "tracks": [{"id": track.id, "first_frame": track.first_frame} for track in plan.tracks],
+        "references": [
+            {name: getattr(reference, name) for name in _REFERENCE}
+            for reference in references.values()
+        ],
+        "targets": targets,
+        "warnings": plan.warnings,
+    }
+    with write_atomically(folder) as partial:
+        partial.mkdir()
+        for track in plan.tracks:
+            np.save(partial / f"track-{track.id}.npy", track.landmarks)
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()},
+                  partial / "arrays.safetensors")  # fmt: skip
+        (partial / "plan.json").write_text(json.dumps(text, indent=1), "utf-8")
+
+
+def _describe(target: Target, arrays: Arrays, references: dict[int, Reference]) -> dict[str, Any]:
+    """Return what JSON holds of a target; put its arrays and references to the others."""
+    track = target.track.id
+    arrays[f"target.{track}.weight"] = target.frames.weight
+    arrays[f"target.{track}.source"] = target.frames.source
+    for table in _BOXES if target.boxes is not None else ():
+        for label, rows in getattr(target.boxes, table).items():
+            arrays[f"boxes.{track}.{table}.{label}"] = rows
+    for group in target.references.values():
+        references.update({id(reference): reference for reference in group})
+    numbers = {key: number for number, key in enumerate(references)}
+    return {
+        "track": track,
+        "references": {
+            part: [numbers[id(one)] for one in group] for part, group in target.references.items()
+        },
+        "state": target.frames.state,
+        "reason": target.frames.reason,
+        "crop_size": target.crop_size,
+        "chosen": {part: list(target.chosen[part]) for part in target.chosen},
+        "seed": target.seed,
+        "boxed": target.boxes is not None,
+    }
+
+
+def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
+    """Return the plan in `folder`; None where there is none, or one of something else.
+
+    Raises:
+        VideoReadError: it is damaged.
+    """
+    try:
+        text = json.loads((folder / "plan.json").read_text("utf-8"))
+        if text["schema_version"] != SCHEMA_VERSION or text["made_from"] != made_from:
+            return None
+        arrays = load_file(folder / "arrays.safetensors")
+        tracks = {row["id"]: _track(row, folder, arrays) for row in text["tracks"]}
+        references = [
+            Reference(
+                **row,
+                **{name: arrays[f"reference.{number}.{name}"] for name in _REFERENCE_ARRAYS},
+                cached=True,
+            )
+            for number, row in enumerate(text["references"])
+        ]
+        casts: dict[str, dict[str, tuple[Reference, ...]]] = {}
+        targets = tuple(_target(row, tracks, references, arrays, casts) for row in text["targets"])
+        return Plan(
+            arrays["times_s"],
+            tuple(text["cuts"]),
+            tuple(tracks.values()),
+            targets,
+            tuple(text["warnings"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise VideoReadError(
+            f"the plan in {folder} is damaged: {error}", hint="remove the folder"
+        ) from error
+
+
+def _track(row: Mapping[str, Any], folder: Path, arrays: Arrays) -> Track:
+    number = row["id"]
+    presence, jump, neutral = (
+        arrays[f"track.{number}.{name}"] for name in ("presence", "jump", "neutral")
+    )
+    landmarks = np.load(folder / f"track-{number}.npy", mmap_mode="r")
+    return Track(number, row["first_frame"], landmarks, presence, jump, neutral)
+
+
+def _target(
+    row: Mapping[str, Any],
+    tracks: Mapping[int, Track],
+    references: list[Reference],
+    arrays: Arrays,
+    casts: dict[str, dict[str, tuple[Reference, ...]]],
+) -> Target:
+    """Return a target; those that shared their references share them again (`casts`)."""
+    number = row["track"]
+    cast = casts.setdefault(
+        json.dumps(row["references"]),
+        {part: tuple(references[i] for i in group) for part, group in row["references"].items()},
+    )
+    boxes = None
+    if row["boxed"]:
+        boxes = TrackBoxes(*(_labelled(arrays, f"boxes.{number}.{table}.") for table in _BOXES))
+    frames = TrackPlan(
+        arrays[f"target.{number}.weight"],
+        arrays[f"target.{number}.source"],
+        tuple(row["state"]),
+        tuple(row["reason"]),
+    )
+    chosen = {part: row["chosen"][part] for part in row["chosen"]}
+    return Target(tracks[number], cast, frames, row["crop_size"], chosen, row["seed"], boxes)
+
+
+def _labelled(arrays: Arrays, prefix: str) -> Arrays:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

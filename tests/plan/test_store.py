@@ -1,0 +1,108 @@
+"""A plan on disk: the same after reading, nothing else's, nothing half-written."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fapvideo.errors import VideoReadError
+from fapvideo.mask.open_set import TrackBoxes
+from fapvideo.mask.policy import TrackPlan
+from fapvideo.plan.store import read_plan, write_plan
+from fapvideo.plan.targets import Plan, Target
+from fapvideo.structs import NUM_LANDMARKS, Reference, Track
+
+RNG = np.random.default_rng(3)
+
+
+def random(*shape: int) -> np.ndarray:
+    return RNG.random(shape).astype(np.float32)
+
+
+def track(number: int, length: int) -> Track:
+    shape = (NUM_LANDMARKS, 3)
+    return Track(number, 10 * number, random(length, *shape), random(length), random(length),
+                 random(*shape))  # fmt: skip
+
+
+def reference(part: str, path: str) -> Reference:
+    points = random(NUM_LANDMARKS, 3)
+    return Reference(part, path, "0" * 64, 0.5, random(8, 8, 3), points, points + 1,
+                     {"smile": 0.25}, random(4, 6), "tower 64px", random(4), False)  # fmt: skip
+
+
+@pytest.fixture
+def plan() -> Plan:
+    tracks = (track(0, 5), track(3, 4))
+    cast = {"eyes": (reference("eyes", "a.png"),),
+            "mouth": (reference("mouth", "a.png"), reference("mouth", "b.png"))}  # fmt: skip
+    other = {"mouth": cast["mouth"][1:]}
+    fate = TrackPlan(random(5), np.arange(5), ("swapped",) * 4 + ("kept",), ("",) * 4 + ("lost",))
+    boxes = TrackBoxes({"mouth": random(4, 4)}, {"glasses": random(4, 4)}, {"glasses": random(4)})
+    later = TrackPlan(random(4), np.zeros(4, np.int64), ("held",) * 4, ("gap",) * 4)
+    targets = (
+        Target(tracks[0], cast, fate, 128, {"eyes": [0] * 5, "mouth": [0, 1, 1, 0, 0]}, 7),
+        Target(tracks[1], other, later, 192, {"mouth": [0] * 4}, 2**62, boxes),
+    )
+    return Plan(np.arange(50) / 25, (30,), (*tracks, track(4, 2)), targets, ("track 3: no nose",))
+
+
+def assert_same(one: object, other: object) -> None:
+    """Compare field by field; whether a reference came from the cache does not count."""
+    if isinstance(one, Plan | Target | Track | Reference | TrackPlan | TrackBoxes):
+        assert type(one) is type(other)
+        for field in fields(one):
+            if field.name != "cached":
+                assert_same(getattr(one, field.name), getattr(other, field.name))
+    elif isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    elif isinstance(one, dict):
+        assert list(one) == list(other)
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            assert_same(left, right)
+    else:
+        assert one == other
+
+
+def test_what_is_read_is_what_was_written(plan: Plan, tmp_path: Path) -> None:
+    write_plan(plan, tmp_path / "plan", {"input": "abc"})
+    again = read_plan(tmp_path / "plan", {"input": "abc"})
+    assert_same(plan, again)
+    assert isinstance(again.tracks[0].landmarks, np.memmap)
+    assert again.targets[0].track is again.tracks[0]
+    assert again.placements(31)[0][1].state == "held"
+
+
+def test_targets_that_share_references_share_them_again(plan: Plan, tmp_path: Path) -> None:
+    """Painters group faces by their references."""
+    both = replace(plan, targets=(plan.targets[0], replace(plan.targets[0], seed=1)))
+    write_plan(both, tmp_path / "plan", {})
+    first, second = read_plan(tmp_path / "plan", {}).targets
+    assert first.references is second.references
+
+
+def test_a_plan_of_something_else_is_none(plan: Plan, tmp_path: Path) -> None:
+    assert read_plan(tmp_path / "plan", {}) is None
+    write_plan(plan, tmp_path / "plan", {"input": "abc"})
+    assert read_plan(tmp_path / "plan", {"input": "abd"}) is None
+    write_plan(replace(plan, targets=()), tmp_path / "plan", {"input": "abd"})
+    assert read_plan(tmp_path / "plan", {"input": "abd"}).targets == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["plan"]
+
+
+@pytest.mark.parametrize("name", ["plan.json", "arrays.safetensors", "track-3.npy"])
+def test_a_damaged_plan_is_said(plan: Plan, tmp_path: Path, name: str) -> None:
+    write_plan(plan, tmp_path / "plan", {})
+    file = tmp_path / "plan" / name
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(VideoReadError, match="damaged") as caught:
+        read_plan(tmp_path / "plan", {})
+    assert "remove" in caught.value.hint
