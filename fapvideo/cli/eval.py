@@ -212,12 +212,7 @@ def report_run(result: Path, folder: Path, *, as_json: bool) -> None:
 
 
 def _measured(
-    result: Path,
-    made: Made,
-    wanted: Wanted,
-    scratch: Path,
-    show: OnProgress,
-    stop: ShouldStop,
+    result: Path, made: Made, wanted: Wanted, scratch: Path, show: OnProgress, stop: ShouldStop
 ) -> Record:
     """Measure one result, and write its page if one is wanted."""
     from fapvideo.evaluation.suites.licences import licences_of

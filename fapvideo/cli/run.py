@@ -42,8 +42,7 @@ def run(
         bool, typer.Option("--report", help="Measure the result and write a page about it.")
     ] = False,
     report_folder: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where the page goes. Default: OUT.report."),
+        Path | None, typer.Option(metavar="DIR", help="Where the page goes. Default: OUT.report.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Progress as JSON lines on stderr, the report on stdout.")

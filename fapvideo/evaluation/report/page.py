@@ -91,9 +91,7 @@ def write_page(
 
 
 def render(
-    record: Record,
-    pictures: Mapping[str, ClipPictures],
-    against: Mapping[str, Any] | None = None,
+    record: Record, pictures: Mapping[str, ClipPictures], against: Mapping[str, Any] | None = None
 ) -> str:
     """Return the whole page; clips without pictures have none."""
     clips = [

@@ -202,9 +202,7 @@ def still(rgb: Bytes, quality: int) -> str:
     return _uri("image/webp", data.tobytes())
 
 
-def reference_faces(
-    references: Mapping[str, Sequence[AlignedFace]],
-) -> dict[str, AlignedFace]:
+def reference_faces(references: Mapping[str, Sequence[AlignedFace]]) -> dict[str, AlignedFace]:
     """Return up to four different photos by what they are; of every part the first one."""
     parts: dict[str, list[str]] = {}
     faces: dict[str, AlignedFace] = {}

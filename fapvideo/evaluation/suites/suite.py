@@ -36,11 +36,7 @@ from fapvideo.evaluation.suites.material import (
     references_of,
 )
 from fapvideo.evaluation.suites.photos import PhotoPairs, photo_pairs, picture_path
-from fapvideo.evaluation.suites.systems import (
-    Outside,
-    System,
-    bundle_identity,
-)
+from fapvideo.evaluation.suites.systems import Outside, System, bundle_identity
 from fapvideo.evaluation.views import Clip, Material
 from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.progress import OnProgress, Progress, ShouldStop
@@ -356,13 +352,7 @@ def _making_key(
     weights = bundle_identity(preset.bundle)
     wanted = preset.model_dump(mode="json")
     return digest(
-        code_version(NOT_MAKING),
-        system.name,
-        system.identity,
-        wanted,
-        weights,
-        photos,
-        material,
+        code_version(NOT_MAKING), system.name, system.identity, wanted, weights, photos, material
     )
 
 
