@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fapvideo.cli import options, output
@@ -27,12 +27,13 @@ def inspect(
     streams = video.pop("streams", ())
     rows = ((name, _shown(value)) for name, value in video.items())
     output.print_table("Video", ("", ""), (row for row in rows if row[1] not in ("", "()")))
-    for title, rows in (
-        ("Streams", streams),
-        ("Faces", found["faces"]),
-        ("Tracks", found["tracks"]),
-    ):
-        _print_rows(title, rows)
+    tables = {"Streams": streams, "Faces": found["faces"], "Tracks": found["tracks"]}
+    for title, items in tables.items():
+        if items:
+            values = (item.values() for item in items)
+            output.print_table(f"\n{title}", items[0].keys(), values)
+        else:
+            output.print_text(f"\n{title}: none")
     for warning in found["warnings"]:
         output.print_text(f"warning: {warning}")
 
@@ -42,11 +43,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {inner}" for name, inner in value.items() if inner != "")
     return str(value)
-
-
-def _print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print equal-keyed rows as a table, or that there are none."""
-    if rows:
-        output.print_table(f"\n{title}", rows[0].keys(), (row.values() for row in rows))
-    else:
-        output.print_text(f"\n{title}: none")

@@ -44,9 +44,7 @@ def run(
     report_folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the page goes. Default: OUT.report.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Progress as JSON lines on stderr, the report on stdout.")
-    ] = False,
+    as_json: options.JsonLines = False,
 ) -> None:
     """Swap facial parts in a video.
 
