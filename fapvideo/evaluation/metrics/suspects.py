@@ -78,12 +78,8 @@ def find_suspects(
     """Return at most `MOST` frames, the most conspicuous first.
 
     A frame is conspicuous where a curve is an outlier of its own clip (`OUTLIER` robust standard
-    deviations) or beyond an absolute limit. What happens within `TOGETHER_S` is one suspect.
-
-    Args:
-        times_s: of every frame.
-        curves: key -> a value per frame, None where there is none.
-        definitions: of the keys: direction and unit.
+    deviations) or beyond an absolute limit. What happens within `TOGETHER_S` is one suspect. A
+    curve has a value per frame, None where there is none; the definitions say direction and unit.
     """
     events: list[_Event] = []
     for key, curve in curves.items():
@@ -93,12 +89,11 @@ def find_suspects(
     events.sort(key=lambda event: -event.severity)
     groups: list[list[_Event]] = []
     for event in events:
-        near = (g for g in groups if abs(g[0].worst_s - event.worst_s) <= TOGETHER_S)
-        group = next(near, None)
-        if group is None:
-            groups.append([event])
+        near = [g for g in groups if abs(g[0].worst_s - event.worst_s) <= TOGETHER_S]
+        if near:
+            near[0].append(event)
         else:
-            group.append(event)
+            groups.append([event])
     return [_suspect(group) for group in groups[:MOST]]
 
 
