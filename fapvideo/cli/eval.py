@@ -103,7 +103,11 @@ def evaluate(
     of_result = {"--source": source, "--preset": preset, "--reference": overrides}
     of_suite = {"--systems": systems, "--work": work}
     _check_choice(result, suite, of_result, of_suite)
-    earlier, limits = _earlier(against), _limits(thresholds or suite or THRESHOLDS)
+    from fapvideo.evaluation.report.record import read_report
+
+    # Read and checked now, because what follows takes long.
+    earlier = None if against is None else read_report(against)
+    limits = _limits(thresholds or suite or THRESHOLDS)
     wanted = Wanted(report, earlier, limits, fail_under, as_json)
     if suite is not None:
         from fapvideo.config.evaluation import load_eval_preset
@@ -117,7 +121,7 @@ def evaluate(
 
 
 def _limits(name: str) -> Mapping[str, Threshold]:
-    """Read thresholds, and see to it that there are such metrics; early, too."""
+    """Read thresholds, and see to it that there are such metrics."""
     from fapvideo.config.evaluation import load_eval_preset
 
     limits = load_eval_preset(name).thresholds
@@ -126,15 +130,6 @@ def _limits(name: str) -> Mapping[str, Threshold]:
 
     check_keys(limits, all_definitions())
     return limits
-
-
-def _earlier(path: Path | None) -> Mapping[str, Any] | None:
-    """Read the report that is compared with; early, because what follows takes long."""
-    if path is None:
-        return None
-    from fapvideo.evaluation.report.record import read_report
-
-    return read_report(path)
 
 
 def _check_choice(

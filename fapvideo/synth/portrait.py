@@ -69,7 +69,12 @@ class AnimatedPortrait:
             view = np.array([[scale, 0, 0], [0, scale, 0]], np.float64)
             view[:, 2] = np.array(size) / 2 - scale * np.array([width, height]) / 2
         self.view = view
-        self.landmarks = _measured(photo)
+        faces = FaceFinder()(photo)
+        if not faces:
+            raise ReferenceImageError(
+                "no face found in the photo to animate", hint="give a sharp, frontal portrait"
+            )
+        self.landmarks = faces[0].landmarks
         """[478, 3] landmarks of the photo, in its own pixels."""
         self._photo = photo.astype(np.float32) / 255.0
         self._pose = head_pose(self.landmarks)
@@ -225,16 +230,6 @@ def _shallow(head: Floats) -> Floats:
     out[:, 2] -= (1 - SIDE_DEPTH) * np.maximum(head[:, 2] - SIDE_START, 0)
     out[:, 2] -= (1 - NOSE_DEPTH) * np.minimum(head[:, 2] - NOSE_START, 0)
     return out
-
-
-def _measured(photo: Bytes) -> Floats:
-    """Return [478, 3] landmarks of the photo's largest face."""
-    faces = FaceFinder()(photo)
-    if not faces:
-        raise ReferenceImageError(
-            "no face found in the photo to animate", hint="give a sharp, frontal portrait"
-        )
-    return faces[0].landmarks
 
 
 def _mouth_layer(photo: Floats, landmarks: Floats, unit: float) -> Floats:

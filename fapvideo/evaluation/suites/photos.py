@@ -50,6 +50,8 @@ class PhotoPairs:
     """Changes with the choice of photos."""
     path: Path
     """Folder of the photos."""
+    frame_rate: float = 1.0
+    """One a second: metrics over time do not apply, and are told so by `first_of_shot`."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -60,11 +62,6 @@ class PhotoPairs:
     def frames(self) -> int:
         """How many pairs there are."""
         return len(self.chosen)
-
-    @property
-    def frame_rate(self) -> float:
-        """One a second: metrics over time do not apply, and are told so by `first_of_shot`."""
-        return 1.0
 
     def pairs(self, result: Path) -> Iterator[FramePair]:
         """Yield every photo with the result's picture `0000.png`, `0001.png` and so on.
