@@ -17,8 +17,7 @@ def inspect(
     as_json: options.Json = False,
 ) -> None:
     """Show a video's streams, faces and tracks, and what may go wrong with it."""
-    overrides = options.collect_overrides(settings)
-    with open_swapper(preset, device, overrides) as swapper:
+    with open_swapper(preset, device, options.collect_overrides(settings)) as swapper:
         found = swapper.inspect(input_path)
     if as_json:
         output.print_json(found)

@@ -106,8 +106,7 @@ def _events(
     bad = np.flatnonzero(~np.isnan(severity))
     if not len(bad):
         return []
-    times = np.asarray(times_s, float)
-    out = []
+    times, out = np.asarray(times_s, float), []
     for stretch in np.split(bad, np.flatnonzero(np.diff(times[bad]) > TOGETHER_S) + 1):
         worst = int(stretch[np.argmax(severity[stretch])])  # the first of equals
         out.append(
@@ -172,13 +171,11 @@ def _suspect(group: Sequence[_Event]) -> Suspect:
 
 
 def _span(event: _Event) -> str:
-    if event.last_s == event.first_s:
-        return ""
-    return f" (from {clock(event.first_s)} to {clock(event.last_s)})"
+    span = f" (from {clock(event.first_s)} to {clock(event.last_s)})"
+    return span if event.last_s > event.first_s else ""
 
 
 def clock(seconds: float) -> str:
     """Return a time as 0:03.24."""
-    hundredths = round(seconds * 100)
-    minutes, rest = divmod(hundredths, 6000)
+    minutes, rest = divmod(round(seconds * 100), 6000)
     return f"{minutes}:{rest // 100:02d}.{rest % 100:02d}"

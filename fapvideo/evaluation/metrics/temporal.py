@@ -263,7 +263,7 @@ class Temporal:
 
     def _at_joins(self) -> dict[str, float]:
         seen = self._seen.get("temporal.warp.mask")
-        ratios = seen.ratios() if seen is not None else {}
+        ratios = seen.ratios() if seen else {}
         at = [value for frame, value in ratios.items() if frame in self._joins]
         between = [value for frame, value in ratios.items() if frame not in self._joins]
         if not at or not between:

@@ -126,7 +126,7 @@ def clip_contents(
             FilmColumn(position, _label(longest.times_s, position, photos), shots)
             for position, shots in sorted(pictures.film.items())
         ),
-        video_note=_video_note(pictures, longest),
+        video_note=_video_note(pictures),
         curves=tuple(_curve(record, key, items, suspects) for key in curve_keys(record, name)),
         suspects=suspects,
         table=table,
@@ -206,15 +206,11 @@ def _facts(item: Measurement, photos: bool) -> str:
     return " · ".join([*words, Path(item.source).name])
 
 
-def _video_note(pictures: ClipPictures, item: Measurement) -> str:
+def _video_note(pictures: ClipPictures) -> str:
     """Say what the video leaves out."""
-    if pictures.plan is None:
-        return ""
-    notes = []
-    if pictures.plan.cut:
-        notes.append(f"the first {VIDEO_SECONDS:g} s")
-    if pictures.plan.cropped:
-        notes.append("cut to the faces")
+    plan = pictures.plan
+    notes = [f"the first {VIDEO_SECONDS:g} s"] if plan and plan.cut else []
+    notes += ["cut to the faces"] if plan and plan.cropped else []
     return f"({', '.join(notes)})" if notes else ""
 
 

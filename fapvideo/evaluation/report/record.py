@@ -67,6 +67,11 @@ class Record:
         """Return what `key` means; None if nobody says."""
         return next((item for item in self.definitions if item.fits(key)), None)
 
+    def ordered(self, keys: Sequence[str]) -> list[str]:
+        """Return the keys in the order of their definitions, once each; those without one last."""
+        known = [key for item in self.definitions for key in keys if item.fits(key)]
+        return list(dict.fromkeys([*known, *keys]))
+
     def limits(self, key: str) -> Threshold | None:
         """Return the limits of `key`, if it has any; one that names it precedes a pattern."""
         fitting = (limits for name, limits in self.thresholds.items() if fits(name, key))

@@ -89,10 +89,8 @@ def clip_table(record: Record, clip: str, against: Mapping[str, Any] | None = No
 
 def columns_of(record: Record) -> list[Column]:
     """Return a column for every key with a value, in the order of the definitions."""
-    keys = dict.fromkeys(key for item in record.measurements for key in item.values)
-    ordered = [key for item in record.definitions for key in keys if item.fits(key)]
-    rest = [key for key in keys if record.definition(key) is None]
-    return [_column(record, key) for key in dict.fromkeys([*ordered, *rest])]
+    keys = record.ordered([key for item in record.measurements for key in item.values])
+    return [_column(record, key) for key in keys]
 
 
 def _column(record: Record, key: str) -> Column:
