@@ -294,8 +294,7 @@ class _MapProcessor:
         if rows is not None:
             return rows
         return cast(
-            Tensor,
-            self._original(attn, hidden_states, encoder_hidden_states, attention_mask, temb),
+            Tensor, self._original(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         )
 
 

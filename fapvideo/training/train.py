@@ -295,11 +295,7 @@ def _time_limit(max_minutes: float | None, hooks: Hooks) -> ShouldStop:
 
 
 def _report(
-    trainer: Trainer,
-    work: Path,
-    faces: FaceSet,
-    output: Path | None,
-    metrics: Mapping[str, float],
+    trainer: Trainer, work: Path, faces: FaceSet, output: Path | None, metrics: Mapping[str, float]
 ) -> TrainReport:
     steps = trainer.preset.optim.steps
     return TrainReport(

@@ -163,10 +163,7 @@ class VideoWriter:
             options["movflags"] = "use_metadata_tags"
         with self._explained():
             container = av.open(
-                f"file:{self._temporary}",
-                "w",
-                format=MUXERS[suffix],
-                container_options=options,
+                f"file:{self._temporary}", "w", format=MUXERS[suffix], container_options=options
             )
             container.metadata.update(metadata)
             if not self.info.container:

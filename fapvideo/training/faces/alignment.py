@@ -40,11 +40,7 @@ class Measured:
 
 
 def measure(
-    rgb: Bytes,
-    finder: FaceFinder,
-    size: int,
-    config: DataConfig,
-    enlarger: RRDBNet | None = None,
+    rgb: Bytes, finder: FaceFinder, size: int, config: DataConfig, enlarger: RRDBNet | None = None
 ) -> Measured | str:
     """Return the largest face of a picture in a crop of `size` px, or `reason: details`.
 

@@ -127,11 +127,7 @@ class FlowTask:
         return chosen.nonzero()[:, 0].to(self.device)
 
     def _one_step(
-        self,
-        network: TrainedNetwork,
-        batch: Batch,
-        injected: float,
-        generator: torch.Generator,
+        self, network: TrainedNetwork, batch: Batch, injected: float, generator: torch.Generator
     ) -> Tensor:
         target, guide, core, tokens = batch
         ones = torch.ones(len(target), device=self.device)

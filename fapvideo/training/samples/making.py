@@ -211,12 +211,7 @@ def _draw_guide(rng: np.random.Generator) -> GuideConfig:
     )
 
 
-def _through(
-    rng: np.random.Generator,
-    a: Face,
-    b: Face,
-    parts: tuple[str, ...],
-) -> Face:
+def _through(rng: np.random.Generator, a: Face, b: Face, parts: tuple[str, ...]) -> Face:
     """Swap A's parts into B's face; return that picture and where A's points lie in it."""
     size = b[0].shape[0]
     iod = CROP_INTEROCULAR * size
