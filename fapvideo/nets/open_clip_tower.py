@@ -178,10 +178,8 @@ def to_open_clip(state: StateDict) -> dict[str, Tensor]:
     for key, value in state.items():
         match = _ENCODER.match(key)
         if match is None:
-            if key == "visual_projection.weight":
-                result["proj"] = value.T
-            else:
-                result[_TOP_BACK.get(key, key)] = value
+            back = key == "visual_projection.weight"
+            result["proj" if back else _TOP_BACK.get(key, key)] = value.T if back else value
             continue
         layer, name, kind = match.groups()
         block = f"transformer.resblocks.{layer}."
@@ -229,13 +227,8 @@ def clip_vision_config(name: str) -> dict[str, Any]:
 
 def _bare_visual(state: StateDict) -> dict[str, Tensor]:
     """Return the image tower of a whole open_clip model, or a copy of a bare one."""
-    if any(key.startswith("visual.") for key in state):
-        return {
-            key.removeprefix("visual."): value
-            for key, value in state.items()
-            if key.startswith("visual.")
-        }
-    return dict(state)
+    inside = {k.removeprefix("visual."): v for k, v in state.items() if k.startswith("visual.")}
+    return inside or dict(state)
 
 
 def _transformers_tower(state: StateDict) -> dict[str, Tensor]:

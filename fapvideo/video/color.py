@@ -25,6 +25,8 @@ UNBIASED = _BILINEAR | _FULL_CHROMA | _ACCURATE
 """How swscale converts. Its default is ten times faster (1 against 10 ms for 1080p) and 1 to 2 of
 255 too dark, which would show as a patch wherever a crop is painted back."""
 
+BT709 = ColorTags(matrix=1, primaries=1, transfer=1)
+
 _PQ, _HLG = 16, 18
 """H.273 transfer characteristics of HDR."""
 
@@ -57,6 +59,17 @@ def write_tags(target: Any, tags: ColorTags) -> None:
 def is_hdr(tags: ColorTags) -> bool:
     """Tell whether the transfer is PQ or HLG."""
     return tags.transfer in (_PQ, _HLG)
+
+
+def bt709_frame(rgb: Bytes) -> av.VideoFrame:
+    """Return a picture uint8 [height, width, 3] as a BT.709 4:2:0 frame."""
+    return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+        format="yuv420p",
+        dst_colorspace=BT709.matrix,
+        src_color_range=_FULL,
+        dst_color_range=_LIMITED,
+        interpolation=UNBIASED,
+    )
 
 
 class RgbConverter:

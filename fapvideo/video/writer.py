@@ -8,8 +8,7 @@ import logging
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 import av.error
@@ -40,7 +39,7 @@ _SWSCALE_RANGE = {False: 1, True: 2}
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class VideoWriter:
+class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
     """Writes one video; use it as a context manager.
 
     On a clean exit the file is finished and takes its name by an atomic rename; on an exception
@@ -89,16 +88,7 @@ class VideoWriter:
             self._temporary.unlink(missing_ok=True)
             raise
 
-    def __enter__(self) -> Self:
-        """Return the writer."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Publish the file, or remove every trace of it after an exception."""
         try:
             if kind is None:

@@ -94,7 +94,7 @@ def prepare(
         config: `[data]`.
         progress: told of every file.
         stop: asked after every photo, and often within a video.
-        enlarger: for photos that are smaller than the crop, see `data.enlarge`.
+        enlarger: see `data.enlarge`.
 
     Raises:
         ReferenceImageError: fewer than two usable faces, or all of one video.

@@ -58,11 +58,8 @@ class Adversary:
         The discriminator's spectral norms bound them: it cannot drown the other losses, and while
         it has learnt nothing it says next to nothing.
 
-        Args:
-            predicted: [B, 3, R, R] with gradients.
-            target: the truth, same shape.
-            core: [B, 1, R, R] the hole.
-            judged: indices of the samples that take part; at least one.
+        `predicted` and `target`, the truth, are [B, 3, R, R], `core` [B, 1, R, R] the hole,
+        `judged` the indices of the samples that take part; at least one.
         """
         real, hole = target[judged], core[judged]
         painted = torch.lerp(real, predicted[judged], hole)

@@ -17,7 +17,9 @@ from fapvideo.training.learning.draws import Draws
 from fapvideo.training.learning.losses import held_out_metrics, restoration_loss
 from fapvideo.training.learning.network import FlowNetwork, embedded_manifest, tune
 from fapvideo.training.learning.processes import Processes
-from fapvideo.training.learning.task import Batch, Samples, TrainedNetwork, contact_sheet
+from fapvideo.training.learning.task import TrainedNetwork, contact_sheet
+from fapvideo.training.samples.pool import Batch
+from fapvideo.training.samples.resident import Samples
 from fapvideo.weights.bundle import Bundle
 
 FULL_TIME = 0.6

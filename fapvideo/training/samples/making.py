@@ -174,9 +174,8 @@ def _draw_hole(
     """Return the masks of a swap with another person's face [478, 3]: over the old and new part."""
     pose = head_pose(points)
     weights = shape_weights(_draw_shape(rng), parts)
-    shape = guide_landmarks(
-        points, pose, pose.to_head(points), head_pose(other).to_head(other), weights
-    )
+    theirs = head_pose(other).to_head(other)
+    shape = guide_landmarks(points, pose, pose.to_head(points), theirs, weights)
     return part_masks([points, shape], parts, _draw_masks(rng), size, CROP_INTEROCULAR * size)
 
 
