@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol, Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -170,17 +170,12 @@ class ResnetAdapter(Adapter):
             leaf.register_parameter("alpha", nn.Parameter(torch.ones(())))
 
     def project(self, tokens: Tensor, scale: float = 1.0) -> dict[str, Tensor]:
-        """Return `scale * alpha * conv1d(tokens)` per block.
-
-        Args:
-            tokens: [B, G*G, width] fused tokens without CLS, row-major.
-            scale: strength of the injection.
-        """
+        """Return `scale * alpha * conv1d(tokens)` per block; tokens are [B, G*G, width]."""
         side = grid_side(tokens)
         rows = tokens.transpose(1, 2)
         maps = {}
         for name in self._sites:
-            leaf = cast(_ResnetLeaf, self.get_submodule(name))
+            leaf: Any = self.get_submodule(name)
             value = (leaf.alpha * leaf.conv1d(rows)).unflatten(2, (side, side))
             maps[name] = value if scale == 1.0 else value * scale
         return maps
@@ -225,9 +220,7 @@ class AttentionAdapter(Adapter):
     def project(self, tokens: Tensor, scale: float = 1.0) -> dict[str, Tensor]:
         """Return `scale * W_o P(F) + b_o` per cross-attention.
 
-        Args:
-            tokens: [B, G*G, width] features F, the projector's output.
-            scale: strength of the injection; it does not touch the output bias.
+        Tokens are features F [B, G*G, width], the projector's output.
         """
         side = grid_side(tokens)
         maps = {}
@@ -273,13 +266,6 @@ class _MapProcessor:
         return cast(Tensor, self._original(attn, hidden_states, *given, **named))
 
 
-class _ResnetLeaf(Protocol):
-    """The parameters of one block of variant A."""
-
-    alpha: Tensor
-    conv1d: nn.Conv1d
-
-
 def both_branches(unconditional: Maps, maps: Maps) -> dict[str, Tensor]:
     """Return the maps of guidance's doubled batch [unconditional; conditional].
 
@@ -287,10 +273,7 @@ def both_branches(unconditional: Maps, maps: Maps) -> dict[str, Tensor]:
 
     An unconditional batch of 1 is repeated.
     """
-    return {
-        name: torch.cat([unconditional[name].expand_as(value), value])
-        for name, value in maps.items()
-    }
+    return {k: torch.cat([unconditional[k].expand_as(value), value]) for k, value in maps.items()}
 
 
 def grid_side(tokens: Tensor) -> int:

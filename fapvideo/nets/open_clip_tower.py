@@ -94,12 +94,8 @@ class OpenClipTower(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the output of the last but one block, before the final layer norm.
 
-        Args:
-            pixels: [B, 3, S, S] normalised as CLIP asks, S = `image_size`.
-
-        Returns:
-            [B, 1 + grid*grid, width]: the class token, then the grid row by row. The same as
-            `hidden_states[-2]` of transformers' tower.
+        [B, 3, S, S] pixels normalised as CLIP asks, S = `image_size` -> [B, 1 + grid*grid, width],
+        the class token first. The same as `hidden_states[-2]` of transformers' tower.
         """
         penultimate = len(self.visual.transformer.resblocks) - 2
         found = self.visual.forward_intermediates(
@@ -147,9 +143,8 @@ class OpenClipTower(nn.Module):
 def to_transformers(state: StateDict) -> dict[str, Tensor]:
     """Return `state` under the names of transformers' `CLIPVisionModelWithProjection`.
 
-    Args:
-        state: an image tower in open_clip's layout, bare or below `visual.` (a text tower beside
-            it is left out), or one that already is in transformers' layout.
+    It is an image tower in open_clip's layout, bare or below `visual.` (a text tower beside it is
+    left out), or one that already is in transformers' layout.
     """
     if any(key.startswith("vision_model.") for key in state):
         return _transformers_tower(state)

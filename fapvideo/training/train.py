@@ -139,10 +139,10 @@ def train(
         trainer.run(progress=hooks.progress, stop=over)
         hooks.check(f"at step {trainer.step} of {preset.optim.steps}")
         if trainer.step == 0 or not processes.writes:
-            return _report(trainer, work, made.faces, None, {})
+            return _report(trainer, made.faces, None, {})
         hooks.progress(Progress("export", 0, 0))
         metrics = export(output, trainer, made)
-        return _report(trainer, work, made.faces, output, metrics)
+        return _report(trainer, made.faces, output, metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,12 +284,12 @@ def _time_limit(max_minutes: float | None, hooks: Hooks) -> ShouldStop:
 
 
 def _report(
-    trainer: Trainer, work: Path, faces: FaceSet, output: Path | None, metrics: Mapping[str, float]
+    trainer: Trainer, faces: FaceSet, output: Path | None, metrics: Mapping[str, float]
 ) -> TrainReport:
     steps = trainer.preset.optim.steps
     return TrainReport(
         output=output,
-        work=work,
+        work=trainer.folder,
         finished=trainer.step >= steps,
         step=trainer.step,
         steps=steps,

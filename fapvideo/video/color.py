@@ -130,17 +130,13 @@ def read_hdr(frame: av.VideoFrame) -> HdrMetadata:
     """Return the HDR10 static metadata of a frame, as `x265-params` takes it."""
     mastering = frame.side_data.get(SideDataType.MASTERING_DISPLAY_METADATA)
     light = frame.side_data.get(SideDataType.CONTENT_LIGHT_LEVEL)
-    dynamic = [
-        name
-        for kind, name in (
-            (SideDataType.DYNAMIC_HDR_PLUS, "HDR10+"),
-            (SideDataType.DOVI_METADATA, "Dolby Vision"),
-        )
-        if frame.side_data.get(kind) is not None
-    ]
+    kinds = {"HDR10+": SideDataType.DYNAMIC_HDR_PLUS, "Dolby Vision": SideDataType.DOVI_METADATA}
+    dynamic = [name for name, kind in kinds.items() if frame.side_data.get(kind) is not None]
+    # `AVContentLightMetadata` is MaxCLL and MaxFALL in cd/m2.
+    levels = () if light is None else struct.unpack_from("2I", bytes(light))
     return HdrMetadata(
         mastering_display=_mastering(bytes(mastering)) if mastering is not None else "",
-        max_cll=_light_level(bytes(light)) if light is not None else "",
+        max_cll=",".join(map(str, levels)),
         dynamic=", ".join(dynamic),
     )
 
@@ -164,11 +160,6 @@ def _mastering(data: bytes) -> str:
         for name, (x, y) in (("G", green), ("B", blue), ("R", red), ("WP", white))
     )
     return f"{points}L({round(high * 10000)},{round(low * 10000)})"
-
-
-def _light_level(data: bytes) -> str:
-    """Format `AVContentLightMetadata`: MaxCLL and MaxFALL in cd/m2."""
-    return "{},{}".format(*struct.unpack_from("2I", data))
 
 
 def _to_bytes(values: Array) -> Bytes:

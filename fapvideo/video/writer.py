@@ -94,7 +94,11 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             if kind is None:
                 self._finish()
         finally:
-            self._clean_up()
+            self._copier.close()
+            # After a failure the trailer fails again; the first error is the one to show.
+            with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
+                self._container.close()
+            self._temporary.unlink(missing_ok=True)
 
     def write(self, frames: FrameBatch | Iterable[VideoFrame]) -> None:
         """Encode frames in presentation order.
@@ -214,8 +218,7 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
 
     def _begin(self, first: VideoFrame) -> None:
         """Settle the cut, which the first frame's exact time decides, and the chapters."""
-        begin: Fraction | None = None
-        end: Fraction | None = None
+        begin = end = None
         time_base = self.info.time_base
         if self.config.start_s > 0:
             self._shift = first.pts
@@ -279,32 +282,19 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
                 raise VideoWriteError(f"{self.output} was created by someone else meanwhile")
             self._temporary.replace(self.output)
 
-    def _clean_up(self) -> None:
-        """Close everything; remove the temporary file if it has not been published."""
-        self._copier.close()
-        # After a failure the trailer fails again; the first error is the one to show.
-        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
-            self._container.close()
-        self._temporary.unlink(missing_ok=True)
-
     @contextlib.contextmanager
     def _explained(self) -> Any:
         """Turn FFmpeg's and the system's errors into `VideoWriteError`."""
         try:
             yield
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise self._write_error(error) from error
-
-    def _write_error(self, error: Exception) -> VideoWriteError:
-        reason = getattr(error, "strerror", None) or str(error)
-        where = f"{self.output}: writing failed after {self.frames} frames: {reason}"
-        code = getattr(error, "errno", None)
-        if code in _FULL_DISK:
-            return VideoWriteError(where, hint="free space on the disk, or choose another folder")
-        return VideoWriteError(
-            where,
-            hint=f"encoder {self._encoding.codec}, pixel format {self._encoding.pixel_format}",
-        )
+            reason = getattr(error, "strerror", None) or str(error)
+            hint = f"encoder {self._encoding.codec}, pixel format {self._encoding.pixel_format}"
+            if getattr(error, "errno", None) in _FULL_DISK:
+                hint = "free space on the disk, or choose another folder"
+            raise VideoWriteError(
+                f"{self.output}: writing failed after {self.frames} frames: {reason}", hint=hint
+            ) from error
 
 
 def _cut_chapters(

@@ -96,12 +96,8 @@ def load_bundle(
 
     Every file is checked against the manifest's SHA-256 and the architecture, key by key.
 
-    Args:
-        name_or_folder: a name, or a folder that holds `bundle.toml`.
-        device: where the networks go.
-        dtype: number format of all networks; a VAE that was asked for in float16, where it
-            overflows, stays float32.
-        options: `resolution`, `codec_file` and `lora_file` of a preset change what is loaded.
+    A VAE that was asked for in float16, where it overflows, stays float32. `resolution`,
+    `codec_file` and `lora_file` of `options`, a preset's, change what is loaded.
 
     Raises:
         WeightsError: unknown name, missing, damaged or unfitting file.
@@ -327,13 +323,10 @@ def save_bundle(
 
     Args:
         folder: replaced if it exists.
-        manifest: its `files` are ignored and written anew, with SHA-256.
+        manifest: its `files` are ignored and written anew, with SHA-256; it is returned so.
         states: file name, as the manifest's specs name it -> tensors.
         licences: one for all files, or by file name.
         extra: other text files, such as a model card, by name.
-
-    Returns:
-        The manifest as written.
 
     Raises:
         WeightsError: the folder cannot be written, or exists and is no bundle.

@@ -122,9 +122,8 @@ def _vae(shapes: Shapes) -> Answer:
 
 
 def _taesd(shapes: Shapes) -> Answer:
-    if _any(shapes, "encoder.layers.") and _any(shapes, "decoder.layers."):
-        return "taesd", ""
-    return None
+    found = _any(shapes, "encoder.layers.") and _any(shapes, "decoder.layers.")
+    return ("taesd", "") if found else None
 
 
 _TESTS: tuple[Callable[[Shapes], Answer], ...] = (_fap, _lora, _unet, _clip, _vae, _taesd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from clips import make_clip
 from portrait import headshot
-from training_setup import TINY, hand_on, tiny_preset
+from training_setup import TINY, hand_on, swap_nose, tiny_preset
 
 from fapvideo.cli import train as command
 from fapvideo.cli.main import run_program
@@ -58,16 +56,7 @@ def test_a_command_makes_a_bundle_that_swaps_parts(
         "encoder.safetensors",
         "unet.safetensors",
     ]
-    reference = tmp_path / "reference.png"
-    cv2.imwrite(str(reference), headshot(400)[..., ::-1])
-    clip = make_clip(
-        tmp_path, "plain", lambda i: pictures[i % 8], size=(200, 200), frames=3, audio=()
-    )
-    preset = tmp_path / "nose.toml"
-    preset.write_text('[references]\nnose = "reference.png"\n')
-    arguments = ["run", str(clip), "-o", str(tmp_path / "out.mp4"), "-p", str(preset), "--json"]
-    assert run_program([*arguments, "--set", f"bundle={trained}"], as_json=True) == 0
-    report = json.loads(capfd.readouterr().out)
+    report = swap_nose(trained, pictures, 3, tmp_path, capfd)
     assert report["bundle"]["name"] == "debug"
     assert report["frames"]["swapped"] == 3
     assert report["outside_changed_samples"] == 0

@@ -34,8 +34,7 @@ class Adversary:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = PatchDiscriminator()
-        memory: Any = {"memory_format": torch.channels_last}
-        self.network.to(device).to(**memory)
+        self.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), LEARNING_RATE, betas=(0.5, 0.99), weight_decay=0.0
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,8 +43,7 @@ class FlowTask:
     ) -> None:
         """Build with random weights, or with those of `start`, a bundle of this architecture.
 
-        Args:
-            tower: the image tower that made the samples' tokens, for `optim.token_weight`.
+        `tower` is the image tower that made the samples' tokens, for `optim.token_weight`.
         """
         self.optim, self.device = preset.optim, device
         self.manifest = embedded_manifest(preset)
@@ -54,8 +52,7 @@ class FlowTask:
             self.network.unet.load_state_dict(start.unet.state_dict())
             self.network.adapter.load_state_dict(start.adapter.state_dict())
         self.network.to(device)
-        memory: Any = {"memory_format": torch.channels_last}
-        self.network.unet.to(**memory)
+        self.network.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         tune(self.network.unet, self.network.adapter, preset.optim)
         self.perceptual = None if perceptual is None else perceptual.to(device)
         self.tower = None

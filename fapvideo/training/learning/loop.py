@@ -113,12 +113,9 @@ class Trainer:
         return self.task.network
 
     def run(
-        self,
-        max_minutes: float | None = None,
-        progress: OnProgress = lambda now: None,
-        stop: ShouldStop = lambda: False,
+        self, progress: OnProgress = lambda now: None, stop: ShouldStop = lambda: False
     ) -> None:
-        """Train until `optim.steps`, for `max_minutes` of this call, or until `stop()` is true.
+        """Train until `optim.steps`, or until `stop()` is true.
 
         Always ends saved. Metrics of the start are the first row of the log. `progress` is told of
         every step, on an accelerator of every few.
@@ -129,8 +126,7 @@ class Trainer:
         while self.step < optim.steps:
             now = time.monotonic()
             self.seconds = before + now - started
-            late = max_minutes is not None and now - started > 60 * max_minutes
-            if self.processes.any(stop() or late, self.device):
+            if self.processes.any(stop(), self.device):
                 break
             if self.step == 0:
                 self._record_start()
