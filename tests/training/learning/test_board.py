@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,9 +36,11 @@ def test_a_resumed_run_has_one_curve(pool: Pool, tmp_path: Path, tensorboard: Mo
     some = {"steps": 20, "eval_steps": 5, "sheet_steps": 20, "batch_size": 1}
     asked = iter(range(100))
     trainer(tmp_path, pool, **some).run(stop=lambda: next(asked) >= 10)
+    time.sleep(1.1)  # TensorBoard reads files in the order of their names, which hold seconds
     ahead = Board(tmp_path, 10)
     ahead.metrics(12, {"psnr": 99.0})
     ahead.close()
+    time.sleep(1.1)
     trainer(tmp_path, pool, **some).run()
     found = tensorboard.EventAccumulator(str(tmp_path / FOLDER)).Reload()
     curve = {event.step: event.value for event in found.Scalars("heldout/psnr")}
