@@ -21,6 +21,7 @@ from renders import Rendered, drawn
 from fapvideo.config.presets import ASSETS
 from fapvideo.ops.files import write_atomically
 from fapvideo.structs import Bytes
+from fapvideo.synth.motion import talking
 from fapvideo.synth.portrait import AnimatedPortrait
 
 BRAND = ASSETS / "brand_face.png"
@@ -54,7 +55,7 @@ def animated_brand_face(size: int = 192) -> AnimatedPortrait:
 
 def rendered(portrait: AnimatedPortrait, t: float) -> Rendered:
     """Return `portrait.render(t)`; clips share their frames."""
-    return drawn(portrait, portrait.script(t))
+    return drawn(portrait, talking(t))
 
 
 def one_face(index: int) -> Rendered:

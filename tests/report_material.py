@@ -19,10 +19,12 @@ from clips import write_clip
 from face_clips import BRAND, SIZE, one_face
 from runs import preset
 
+from fapvideo.config.evaluation import Threshold
 from fapvideo.config.schema import ReferenceConfig
 from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.measure import Measurement, Suspect
 from fapvideo.evaluation.report.page import write_page
+from fapvideo.evaluation.report.record import Record
 from fapvideo.evaluation.views import Clip, FramePair
 from fapvideo.reference.images import AlignedFace, align
 from fapvideo.structs import Bytes
@@ -43,15 +45,7 @@ DEFINITIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Limits:
-    """A threshold."""
-
-    min: float | None = None
-    max: float | None = None
-
-
-THRESHOLDS = {"seam.colour": Limits(max=2.0), "success.*": Limits(min=90.0)}
+THRESHOLDS = {"seam.colour": Threshold(max=2.0), "success.*": Threshold(min=90.0)}
 
 
 @dataclass(frozen=True)
@@ -59,26 +53,10 @@ class Photos:
     """Pairs of photos: frames of the clip that have nothing to do with each other."""
 
     clip: Clip
-
-    @property
-    def path(self) -> Path:
-        """Where they are."""
-        return self.clip.path
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """What is swapped."""
-        return self.clip.parts
-
-    @property
-    def frames(self) -> int:
-        """How many."""
-        return 3
-
-    @property
-    def frame_rate(self) -> float:
-        """One a second."""
-        return 1.0
+    path: Path
+    parts: tuple[str, ...]
+    frames: int = 3
+    frame_rate: float = 1.0
 
     def pairs(self, result: Path) -> Iterator[FramePair]:
         """Yield three pairs, each with reference photos of its own."""
@@ -170,19 +148,24 @@ def earlier() -> dict[str, Any]:
     return {"title": "Yesterday", "created": "2026-01-02T03:04:05+00:00", "measurements": rows}
 
 
-def write_report(where: Path, **changes: Any) -> Path:
-    """Write the report with everything in it."""
-    given: dict[str, Any] = {
-        "clips": {CLIP: clip(), PHOTOS: Photos(clip())},
-        "title": f"Report {HOSTILE}",
-        "thresholds": THRESHOLDS,
-        "against": earlier(),
-        "notes": ["Nothing else."],
-        "command": f"fapvideo eval '{HOSTILE}'",
-        "licences": {"embedded bundle": "Apache-2.0"},
-    }
-    given |= changes
-    return write_page(where, measurements(), definitions=DEFINITIONS, **given)
+def record() -> Record:
+    """Return the report with everything in it."""
+    return Record(
+        title=f"Report {HOSTILE}",
+        measurements=measurements(),
+        definitions=DEFINITIONS,
+        thresholds=THRESHOLDS,
+        photos=[PHOTOS],
+        notes=["Nothing else."],
+        command=f"fapvideo eval '{HOSTILE}'",
+        licences={"embedded bundle": "Apache-2.0"},
+    )
+
+
+def write_report(where: Path) -> Path:
+    """Write it, with all pictures and the changes since `earlier`."""
+    clips = {CLIP: clip(), PHOTOS: Photos(clip(), clip().path, clip().parts)}
+    return write_page(where, record(), clips, earlier())
 
 
 def _container() -> Container:

@@ -135,20 +135,9 @@ def _weights() -> Check:
     return Check("weights", "ok", ", ".join(["embedded", *more]))
 
 
-def _cache() -> Check:
-    folder = Path(platformdirs.user_cache_dir("fapvideo"))
-    return _writable("cache folder", folder)
-
-
-def _temporary() -> Check:
-    return _writable("temporary folder", Path(tempfile.gettempdir()))
-
-
 def _writable(name: str, folder: Path) -> Check:
     """Check `folder`, or where it will be made, for the right to write."""
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK):
         return Check(name, "fail", str(folder), f"{existing} is not writable")
     free = psutil.disk_usage(str(existing)).free / 2**30
@@ -165,6 +154,8 @@ CHECKS: Final[dict[str, Callable[[], Check]]] = {
     "extras": _extras,
     "presets": _presets,
     "weights": _weights,
-    "cache folder": _cache,
-    "temporary folder": _temporary,
+    "cache folder": lambda: _writable(
+        "cache folder", Path(platformdirs.user_cache_dir("fapvideo"))
+    ),
+    "temporary folder": lambda: _writable("temporary folder", Path(tempfile.gettempdir())),
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,7 +103,11 @@ def evaluate(
     of_result = {"--source": source, "--preset": preset, "--reference": overrides}
     of_suite = {"--systems": systems, "--work": work}
     _check_choice(result, suite, of_result, of_suite)
-    earlier, limits = _earlier(against), _limits(thresholds or suite or THRESHOLDS)
+    from fapvideo.evaluation.report.record import read_report
+
+    # Read and checked now, because what follows takes long.
+    earlier = None if against is None else read_report(against)
+    limits = _limits(thresholds or suite or THRESHOLDS)
     wanted = Wanted(report, earlier, limits, fail_under, as_json)
     if suite is not None:
         from fapvideo.config.evaluation import load_eval_preset
@@ -111,11 +116,12 @@ def evaluate(
         names = systems.split(",") if systems else list(config.systems)
         _evaluate_suite(config, names, work, device, wanted)
     elif result is not None:
-        _evaluate_result(result, _how_made(result, source, preset, overrides), wanted)
+        record = _measured(result, _how_made(result, source, preset, overrides), wanted)
+        conclude(record, record.systems, wanted, strict=False)
 
 
 def _limits(name: str) -> Mapping[str, Threshold]:
-    """Read thresholds, and see to it that there are such metrics; early, too."""
+    """Read thresholds, and see to it that there are such metrics."""
     from fapvideo.config.evaluation import load_eval_preset
 
     limits = load_eval_preset(name).thresholds
@@ -124,15 +130,6 @@ def _limits(name: str) -> Mapping[str, Threshold]:
 
     check_keys(limits, all_definitions())
     return limits
-
-
-def _earlier(path: Path | None) -> Mapping[str, Any] | None:
-    """Read the report that is compared with; early, because what follows takes long."""
-    if path is None:
-        return None
-    from fapvideo.evaluation.report.record import read_report
-
-    return read_report(path)
 
 
 def _check_choice(
@@ -164,32 +161,20 @@ def _how_made(
     from fapvideo.evaluation.suites.single import Made, read_made
 
     known = read_made(result) if preset is None else None
-    if known is None and source is None:
+    chosen = source or (known.source if known else None)
+    if chosen is None:
         raise PresetError(
             f"{result}: what was it made from?", hint="say so: --source IN --preset NAME"
         )
-    base: str | RunPreset = preset or (known.preset if known is not None else fapvideo.RunPreset())
+    base: str | RunPreset = preset or (known.preset if known else fapvideo.RunPreset())
     # A report's references may be gone by now; they need not be there for everything.
     found = fapvideo.load_preset(base, overrides) if known is None or overrides else known.preset
-    chosen = source or (known.source if known is not None else None)
-    assert chosen is not None  # checked above
     if not found.references:
         raise PresetError(
             f"{result}: which parts were swapped?",
             hint="there is no report beside it: give --preset, or --reference eyes=her.png",
         )
-    return Made(chosen, found, known.extra if known is not None else {})
-
-
-def _evaluate_result(result: Path, made: Made, wanted: Wanted) -> None:
-    """Measure one result, and do what is wanted with the measurement."""
-    with (
-        tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch,
-        stop_on_signal() as stop,
-        output.show_progress(as_json=wanted.as_json) as show,
-    ):
-        record = _measured(result, made, wanted, Path(scratch), show, stop)
-    conclude(record, record.systems, wanted, strict=False)
+    return Made(chosen, found, known.extra if known else {})
 
 
 def report_run(result: Path, folder: Path, *, as_json: bool) -> None:
@@ -202,39 +187,37 @@ def report_run(result: Path, folder: Path, *, as_json: bool) -> None:
 
     made = read_made(result)
     assert made is not None  # a run writes it
-    wanted = Wanted(folder, None, _limits(THRESHOLDS), fail_under=False, as_json=as_json)
-    with (
-        tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch,
-        stop_on_signal() as stop,
-        output.show_progress(as_json=as_json) as show,
-    ):
-        _measured(result, made, wanted, Path(scratch), show, stop)
+    _measured(result, made, Wanted(folder, None, _limits(THRESHOLDS), False, as_json))
 
 
-def _measured(
-    result: Path,
-    made: Made,
-    wanted: Wanted,
-    scratch: Path,
-    show: OnProgress,
-    stop: ShouldStop,
-) -> Record:
+def _measured(result: Path, made: Made, wanted: Wanted) -> Record:
     """Measure one result, and write its page if one is wanted."""
     from fapvideo.evaluation.suites.licences import licences_of
     from fapvideo.evaluation.suites.single import measure_result
 
-    started = clock()
-    show(Progress("follow", 0, 0, note=made.source.name))
-    found, clip = measure_result(result, made, scratch, progress=show, cancel=stop)
     command = f"fapvideo eval {shlex.quote(str(result))} --source {shlex.quote(str(made.source))}"
     title = f"{result.name} against {made.source.name}"
-    record = make_record(
-        title, [found], wanted, command, licences=licences_of([made.preset.bundle])
-    )
-    if wanted.report is not None:
-        show(Progress("report", 0, 0, note=str(wanted.report)))
-        write_report(wanted.report, record, {found.clip: clip}, wanted, started)
+    licences = licences_of([made.preset.bundle])
+    with _working(wanted) as (scratch, show, stop):
+        started = clock()
+        show(Progress("follow", 0, 0, note=made.source.name))
+        found, clip = measure_result(result, made, scratch, progress=show, cancel=stop)
+        record = make_record(title, [found], wanted, command, licences=licences)
+        if wanted.report is not None:
+            show(Progress("report", 0, 0, note=str(wanted.report)))
+            write_report(wanted.report, record, {found.clip: clip}, wanted, started)
     return record
+
+
+@contextmanager
+def _working(wanted: Wanted) -> Iterator[tuple[Path, OnProgress, ShouldStop]]:
+    """Yield a folder for a while, a callback that shows progress, and one that stops."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch,
+        stop_on_signal() as stop,
+        output.show_progress(as_json=wanted.as_json) as show,
+    ):
+        yield Path(scratch), show, stop
 
 
 # -------------------------------------------------------------------------------------- suite
@@ -251,13 +234,9 @@ def _evaluate_suite(
     systems = make_systems(names, device)
     kept = work or Path(platformdirs.user_cache_dir("fapvideo")) / "eval" / config.name
     command = f"fapvideo eval --suite {config.name} --systems {shlex.quote(','.join(names))}"
-    with (
-        tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch,
-        stop_on_signal() as stop,
-        output.show_progress(as_json=wanted.as_json) as show,
-    ):
+    with _working(wanted) as (scratch, show, stop):
         started = clock()
-        found = run_suite(config, systems, kept, Path(scratch), Hooks(show, stop))
+        found = run_suite(config, systems, kept, scratch, Hooks(show, stop))
         title = f"Suite {config.name}"
         used = [*config.fetch, *(clip.set for clip in config.clips)]
         used += [config.pairs.set] if config.pairs.count and not config.pairs.folder else []

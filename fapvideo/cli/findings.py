@@ -70,31 +70,14 @@ def write_report(
     from fapvideo.evaluation.report.benchmark import JSON_NAME, as_benchmark
     from fapvideo.evaluation.report.page import write_page
 
-    write_page(
-        folder,
-        record.measurements,
-        materials,
-        record.definitions,
-        title=record.title,
-        thresholds=wanted.thresholds,
-        against=wanted.against,
-        notes=record.notes,
-        command=record.command,
-        licences=record.licences,
-    )
+    write_page(folder, record, materials, wanted.against)
     cpu_s, wall_s = (now - then for now, then in zip(clock(), started, strict=True))
     small = as_benchmark(record, cpu_s, wall_s)
     write_text(folder / JSON_NAME, json.dumps(small, indent=1) + "\n")
 
 
 def conclude(record: Record, systems: Sequence[str], wanted: Wanted, *, strict: bool) -> None:
-    """Print what was found.
-
-    Args:
-        record: it.
-        systems: which ones are judged by thresholds.
-        wanted: what is to be done.
-        strict: whether a threshold that nothing was measured for is missed.
+    """Print what was found; `systems` are judged by thresholds, as `judging.missed` does.
 
     Raises:
         QualityError: a threshold is missed, and that is to be an error.
@@ -131,7 +114,7 @@ def _print_tables(record: Record, against: Mapping[str, Any] | None) -> None:
         for index, column in enumerate(table.columns):
             cells = [_cell_text(row.cells[index]) for row in table.rows]
             rows.append((column.key, f"{column.title} {column.sign}", column.unit, *cells))
-        heads = ("metric", f"{table.name.lower()}", "unit", *(row.system for row in table.rows))
+        heads = ("metric", table.name.lower(), "unit", *(row.system for row in table.rows))
         output.print_table("", heads, rows)
     where: dict[str, list[str]] = {note: [] for note in record.notes}
     for found in record.measurements:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fapvideo.cli import options, output
@@ -17,8 +17,7 @@ def inspect(
     as_json: options.Json = False,
 ) -> None:
     """Show a video's streams, faces and tracks, and what may go wrong with it."""
-    overrides = options.collect_overrides(settings)
-    with open_swapper(preset, device, overrides) as swapper:
+    with open_swapper(preset, device, options.collect_overrides(settings)) as swapper:
         found = swapper.inspect(input_path)
     if as_json:
         output.print_json(found)
@@ -27,12 +26,13 @@ def inspect(
     streams = video.pop("streams", ())
     rows = ((name, _shown(value)) for name, value in video.items())
     output.print_table("Video", ("", ""), (row for row in rows if row[1] not in ("", "()")))
-    for title, rows in (
-        ("Streams", streams),
-        ("Faces", found["faces"]),
-        ("Tracks", found["tracks"]),
-    ):
-        _print_rows(title, rows)
+    tables = {"Streams": streams, "Faces": found["faces"], "Tracks": found["tracks"]}
+    for title, items in tables.items():
+        if items:
+            values = (item.values() for item in items)
+            output.print_table(f"\n{title}", items[0].keys(), values)
+        else:
+            output.print_text(f"\n{title}: none")
     for warning in found["warnings"]:
         output.print_text(f"warning: {warning}")
 
@@ -42,11 +42,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {inner}" for name, inner in value.items() if inner != "")
     return str(value)
-
-
-def _print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print equal-keyed rows as a table, or that there are none."""
-    if rows:
-        output.print_table(f"\n{title}", rows[0].keys(), (row.values() for row in rows))
-    else:
-        output.print_text(f"\n{title}: none")

@@ -90,13 +90,9 @@ def _report(error: Exception, *, as_json: bool, debug: bool) -> int:
 def _quieten_libraries() -> None:
     """Keep the chatter of libraries out of the output."""
     warnings.simplefilter("ignore")
-    for name, value in {
-        "TRANSFORMERS_VERBOSITY": "error",
-        "DIFFUSERS_VERBOSITY": "error",
-        "HF_HUB_VERBOSITY": "error",
-        "OPENCV_LOG_LEVEL": "ERROR",
-    }.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    for library in ("TRANSFORMERS", "DIFFUSERS", "HF_HUB"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 
 def _print_version(asked: bool) -> None:

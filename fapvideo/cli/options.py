@@ -26,11 +26,6 @@ def parse_time(text: str) -> float:
     return seconds
 
 
-def parse_times(text: str) -> tuple[float, ...]:
-    """Read `1,2.5,1:15` as seconds."""
-    return tuple(parse_time(item) for item in text.split(","))
-
-
 def parse_references(items: Sequence[str]) -> dict[str, list[str]]:
     """Read `["eyes=a.png", "eyes=b.png"]` as `{"references.eyes": ["a.png", "b.png"]}`.
 
@@ -86,3 +81,6 @@ References = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JsonLines = Annotated[
+    bool, typer.Option("--json", help="Progress as JSON lines on stderr, the report on stdout.")
+]

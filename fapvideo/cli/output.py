@@ -44,8 +44,7 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]
 
 def print_event(event: str, **fields: Any) -> None:
     """Write one JSON line to stderr."""
-    line = json.dumps({"event": event, **fields}, default=str)
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(json.dumps({"event": event, **fields}, default=str) + "\n")
     sys.stderr.flush()
 
 
@@ -115,11 +114,11 @@ def _print_progress(now: Progress) -> None:
 def print_summary(report: RunReport) -> None:
     """Write what a run did as a table, then its warnings."""
     frames, timings = report.frames, report.timings
-    states = ("swapped", "kept", "held", "faded")
+    states = (f"{frames.get(s, 0)} {s}" for s in ("swapped", "kept", "held", "faded"))
     cached = sum(bool(reference.get("cached")) for reference in report.references)
     rows = [
         ("output", report.output.get("path", "")),
-        ("frames", f"{frames.get('total', 0)}: " + _listed(frames, states)),
+        ("frames", f"{frames.get('total', 0)}: {', '.join(states)}"),
         ("tracks", len(report.tracks)),
         ("references", f"{len(report.references)} ({cached} from the cache)"),
         ("bundle", report.bundle.get("name", "")),
@@ -131,7 +130,3 @@ def print_summary(report: RunReport) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     for warning in report.warnings:
         console.print(f"[bold yellow]warning:[/] {escape(warning)}")
-
-
-def _listed(counts: Any, names: Iterable[str]) -> str:
-    return ", ".join(f"{counts.get(name, 0)} {name}" for name in names)

@@ -31,11 +31,10 @@ def preview(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write a contact sheet: source, masks, guide and result, a column for each time."""
-    times = options.parse_times(at)
+    times = tuple(options.parse_time(item) for item in at.split(","))
     target = output_path or input_path.with_suffix(".preview.png")
     _check_target(target, overwrite)
-    overrides = options.collect_overrides(settings, reference)
-    with open_swapper(preset, device, overrides) as swapper:
+    with open_swapper(preset, device, options.collect_overrides(settings, reference)) as swapper:
         sheet = swapper.preview(input_path, times)
 
     from PIL import Image  # not before it is needed: start-up time

@@ -42,12 +42,9 @@ def run(
         bool, typer.Option("--report", help="Measure the result and write a page about it.")
     ] = False,
     report_folder: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where the page goes. Default: OUT.report."),
+        Path | None, typer.Option(metavar="DIR", help="Where the page goes. Default: OUT.report.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Progress as JSON lines on stderr, the report on stdout.")
-    ] = False,
+    as_json: options.JsonLines = False,
 ) -> None:
     """Swap facial parts in a video.
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import fapvideo
@@ -39,10 +38,7 @@ def stop_on_signal() -> Iterator[ShouldStop]:
     stop = threading.Event()
     has_timer = hasattr(signal, "setitimer")  # not on Windows: there the second Ctrl-C has to do
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(*_: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
@@ -54,9 +50,9 @@ def stop_on_signal() -> Iterator[ShouldStop]:
             signal.setitimer(signal.ITIMER_REAL, 0)  # it has noticed: let it clean up in peace
         return stop.is_set()
 
-    handlers = {signal.SIGINT: ask, signal.SIGTERM: ask}
+    handlers: dict[int, Callable[..., None]] = {signal.SIGINT: ask, signal.SIGTERM: ask}
     if has_timer:
-        handlers[signal.SIGALRM] = interrupt
+        handlers[signal.SIGALRM] = _interrupt
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield should_stop
@@ -69,8 +65,8 @@ def stop_on_signal() -> Iterator[ShouldStop]:
 
 def interrupt_on_sigterm() -> None:
     """Make SIGTERM do what Ctrl-C does, so that it too cleans up."""
+    signal.signal(signal.SIGTERM, _interrupt)
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

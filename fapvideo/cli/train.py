@@ -49,9 +49,6 @@ Fresh = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes that make samples. Default: one a core.")
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Progress as JSON lines on stderr, the report on stdout.")
-]
 
 
 def train(
@@ -63,7 +60,7 @@ def train(
     settings: options.Settings = [],  # noqa: B006
     workers: Workers = None,
     device: options.Device = "auto",
-    as_json: Json = False,
+    as_json: options.JsonLines = False,
 ) -> None:
     """Train a bundle for `fapvideo run --set bundle=DIR`; stopped, the same command goes on.
 

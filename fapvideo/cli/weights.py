@@ -84,8 +84,7 @@ def fetch(name: Name, yes: Yes = False) -> None:
 
 @app.command("import")
 def import_(
-    name: Name,
-    source: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", show_default=False)],
+    name: Name, source: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", show_default=False)]
 ) -> None:
     """Take weights from files that you have; they are recognised by their contents."""
     from fapvideo.weights.importer import import_bundle

@@ -121,6 +121,5 @@ def load_manifest(folder: Path) -> BundleManifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise WeightsError(
-            f"{path}: {error.error_count()} problem(s), first: {where}: {first['msg']}"
-        ) from None
+        count = error.error_count()
+        raise WeightsError(f"{path}: {count} problem(s), first: {where}: {first['msg']}") from None

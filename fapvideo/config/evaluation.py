@@ -164,13 +164,11 @@ def load_eval_preset(
     raise_problems(f"suite {path.stem}", problems, hint="docs/evaluation.md has the keys")
     assert preset is not None  # validate() gives a model or problems
     folder = path.resolve().parent
-    pairs = preset.pairs.model_copy(
-        update={
-            "folder": _resolved(preset.pairs.folder, folder),
-            "reference": _resolved(preset.pairs.reference, folder),
-            "preset": _preset_path(preset.pairs.preset, folder),
-        }
-    )
+    paths = {
+        name: _resolved(getattr(preset.pairs, name), folder) for name in ("folder", "reference")
+    }
+    paths["preset"] = _preset_path(preset.pairs.preset, folder)
+    pairs = preset.pairs.model_copy(update=paths)
     clips = tuple(_absolute(clip, folder) for clip in preset.clips)
     inception = _resolved(preset.inception, folder)
     return preset.model_copy(update={"clips": clips, "pairs": pairs, "inception": inception})

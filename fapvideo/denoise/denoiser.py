@@ -251,10 +251,9 @@ class Denoiser:
         """Run `work`, turning out-of-memory into an error that says what to do."""
         try:
             return work()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(
-                error
-            ):
+        except RuntimeError as error:  # torch.OutOfMemoryError is one
+            known = isinstance(error, torch.OutOfMemoryError)
+            if not known and "allocate memory" not in str(error):
                 raise
             size = self._config.batch_size
             raise DeviceError(

@@ -31,8 +31,11 @@ class Definition:
     """Whether there is a value per frame, too."""
 
     def fits(self, key: str) -> bool:
-        """Tell whether `key` is this metric, `*` matching one dotted piece."""
-        own, given = self.key.split("."), key.split(".")
-        return len(own) == len(given) and all(
-            a in ("*", b) for a, b in zip(own, given, strict=True)
-        )
+        """Tell whether `key` is this metric."""
+        return fits(self.key, key)
+
+
+def fits(pattern: str, key: str) -> bool:
+    """Tell whether a key fits a pattern, `*` matching one dotted piece."""
+    own, given = pattern.split("."), key.split(".")
+    return len(own) == len(given) and all(a in ("*", b) for a, b in zip(own, given, strict=True))

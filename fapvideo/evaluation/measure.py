@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -45,7 +45,7 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One system's result on one clip, measured; plain JSON types through `to_dict`."""
+    """One system's result on one clip, measured; plain JSON types through `asdict`."""
 
     system: str
     clip: str
@@ -66,10 +66,6 @@ class Measurement:
     """What could not be measured, and why."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Speed and the like, from the run's own report."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return asdict(self)
 
 
 def measure(
@@ -147,8 +143,7 @@ def _conclusions(
 
 def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
     """Turn rows into one list per key."""
-    keys: Iterable[str] = dict.fromkeys(key for row in rows for key in row)
     return {
         key: [float(row[key]) if math.isfinite(row.get(key, math.nan)) else None for row in rows]
-        for key in keys
+        for key in dict.fromkeys(key for row in rows for key in row)
     }

@@ -23,9 +23,9 @@ from fapvideo.ops.geometry import Matrix, transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
 from fapvideo.plan.decide import decide
 from fapvideo.plan.follow import follow
-from fapvideo.plan.targets import Plan, Target
+from fapvideo.plan.targets import Plan
 from fapvideo.reference.images import AlignedFace
-from fapvideo.structs import Bytes, Floats, Placement, VideoFrame, VideoInfo
+from fapvideo.structs import Bytes, Floats, VideoFrame, VideoInfo
 from fapvideo.track.landmarks import FaceMesh
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
@@ -34,6 +34,8 @@ SIDE = 256
 """Side of the aligned crop that metrics are computed in, pixels."""
 RING = 8
 """Width of the ring around the mask, pixels of that crop."""
+EXPECTED = 0.5
+"""A face counts where a swap is expected at least this strongly (`FaceView.weight`)."""
 RESOLUTION = 128
 """Crops of the plan are at least this large; it decides nothing here."""
 BATCH = 8
@@ -160,12 +162,7 @@ class Clip:
     ) -> Self:
         """Follow the faces of the clip at `path`.
 
-        Args:
-            path: the source video.
-            preset: `[video]` (stretch of time), `[track]`, `[mask]`.
-            parts: what was swapped.
-            scratch: a folder that stays as long as the clip is used.
-            references: part -> the photos it was to come from, if known.
+        `scratch` is a folder that stays as long as the clip is used; for the others see `Clip`.
 
         Raises:
             VideoReadError: it cannot be read.
@@ -200,12 +197,8 @@ class Clip:
     def pairs(self, result: Path, faces_of: Container[int] | None = None) -> Iterator[FramePair]:
         """Yield every source frame with the result's frame nearest in time.
 
-        The result begins where `preset.video.start_s` does.
-
-        Args:
-            result: the video to compare with.
-            faces_of: positions in the stretch whose faces are wanted, to save the time of
-                measuring the others; by default all.
+        The result begins where `preset.video.start_s` does. `faces_of` are the positions in the
+        stretch whose faces are wanted, to save the time of measuring the others; by default all.
 
         Raises:
             VideoReadError: one of the two cannot be read.
@@ -219,35 +212,19 @@ class Clip:
             start_s = frame.time_s if start_s is None else start_s
             other, other_rgb = follower.nearest(frame.time_s - start_s)
             wanted = faces_of is None or position in faces_of
-            places = self.plan.placements(frame.index) if wanted else []
-            faces = tuple(self._view(rgb, other_rgb, *place, frame.index, mesh) for place in places)
+            faces = tuple(
+                face_view(
+                    rgb, other_rgb, place.landmarks, self.parts, self.preset.mask, mesh,
+                    track=item.track.id, weight=place.weight,
+                    presence=float(item.track.presence[frame.index - item.track.first_frame]),
+                )
+                for item, place in (self.plan.placements(frame.index) if wanted else ())
+            )  # fmt: skip
             error = abs(other.time_s - (frame.time_s - start_s))
             yield FramePair(
                 frame.index, frame.time_s, frame, rgb, other, other_rgb, faces,
                 frame.index in cuts, self.references, error,
             )  # fmt: skip
-
-    def _view(
-        self,
-        source: Bytes,
-        result: Bytes,
-        item: Target,
-        placement: Placement,
-        frame: int,
-        mesh: FaceMesh,
-    ) -> FaceView:
-        """Cut one face of one frame out of both pictures."""
-        return face_view(
-            source,
-            result,
-            placement.landmarks,
-            self.parts,
-            self.preset.mask,
-            mesh,
-            track=item.track.id,
-            presence=float(item.track.presence[frame - item.track.first_frame]),
-            weight=placement.weight,
-        )
 
 
 def face_view(
@@ -262,18 +239,10 @@ def face_view(
     presence: float = 1.0,
     weight: float = 1.0,
 ) -> FaceView:
-    """Cut one face out of both pictures and measure it in each.
+    """Cut one face out of both pictures [H, W, 3] and measure it in each by `mesh`.
 
-    Args:
-        source: [H, W, 3].
-        result: [H, W, 3].
-        landmarks: [478, 3] where the face is in the source.
-        parts: what was swapped.
-        config: `[mask]`; an inner mouth that is kept still belongs to the mouth.
-        mesh: measures landmarks.
-        track: whose face it is.
-        presence: mesh presence in the source.
-        weight: how strongly a swap is expected.
+    `landmarks` [478, 3] say where the face is in the source; an inner mouth that is kept by
+    `config` still belongs to the mouth. The rest goes into the view as it is.
     """
     pose = head_pose(landmarks)
     matrix = crop_matrix(pose, SIDE)

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol, Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,9 +39,10 @@ class Adapter(nn.Module):
     Not thread-safe: one adapter serves one UNet in one thread.
     """
 
-    def __init__(self) -> None:
-        """Start not injected."""
+    def __init__(self, width: int, sites: dict[str, Any]) -> None:
+        """Start not injected; `sites` are the places in the UNet, `width` a token's channels."""
         super().__init__()
+        self.width, self._sites = width, sites
         self._undo: list[Callable[[], object]] = []
         self._maps: Maps = {}
 
@@ -113,7 +114,7 @@ class Adapter(nn.Module):
 
     def site_names(self) -> set[str]:
         """Return the dotted module names of the places this adapter feeds."""
-        raise NotImplementedError
+        return set(self._sites)
 
     def _attach(self) -> list[Callable[[], object]]:
         raise NotImplementedError
@@ -126,11 +127,6 @@ class Adapter(nn.Module):
             yield
         finally:
             self._maps = before
-
-    def _map(self, name: str, size: tuple[int, int], dtype: torch.dtype) -> Tensor | None:
-        """Return the running call's map of `name` at `size`, or `None` where there is none."""
-        value = self._maps.get(name)
-        return None if value is None else enlarge(value, size).to(dtype)
 
 
 class ResnetAdapter(Adapter):
@@ -163,9 +159,7 @@ class ResnetAdapter(Adapter):
             ValueError: a name is not a `ResnetBlock2D` of this UNet, or its time embedding scales
                 norm2's output, where "right after norm2" is not "before the nonlinearity".
         """
-        super().__init__()
-        self.width = width
-        self._sites = resnet_sites(unet, blocks)
+        super().__init__(width, resnet_sites(unet, blocks))
         for name, resnet in self._sites.items():
             conv = nn.Conv1d(width, int(resnet.out_channels), kernel_size=1)
             if zero_init:
@@ -175,22 +169,13 @@ class ResnetAdapter(Adapter):
             leaf.add_module("conv1d", conv)
             leaf.register_parameter("alpha", nn.Parameter(torch.ones(())))
 
-    def site_names(self) -> set[str]:
-        """Return the names of the carrying ResNet blocks."""
-        return set(self._sites)
-
     def project(self, tokens: Tensor, scale: float = 1.0) -> dict[str, Tensor]:
-        """Return `scale * alpha * conv1d(tokens)` per block.
-
-        Args:
-            tokens: [B, G*G, width] fused tokens without CLS, row-major.
-            scale: strength of the injection.
-        """
+        """Return `scale * alpha * conv1d(tokens)` per block; tokens are [B, G*G, width]."""
         side = grid_side(tokens)
         rows = tokens.transpose(1, 2)
         maps = {}
         for name in self._sites:
-            leaf = cast(_ResnetLeaf, self.get_submodule(name))
+            leaf: Any = self.get_submodule(name)
             value = (leaf.alpha * leaf.conv1d(rows)).unflatten(2, (side, side))
             maps[name] = value if scale == 1.0 else value * scale
         return maps
@@ -203,8 +188,10 @@ class ResnetAdapter(Adapter):
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
         def add(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
-            value = self._map(name, (output.shape[2], output.shape[3]), output.dtype)
-            return None if value is None else output + value
+            if name not in self._maps:
+                return None
+            size = (output.shape[2], output.shape[3])
+            return output + enlarge(self._maps[name], size).to(output.dtype)
 
         return add
 
@@ -225,23 +212,15 @@ class AttentionAdapter(Adapter):
 
     def __init__(self, unet: nn.Module, width: int) -> None:
         """Create one Linear per cross-attention, under the published checkpoint's names."""
-        super().__init__()
-        self.width = width
-        self._sites = attention_sites(unet)
+        super().__init__(width, attention_sites(unet))
         for name, attention in self._sites.items():
             linear = nn.Linear(width, int(attention.out_dim))
             plant(self, f"{name}.processor").add_module("image_projector", linear)
 
-    def site_names(self) -> set[str]:
-        """Return the names of the cross-attentions."""
-        return set(self._sites)
-
     def project(self, tokens: Tensor, scale: float = 1.0) -> dict[str, Tensor]:
         """Return `scale * W_o P(F) + b_o` per cross-attention.
 
-        Args:
-            tokens: [B, G*G, width] features F, the projector's output.
-            scale: strength of the injection; it does not touch the output bias.
+        Tokens are features F [B, G*G, width], the projector's output.
         """
         side = grid_side(tokens)
         maps = {}
@@ -270,9 +249,7 @@ class AttentionAdapter(Adapter):
         if name not in self._maps:
             return None
         side = grid_side(hidden)
-        value = self._map(name, (side, side), hidden.dtype)
-        if value is None:
-            return None
+        value = enlarge(self._maps[name], (side, side)).to(hidden.dtype)
         return value.flatten(2).transpose(1, 2).expand(hidden.shape[0], -1, -1)
 
 
@@ -282,28 +259,11 @@ class _MapProcessor:
     def __init__(self, adapter: AttentionAdapter, name: str, original: Callable[..., Any]) -> None:
         self._adapter, self._name, self._original = adapter, name, original
 
-    def __call__(
-        self,
-        attn: nn.Module,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, attn: nn.Module, hidden_states: Tensor, *given: Any, **named: Any) -> Tensor:
         rows = self._adapter.rows(self._name, hidden_states)
         if rows is not None:
             return rows
-        return cast(
-            Tensor,
-            self._original(attn, hidden_states, encoder_hidden_states, attention_mask, temb),
-        )
-
-
-class _ResnetLeaf(Protocol):
-    """The parameters of one block of variant A."""
-
-    alpha: Tensor
-    conv1d: nn.Conv1d
+        return cast(Tensor, self._original(attn, hidden_states, *given, **named))
 
 
 def both_branches(unconditional: Maps, maps: Maps) -> dict[str, Tensor]:
@@ -313,10 +273,7 @@ def both_branches(unconditional: Maps, maps: Maps) -> dict[str, Tensor]:
 
     An unconditional batch of 1 is repeated.
     """
-    return {
-        name: torch.cat([unconditional[name].expand_as(value), value])
-        for name, value in maps.items()
-    }
+    return {k: torch.cat([unconditional[k].expand_as(value), value]) for k, value in maps.items()}
 
 
 def grid_side(tokens: Tensor) -> int:

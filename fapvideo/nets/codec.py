@@ -7,33 +7,13 @@ R/factor], and `mask`, which brings a pixel mask to the latent grid as the bundl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fapvideo.ops.torchvision_shim import load_library
-
-
-class Codec(Protocol):
-    """What `Denoiser` and training ask of a codec."""
-
-    factor: int
-    channels: int
-    mask_channels: int
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Return latents of images."""
-        ...
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return images of latents."""
-        ...
-
-    def mask(self, hole: Tensor) -> Tensor:
-        """Return [N, mask_channels, h, w] of a pixel mask [N, 1, R, R] in {0, 1}."""
-        ...
 
 
 class SpaceToDepth(nn.Module):

@@ -15,13 +15,10 @@ from torch import Tensor
 def fill_hole(
     pictures: Tensor, holes: Tensor, fill: Sequence[float], *, unit: bool = False
 ) -> Tensor:
-    """Return pictures with the bundle's colour in their holes.
+    """Return pictures with the bundle's colour where `holes` is 1.
 
-    Args:
-        pictures: in [-1, 1], for the codec.
-        holes: 1 where the model paints.
-        fill: [3] RGB in [-1, 1], `hole_fill` of the manifest.
-        unit: pictures are in [0, 1] instead, for the image encoder.
+    `fill` [3] is RGB in [-1, 1], `hole_fill` of the manifest. Pictures are in [-1, 1], for the
+    codec, or with `unit` in [0, 1], for the image encoder.
     """
     colour = torch.tensor(fill, device=pictures.device).view(1, 3, 1, 1)
     return torch.lerp(pictures, (colour + 1) / 2 if unit else colour, holes)

@@ -60,12 +60,8 @@ class MobileNetV2Tokens(nn.Module):
                 layers.append(InvertedResidual(channels, out, stride if i == 0 else 1, expansion))
                 channels = out
         self.features = nn.Sequential(*layers)
-        self.register_buffer(
-            "mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False
-        )
-        self.register_buffer(
-            "std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False
-        )
+        for name, values in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -94,12 +94,8 @@ class OpenClipTower(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the output of the last but one block, before the final layer norm.
 
-        Args:
-            pixels: [B, 3, S, S] normalised as CLIP asks, S = `image_size`.
-
-        Returns:
-            [B, 1 + grid*grid, width]: the class token, then the grid row by row. The same as
-            `hidden_states[-2]` of transformers' tower.
+        [B, 3, S, S] pixels normalised as CLIP asks, S = `image_size` -> [B, 1 + grid*grid, width],
+        the class token first. The same as `hidden_states[-2]` of transformers' tower.
         """
         penultimate = len(self.visual.transformer.resblocks) - 2
         found = self.visual.forward_intermediates(
@@ -147,9 +143,8 @@ class OpenClipTower(nn.Module):
 def to_transformers(state: StateDict) -> dict[str, Tensor]:
     """Return `state` under the names of transformers' `CLIPVisionModelWithProjection`.
 
-    Args:
-        state: an image tower in open_clip's layout, bare or below `visual.` (a text tower beside
-            it is left out), or one that already is in transformers' layout.
+    It is an image tower in open_clip's layout, bare or below `visual.` (a text tower beside it is
+    left out), or one that already is in transformers' layout.
     """
     if any(key.startswith("vision_model.") for key in state):
         return _transformers_tower(state)
@@ -178,10 +173,8 @@ def to_open_clip(state: StateDict) -> dict[str, Tensor]:
     for key, value in state.items():
         match = _ENCODER.match(key)
         if match is None:
-            if key == "visual_projection.weight":
-                result["proj"] = value.T
-            else:
-                result[_TOP_BACK.get(key, key)] = value
+            back = key == "visual_projection.weight"
+            result["proj" if back else _TOP_BACK.get(key, key)] = value.T if back else value
             continue
         layer, name, kind = match.groups()
         block = f"transformer.resblocks.{layer}."
@@ -229,13 +222,8 @@ def clip_vision_config(name: str) -> dict[str, Any]:
 
 def _bare_visual(state: StateDict) -> dict[str, Tensor]:
     """Return the image tower of a whole open_clip model, or a copy of a bare one."""
-    if any(key.startswith("visual.") for key in state):
-        return {
-            key.removeprefix("visual."): value
-            for key, value in state.items()
-            if key.startswith("visual.")
-        }
-    return dict(state)
+    inside = {k.removeprefix("visual."): v for k, v in state.items() if k.startswith("visual.")}
+    return inside or dict(state)
 
 
 def _transformers_tower(state: StateDict) -> dict[str, Tensor]:

@@ -6,6 +6,8 @@ arXiv 2207.13686; parameter names fit `alex_shift_tolerant.pth` of stlpips-pytor
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -58,17 +60,6 @@ class _Trunk(nn.Module):
         return features
 
 
-class _Linear(nn.Module):
-    """One calibrated channel weighting."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.model = nn.Sequential(nn.Identity(), nn.Conv2d(channels, 1, 1, bias=False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
-
-
 class _Scaling(nn.Module):
     """ImageNet statistics for inputs in [-1, 1]."""
 
@@ -93,16 +84,14 @@ class PerceptualDistance(nn.Module):
         self.scaling_layer = _Scaling()
         self.net = _Trunk()
         for k, channels in enumerate(CHANNELS):
-            self.add_module(f"lin{k}", _Linear(channels))
+            weighting = nn.Sequential(nn.Identity(), nn.Conv2d(channels, 1, 1, bias=False))
+            self.add_module(f"lin{k}", nn.Sequential(OrderedDict(model=weighting)))
         self.eval().requires_grad_(False)
 
     def forward(self, a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return [B] distances of [B, 3, H, W] in [-1, 1].
+        """Return [B] distances of [B, 3, H, W] in [-1, 1]; gradients flow through `a`.
 
-        Args:
-            a: first pictures; gradients flow through them.
-            b: second pictures.
-            weight: [B, 1, H, W] where it matters; None weighs all pixels alike.
+        `weight` [B, 1, H, W] says where it matters; None weighs all pixels alike.
         """
         first = self.net(self.scaling_layer(a))
         with torch.no_grad():

@@ -55,14 +55,7 @@ def silence_cross_attention(unet: nn.Module) -> None:
 class _SilentProcessor:
     """An attention processor that looks at nothing."""
 
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, attn: Any, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
         bias = attn.to_out[0].bias
         rows = torch.zeros_like(hidden_states) if bias is None else bias.expand_as(hidden_states)
         return rows.to(hidden_states.dtype)

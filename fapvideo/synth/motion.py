@@ -5,7 +5,6 @@ Displacements live in the head frame (inter-ocular distance 1, y down, z away fr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,9 +73,6 @@ class Motion:
     zoom: float = 1.0
     pan: tuple[float, float] = (0.0, 0.0)
     """Camera shift in shares of the picture's width; the face moves the other way."""
-
-
-Script = Callable[[float], Motion]
 
 
 def talking(t: float) -> Motion:

@@ -18,7 +18,7 @@ from fapvideo.ops.geometry import Matrix, invert, scale_of, transform
 from fapvideo.ops.image import blur, smoothstep
 from fapvideo.ops.pose import HeadPose, head_pose
 from fapvideo.structs import Bytes, Floats
-from fapvideo.synth.motion import EYES, Eye, Motion, Script, expressed, talking
+from fapvideo.synth.motion import EYES, Eye, Motion, expressed, talking
 from fapvideo.track.finder import FaceFinder
 
 NECK = np.array([0.0, 0.95, 0.9])
@@ -50,7 +50,6 @@ class AnimatedPortrait:
         self,
         photo: Bytes,
         size: tuple[int, int],
-        script: Script = talking,
         view: Matrix | None = None,
     ) -> None:
         """Measure the face in `photo`, uint8 [H, W, 3] RGB, the largest if there are several.
@@ -58,20 +57,24 @@ class AnimatedPortrait:
         Args:
             photo: a near-frontal face with open eyes.
             size: (width, height) of the pictures to render.
-            script: time in seconds -> `Motion`.
             view: [2, 3] similarity from the photo into the picture; by default the photo fills it.
 
         Raises:
             ReferenceImageError: no face is found in the photo.
         """
-        self.size, self.script = size, script
+        self.size = size
         height, width = photo.shape[:2]
         if view is None:
             scale = max(size[0] / width, size[1] / height)
             view = np.array([[scale, 0, 0], [0, scale, 0]], np.float64)
             view[:, 2] = np.array(size) / 2 - scale * np.array([width, height]) / 2
         self.view = view
-        self.landmarks = _measured(photo)
+        faces = FaceFinder()(photo)
+        if not faces:
+            raise ReferenceImageError(
+                "no face found in the photo to animate", hint="give a sharp, frontal portrait"
+            )
+        self.landmarks = faces[0].landmarks
         """[478, 3] landmarks of the photo, in its own pixels."""
         self._photo = photo.astype(np.float32) / 255.0
         self._pose = head_pose(self.landmarks)
@@ -85,7 +88,7 @@ class AnimatedPortrait:
 
     def render(self, t: float) -> tuple[Bytes, Floats]:
         """Return the picture at `t` seconds, uint8 [h, w, 3], and its landmarks [478, 3]."""
-        return self.draw(self.script(t))
+        return self.draw(talking(t))
 
     def draw(self, motion: Motion) -> tuple[Bytes, Floats]:
         """Return the picture of one `motion`, uint8 [h, w, 3], and its landmarks [478, 3]."""
@@ -227,16 +230,6 @@ def _shallow(head: Floats) -> Floats:
     out[:, 2] -= (1 - SIDE_DEPTH) * np.maximum(head[:, 2] - SIDE_START, 0)
     out[:, 2] -= (1 - NOSE_DEPTH) * np.minimum(head[:, 2] - NOSE_START, 0)
     return out
-
-
-def _measured(photo: Bytes) -> Floats:
-    """Return [478, 3] landmarks of the photo's largest face."""
-    faces = FaceFinder()(photo)
-    if not faces:
-        raise ReferenceImageError(
-            "no face found in the photo to animate", hint="give a sharp, frontal portrait"
-        )
-    return faces[0].landmarks
 
 
 def _mouth_layer(photo: Floats, landmarks: Floats, unit: float) -> Floats:

@@ -32,7 +32,7 @@ from fapvideo.training.faces.prepare import FaceSet, prepare
 from fapvideo.training.faces.sets import fetch, public_set, set_folder, sets_folder
 from fapvideo.training.faces.sources import sources_in
 from fapvideo.training.learning.card import Training, bundle_licences, model_card
-from fapvideo.training.learning.export import States, base_files, encoder_file, export_bundle
+from fapvideo.training.learning.export import base_files, encoder_file, export_bundle
 from fapvideo.training.learning.loop import Trainer, metrics_of
 from fapvideo.training.learning.network import for_sampling
 from fapvideo.training.learning.pretrained import (
@@ -43,10 +43,9 @@ from fapvideo.training.learning.pretrained import (
     wanted_sets,
 )
 from fapvideo.training.learning.processes import Processes, joined
-from fapvideo.training.samples.pool import Pool, PoolRecipe, build_pool
+from fapvideo.training.samples.pool import Pool, PoolRecipe, TokenEncoder, build_pool
 from fapvideo.training.work import is_empty, keep_recipe, open_work
 from fapvideo.weights.bundle import Bundle
-from fapvideo.weights.encoder import ImageEncoder
 
 HELDOUT_SEED = 77
 """Held-out samples are the same whatever the preset's seed, so that runs can be compared."""
@@ -140,10 +139,10 @@ def train(
         trainer.run(progress=hooks.progress, stop=over)
         hooks.check(f"at step {trainer.step} of {preset.optim.steps}")
         if trainer.step == 0 or not processes.writes:
-            return _report(trainer, work, made.faces, None, {})
+            return _report(trainer, made.faces, None, {})
         hooks.progress(Progress("export", 0, 0))
         metrics = export(output, trainer, made)
-        return _report(trainer, work, made.faces, output, metrics)
+        return _report(trainer, made.faces, output, metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +153,7 @@ class Material:
     """Public sets the photos are from."""
     start: Bundle | None
     faces: FaceSet
-    encoder: MobileNetV2Tokens | ImageEncoder
+    encoder: TokenEncoder
     pool: Pool
     heldout: Pool
 
@@ -218,7 +217,7 @@ def make_pools(
     preset: TrainPreset,
     work: Path,
     faces: FaceSet,
-    encoder: MobileNetV2Tokens | ImageEncoder,
+    encoder: TokenEncoder,
     workers: int,
     hooks: Hooks,
     over: ShouldStop,
@@ -258,34 +257,24 @@ def export(output: Path, trainer: Trainer, made: Material) -> Mapping[str, float
     metrics = metrics_of(trainer.conclude())
     pools = len(trainer.pool), len(trainer.heldout)
     preset, steps, seconds = trainer.preset, trainer.step, trainer.seconds
-    training = Training(
-        preset, made.faces, made.public, steps, seconds, metrics, *pools, made.start
-    )
+    given = preset, made.faces, made.public
+    training = Training(*given, steps, seconds, metrics, *pools, made.start)
     if is_empty(output):
         output.rmdir()
     manifest = trainer.manifest
     if preset.model.kind == "embedded":
         manifest = for_sampling(manifest)
-    export_bundle(
-        output,
-        manifest,
-        trainer.averaged(),
-        _frozen(made),
-        bundle_licences(training),
-        model_card(training),
-    )
+    if isinstance(made.encoder, MobileNetV2Tokens):
+        frozen = encoder_file(made.encoder)
+    else:
+        assert made.start is not None
+        frozen = base_files(made.start)
+    licences, card = bundle_licences(training), model_card(training)
+    export_bundle(output, manifest, trainer.averaged(), frozen, licences, card)
     return metrics
 
 
 # ------------------------------------------------------------------------------------- details
-
-
-def _frozen(made: Material) -> States:
-    """Return the bundle's files that were not trained."""
-    if isinstance(made.encoder, MobileNetV2Tokens):
-        return encoder_file(made.encoder)
-    assert made.start is not None
-    return base_files(made.start)
 
 
 def _time_limit(max_minutes: float | None, hooks: Hooks) -> ShouldStop:
@@ -295,16 +284,12 @@ def _time_limit(max_minutes: float | None, hooks: Hooks) -> ShouldStop:
 
 
 def _report(
-    trainer: Trainer,
-    work: Path,
-    faces: FaceSet,
-    output: Path | None,
-    metrics: Mapping[str, float],
+    trainer: Trainer, faces: FaceSet, output: Path | None, metrics: Mapping[str, float]
 ) -> TrainReport:
     steps = trainer.preset.optim.steps
     return TrainReport(
         output=output,
-        work=work,
+        work=trainer.folder,
         finished=trainer.step >= steps,
         step=trainer.step,
         steps=steps,

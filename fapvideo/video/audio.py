@@ -114,21 +114,14 @@ class StreamCopier:
         """Look for the next packet to copy."""
         self._pending = None
         assert self._packets is not None
-        while True:
-            try:
-                packet = next(self._packets)
-            except StopIteration:
-                return
-            except av.error.FFmpegError as error:
-                self.warnings.append(
-                    f"copying audio and other streams stopped early: {error.strerror}"
-                )
-                return
-            if not packet.size or self._is_gap(packet):
-                continue  # the flush packet at the end, or what the muxer writes by itself
-            if self._place(packet):
-                self._pending = packet
-                return
+        try:
+            for packet in self._packets:
+                # Neither the flush packet at the end nor what the muxer writes by itself.
+                if packet.size and not self._is_gap(packet) and self._place(packet):
+                    self._pending = packet
+                    return
+        except av.error.FFmpegError as error:
+            self.warnings.append(f"copying audio and other streams stopped early: {error.strerror}")
 
     def _is_gap(self, packet: Any) -> bool:
         """Tell whether this is MP4's empty subtitle, which FFmpeg's muxer puts into every gap."""

@@ -25,6 +25,8 @@ UNBIASED = _BILINEAR | _FULL_CHROMA | _ACCURATE
 """How swscale converts. Its default is ten times faster (1 against 10 ms for 1080p) and 1 to 2 of
 255 too dark, which would show as a patch wherever a crop is painted back."""
 
+BT709 = ColorTags(matrix=1, primaries=1, transfer=1)
+
 _PQ, _HLG = 16, 18
 """H.273 transfer characteristics of HDR."""
 
@@ -57,6 +59,17 @@ def write_tags(target: Any, tags: ColorTags) -> None:
 def is_hdr(tags: ColorTags) -> bool:
     """Tell whether the transfer is PQ or HLG."""
     return tags.transfer in (_PQ, _HLG)
+
+
+def bt709_frame(rgb: Bytes) -> av.VideoFrame:
+    """Return a picture uint8 [height, width, 3] as a BT.709 4:2:0 frame."""
+    return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+        format="yuv420p",
+        dst_colorspace=BT709.matrix,
+        src_color_range=_FULL,
+        dst_color_range=_LIMITED,
+        interpolation=UNBIASED,
+    )
 
 
 class RgbConverter:
@@ -117,17 +130,13 @@ def read_hdr(frame: av.VideoFrame) -> HdrMetadata:
     """Return the HDR10 static metadata of a frame, as `x265-params` takes it."""
     mastering = frame.side_data.get(SideDataType.MASTERING_DISPLAY_METADATA)
     light = frame.side_data.get(SideDataType.CONTENT_LIGHT_LEVEL)
-    dynamic = [
-        name
-        for kind, name in (
-            (SideDataType.DYNAMIC_HDR_PLUS, "HDR10+"),
-            (SideDataType.DOVI_METADATA, "Dolby Vision"),
-        )
-        if frame.side_data.get(kind) is not None
-    ]
+    kinds = {"HDR10+": SideDataType.DYNAMIC_HDR_PLUS, "Dolby Vision": SideDataType.DOVI_METADATA}
+    dynamic = [name for name, kind in kinds.items() if frame.side_data.get(kind) is not None]
+    # `AVContentLightMetadata` is MaxCLL and MaxFALL in cd/m2.
+    levels = () if light is None else struct.unpack_from("2I", bytes(light))
     return HdrMetadata(
         mastering_display=_mastering(bytes(mastering)) if mastering is not None else "",
-        max_cll=_light_level(bytes(light)) if light is not None else "",
+        max_cll=",".join(map(str, levels)),
         dynamic=", ".join(dynamic),
     )
 
@@ -151,11 +160,6 @@ def _mastering(data: bytes) -> str:
         for name, (x, y) in (("G", green), ("B", blue), ("R", red), ("WP", white))
     )
     return f"{points}L({round(high * 10000)},{round(low * 10000)})"
-
-
-def _light_level(data: bytes) -> str:
-    """Format `AVContentLightMetadata`: MaxCLL and MaxFALL in cd/m2."""
-    return "{},{}".format(*struct.unpack_from("2I", data))
 
 
 def _to_bytes(values: Array) -> Bytes:

@@ -9,9 +9,9 @@ pipelines that standardised on it. What is analysed and written always comes fro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from fapvideo.video.probe import probe
 from fapvideo.video.reader import Picture, VideoReader
 
 
-class DecordReader:
+class DecordReader(AbstractContextManager["DecordReader"]):
     """Looks up single frames of one video; use it as a context manager."""
 
     def __init__(self, source: Path | str | VideoInfo, config: VideoConfig | None = None) -> None:
@@ -33,7 +33,13 @@ class DecordReader:
         """
         self.info = source if isinstance(source, VideoInfo) else probe(Path(source))
         self.config = config if config is not None else VideoConfig()
-        decord = _import_decord()
+        try:
+            import decord
+        except ImportError as error:
+            raise VideoReadError(
+                "video.reader is decord, which is not installed",
+                hint='pip install "fapvideo[decord]" (x86-64 Linux), or set video.reader = "pyav"',
+            ) from error
         try:
             self._video = decord.VideoReader(str(self.info.path), num_threads=1)
             starts = self._video.get_frame_timestamp(np.arange(len(self._video)))[:, 0]
@@ -52,16 +58,7 @@ class DecordReader:
         if not len(self._delivered):
             raise VideoReadError(f"{self.info.path}: no frame between start and end")
 
-    def __enter__(self) -> Self:
-        """Return the reader."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop decord's background decoding."""
         self._video = None
 
@@ -112,14 +109,3 @@ def random_access(
     if config.reader == "decord":
         return DecordReader(source, config)
     return VideoReader(source, config)
-
-
-def _import_decord() -> Any:
-    try:
-        import decord
-    except ImportError as error:
-        raise VideoReadError(
-            "video.reader is decord, which is not installed",
-            hint='pip install "fapvideo[decord]" (x86-64 Linux), or set video.reader = "pyav"',
-        ) from error
-    return decord

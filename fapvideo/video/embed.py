@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 from fractions import Fraction
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 import av.error
 
-from fapvideo.structs import Bytes, ColorTags
-from fapvideo.video.color import UNBIASED, write_tags
+from fapvideo.structs import Bytes
+from fapvideo.video.color import BT709, bt709_frame, write_tags
 
 TIME_BASE = Fraction(1, 90000)
-BT709 = ColorTags(matrix=1, primaries=1, transfer=1, full_range=False)
 
 
-class EmbeddedVideo:
+class EmbeddedVideo(contextlib.AbstractContextManager["EmbeddedVideo"]):
     """Encodes H.264 that every browser plays; use it as a context manager.
 
     `data` is the file after a clean exit.
@@ -36,16 +34,9 @@ class EmbeddedVideo:
         self._file = io.BytesIO()
         self._container = av.open(self._file, "w", format="mp4")
         kilobits = max(32, bits_per_s // 1000)
-        stream: Any = self._container.add_stream(
-            "libx264",
-            rate=rate,
-            options={
-                "crf": "22",
-                "preset": "medium",
-                "maxrate": f"{kilobits}k",
-                "bufsize": f"{2 * kilobits}k",
-            },
-        )
+        options = {"crf": "22", "preset": "medium"}
+        options |= {"maxrate": f"{kilobits}k", "bufsize": f"{2 * kilobits}k"}
+        stream: Any = self._container.add_stream("libx264", rate=rate, options=options)
         context = stream.codec_context
         context.width, context.height = size
         context.pix_fmt = "yuv420p"
@@ -54,16 +45,7 @@ class EmbeddedVideo:
         self._stream = stream
         self._last = -1
 
-    def __enter__(self) -> Self:
-        """Return the encoder."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Finish the file; after an exception `data` stays empty."""
         if kind is None and self._last >= 0:
             self._container.mux(self._stream.encode(None))
@@ -75,13 +57,7 @@ class EmbeddedVideo:
 
     def add(self, rgb: Bytes, time_s: float) -> None:
         """Encode the picture uint8 [height, width, 3] of `time_s`; times must increase."""
-        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
-            format="yuv420p",
-            dst_colorspace=BT709.matrix,
-            src_color_range=2,
-            dst_color_range=1,
-            interpolation=UNBIASED,
-        )
+        frame = bt709_frame(rgb)
         write_tags(frame, BT709)
         self._last = max(self._last + 1, round(time_s / TIME_BASE))
         frame.pts, frame.time_base = self._last, TIME_BASE

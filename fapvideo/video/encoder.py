@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import av
@@ -13,6 +13,7 @@ from fapvideo.ops.yuv import PlaneLayout, plane_layout, resolve_matrix
 from fapvideo.structs import ColorTags, VideoInfo
 from fapvideo.video.color import is_hdr
 from fapvideo.video.planar import planar_format
+from fapvideo.video.support import ENCODERS
 
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """Accepted output suffixes and FFmpeg's names for their containers."""
@@ -36,7 +37,7 @@ class Encoding:
     color: ColorTags
     options: dict[str, str]
     codec_tag: str = ""
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
 
 def choose_encoding(info: VideoInfo, config: VideoConfig, suffix: str) -> Encoding:
@@ -50,15 +51,13 @@ def choose_encoding(info: VideoInfo, config: VideoConfig, suffix: str) -> Encodi
     """
     planar = planar_format(info.pixel_format)
     layout = plane_layout(planar)
-    name = config.codec
-    if name == "auto":
-        name = _auto_codec(layout, info, suffix)
+    name = _auto_codec(layout, info, suffix) if config.codec == "auto" else config.codec
     if name not in _CODECS_IN[suffix]:
         homes = " or ".join(s for s, codecs in _CODECS_IN.items() if name in codecs)
         raise VideoWriteError(
             f"{name} cannot be stored in {suffix}", hint=f"name the output {homes}"
         )
-    encoder = _encoder(name, layout)
+    encoder = "libx264rgb" if name == "h264" and layout.family == "rgb" else ENCODERS[name]
     chosen = nearest_format(planar, _supported(encoder, info))
     warnings = _losses(layout, plane_layout(planar_format(chosen)), planar, name)
     color = info.color
@@ -85,21 +84,18 @@ def nearest_format(wanted: str, candidates: list[str]) -> str:
 
     def cost(candidate: str) -> tuple[int, ...]:
         layout = plane_layout(planar_format(candidate))
-        fewer_chroma = max(0, layout.shift_x - target.shift_x) + max(
-            0, layout.shift_y - target.shift_y
-        )
-        more_chroma = max(0, target.shift_x - layout.shift_x) + max(
-            0, target.shift_y - layout.shift_y
-        )
+        dx, dy = layout.shift_x - target.shift_x, layout.shift_y - target.shift_y
         return (
             int(target.family != "gray" and layout.family != target.family),
             int(target.alpha and not layout.alpha),
             max(0, target.bits - layout.bits),
-            0 if target.family == "gray" else fewer_chroma,
+            0 if target.family == "gray" else max(0, dx) + max(0, dy),
             int(layout.family != target.family),
             int(layout.alpha and not target.alpha),
             max(0, layout.bits - target.bits),
-            more_chroma if target.family != "gray" else -(layout.shift_x + layout.shift_y),
+            max(0, -dx) + max(0, -dy)
+            if target.family != "gray"
+            else -(layout.shift_x + layout.shift_y),
             int(candidate != wanted),
         )
 
@@ -114,13 +110,6 @@ def _auto_codec(
     if layout.bits == 8 and not is_hdr(info.color):
         return "h264"
     return "hevc"
-
-
-def _encoder(name: str, layout: PlaneLayout) -> str:
-    """Return FFmpeg's encoder for a codec of the schema."""
-    if name == "h264":
-        return "libx264rgb" if layout.family == "rgb" else "libx264"
-    return {"hevc": "libx265", "prores": "prores_ks", "ffv1": "ffv1"}[name]
 
 
 def _supported(encoder: str, info: VideoInfo) -> list[str]:
@@ -142,15 +131,6 @@ def _supported(encoder: str, info: VideoInfo) -> list[str]:
 
 def _losses(source: PlaneLayout, target: PlaneLayout, planar: str, codec: str) -> list[str]:
     """Describe what changes between two layouts."""
-    if source.family == target.family and (source.bits, source.alpha) == (
-        target.bits,
-        target.alpha,
-    ):
-        if (source.shift_x, source.shift_y) == (target.shift_x, target.shift_y):
-            return []
-        return [
-            f"{codec} cannot hold {planar} at this size: chroma is stored at another resolution"
-        ]
     changes = []
     if source.family != target.family:
         changes.append(f"{source.family} becomes {target.family}")
@@ -158,7 +138,11 @@ def _losses(source: PlaneLayout, target: PlaneLayout, planar: str, codec: str) -
         changes.append("transparency is lost (ProRes in .mov and FFV1 in .mkv keep it)")
     if source.bits != target.bits:
         changes.append(f"{source.bits} bits become {target.bits}")
-    return [f"{codec} cannot hold {planar}: {', '.join(changes)}"] if changes else []
+    if changes:
+        return [f"{codec} cannot hold {planar}: {', '.join(changes)}"]
+    if (source.shift_x, source.shift_y) == (target.shift_x, target.shift_y):
+        return []
+    return [f"{codec} cannot hold {planar} at this size: chroma is stored at another resolution"]
 
 
 def _options(

@@ -10,10 +10,8 @@ import av
 
 from fapvideo.errors import VideoWriteError
 from fapvideo.ops.files import write_atomically
-from fapvideo.structs import Bytes, ColorTags
-from fapvideo.video.color import UNBIASED, write_tags
-
-TAGS = ColorTags(matrix=1, primaries=1, transfer=1)
+from fapvideo.structs import Bytes
+from fapvideo.video.color import BT709, bt709_frame, write_tags
 
 
 def write_pictures(output: Path, pictures: Iterable[Bytes], frame_rate: int) -> int:
@@ -35,14 +33,8 @@ def write_pictures(output: Path, pictures: Iterable[Bytes], frame_rate: int) -> 
                 if not count:
                     stream.height, stream.width = picture.shape[:2]
                     stream.pix_fmt = "yuv420p"
-                    write_tags(stream.codec_context, TAGS)
-                frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                    format="yuv420p",
-                    dst_colorspace=TAGS.matrix,
-                    src_color_range=2,
-                    dst_color_range=1,
-                    interpolation=UNBIASED,
-                )
+                    write_tags(stream.codec_context, BT709)
+                frame = bt709_frame(picture)
                 frame.pts, frame.time_base = count, Fraction(1, frame_rate)
                 container.mux(stream.encode(frame))
                 count += 1

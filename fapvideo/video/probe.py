@@ -182,22 +182,15 @@ def _first_frame(container: Any, stream: Any, path: Path) -> Any:
     """Decode until the first frame comes out."""
     stream.thread_type = "SLICE"  # no delay
     tried, reason = 0, ""
-    for packet in demux(container, stream):
-        tried += 1
+    packets = itertools.islice(demux(container, stream), MAX_TRIED_PACKETS)
+    for packet in itertools.chain(packets, [None]):  # None makes the decoder give what it holds
+        tried += packet is not None
         try:
             frames = stream.decode(packet)
         except av.error.FFmpegError as error:
             frames, reason = [], error.strerror or str(error)
         if frames:
             return frames[0]
-        if tried == MAX_TRIED_PACKETS:
-            break
-    try:
-        frames = stream.decode(None)
-    except av.error.FFmpegError as error:
-        frames, reason = [], error.strerror or str(error)
-    if frames:
-        return frames[0]
     if not tried:
         raise VideoReadError(f"{path} has a video stream but no frames in it (0 frames)")
     raise VideoReadError(
@@ -234,11 +227,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, times: _Times
         video_stream=stream.index,
         streams=tuple(_stream_info(s) for s in container.streams),
         codec=stream.name or "",
-        metadata={
-            key: value
-            for key, value in container.metadata.items()
-            if key.lower() not in _CONTAINER_TAGS
-        },
+        metadata={k: v for k, v in container.metadata.items() if k.lower() not in _CONTAINER_TAGS},
         chapters=len(container.chapters()),
         display_matrix=matrix,
         start_pts=times.start,

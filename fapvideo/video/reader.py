@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av.error
 import numpy as np
@@ -36,7 +36,7 @@ _MIN_PACKETS_TO_JUDGE = 100
 """Packets that are seen before a share of damaged ones means anything."""
 
 
-class VideoReader:
+class VideoReader(AbstractContextManager["VideoReader"]):
     """Reads one video; `config.start_s` and `config.end_s` bound what is delivered.
 
     A damaged packet is skipped and counted in `damaged`. A frame without a presentation time, or
@@ -64,17 +64,8 @@ class VideoReader:
                 hint="choose an earlier start",
             )
 
-    def __enter__(self) -> Self:
-        """Return the reader; files are open only while frames are being read."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing to release: see `__enter__`."""
+    def __exit__(self, *_: object) -> None:
+        """Release nothing: files are open only while frames are being read."""
 
     @property
     def expected(self) -> int:

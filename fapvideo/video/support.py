@@ -6,12 +6,7 @@ from typing import Final
 
 import av
 
-ENCODERS: Final = {
-    "h264": "libx264",
-    "hevc": "libx265",
-    "prores": "prores_ks",
-    "ffv1": "ffv1",
-}
+ENCODERS: Final = {"h264": "libx264", "hevc": "libx265", "prores": "prores_ks", "ffv1": "ffv1"}
 """`video.codec` -> FFmpeg's encoder."""
 
 

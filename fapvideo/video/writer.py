@@ -8,8 +8,7 @@ import logging
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 import av.error
@@ -40,7 +39,7 @@ _SWSCALE_RANGE = {False: 1, True: 2}
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class VideoWriter:
+class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
     """Writes one video; use it as a context manager.
 
     On a clean exit the file is finished and takes its name by an atomic rename; on an exception
@@ -89,22 +88,17 @@ class VideoWriter:
             self._temporary.unlink(missing_ok=True)
             raise
 
-    def __enter__(self) -> Self:
-        """Return the writer."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Publish the file, or remove every trace of it after an exception."""
         try:
             if kind is None:
                 self._finish()
         finally:
-            self._clean_up()
+            self._copier.close()
+            # After a failure the trailer fails again; the first error is the one to show.
+            with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
+                self._container.close()
+            self._temporary.unlink(missing_ok=True)
 
     def write(self, frames: FrameBatch | Iterable[VideoFrame]) -> None:
         """Encode frames in presentation order.
@@ -163,10 +157,7 @@ class VideoWriter:
             options["movflags"] = "use_metadata_tags"
         with self._explained():
             container = av.open(
-                f"file:{self._temporary}",
-                "w",
-                format=MUXERS[suffix],
-                container_options=options,
+                f"file:{self._temporary}", "w", format=MUXERS[suffix], container_options=options
             )
             container.metadata.update(metadata)
             if not self.info.container:
@@ -227,8 +218,7 @@ class VideoWriter:
 
     def _begin(self, first: VideoFrame) -> None:
         """Settle the cut, which the first frame's exact time decides, and the chapters."""
-        begin: Fraction | None = None
-        end: Fraction | None = None
+        begin = end = None
         time_base = self.info.time_base
         if self.config.start_s > 0:
             self._shift = first.pts
@@ -292,32 +282,19 @@ class VideoWriter:
                 raise VideoWriteError(f"{self.output} was created by someone else meanwhile")
             self._temporary.replace(self.output)
 
-    def _clean_up(self) -> None:
-        """Close everything; remove the temporary file if it has not been published."""
-        self._copier.close()
-        # After a failure the trailer fails again; the first error is the one to show.
-        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
-            self._container.close()
-        self._temporary.unlink(missing_ok=True)
-
     @contextlib.contextmanager
     def _explained(self) -> Any:
         """Turn FFmpeg's and the system's errors into `VideoWriteError`."""
         try:
             yield
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise self._write_error(error) from error
-
-    def _write_error(self, error: Exception) -> VideoWriteError:
-        reason = getattr(error, "strerror", None) or str(error)
-        where = f"{self.output}: writing failed after {self.frames} frames: {reason}"
-        code = getattr(error, "errno", None)
-        if code in _FULL_DISK:
-            return VideoWriteError(where, hint="free space on the disk, or choose another folder")
-        return VideoWriteError(
-            where,
-            hint=f"encoder {self._encoding.codec}, pixel format {self._encoding.pixel_format}",
-        )
+            reason = getattr(error, "strerror", None) or str(error)
+            hint = f"encoder {self._encoding.codec}, pixel format {self._encoding.pixel_format}"
+            if getattr(error, "errno", None) in _FULL_DISK:
+                hint = "free space on the disk, or choose another folder"
+            raise VideoWriteError(
+                f"{self.output}: writing failed after {self.frames} frames: {reason}", hint=hint
+            ) from error
 
 
 def _cut_chapters(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -97,19 +96,14 @@ def load_bundle(
 
     Every file is checked against the manifest's SHA-256 and the architecture, key by key.
 
-    Args:
-        name_or_folder: a name, or a folder that holds `bundle.toml`.
-        device: where the networks go.
-        dtype: number format of all networks; a VAE that was asked for in float16, where it
-            overflows, stays float32.
-        options: `resolution`, `codec_file` and `lora_file` of a preset change what is loaded.
+    A VAE that was asked for in float16, where it overflows, stays float32. `resolution`,
+    `codec_file` and `lora_file` of `options`, a preset's, change what is loaded.
 
     Raises:
         WeightsError: unknown name, missing, damaged or unfitting file.
         DeviceError: (from torch) is left to the caller.
     """
-    device = torch.device(device)
-    name = str(name_or_folder)
+    device, name = torch.device(device), str(name_or_folder)
     if name in ("tiny", "tiny_sd15"):
         manifest = tiny_manifest() if name == "tiny" else tiny_sd15_manifest()
         with torch.random.fork_rng(devices=[]):
@@ -171,27 +165,21 @@ def _assemble(
     if folder is not None:
         _load_all(parts, manifest, folder)
     vae_dtype = torch.float32 if dtype is torch.float16 else dtype
-    for module, wanted in (
-        (parts.codec, vae_dtype),
-        (encoder, dtype),
-        (parts.unet, dtype),
-        (parts.adapter, dtype),
-        (parts.projector, dtype),
-    ):
+    for module in (parts.codec, encoder, parts.unet, parts.adapter, parts.projector):
         if module is not None:
             # nn.Module's own `to`: diffusers' warns about float32 layers these models don't have
-            nn.Module.to(module, device, wanted)
+            nn.Module.to(module, device, vae_dtype if module is parts.codec else dtype)
             module.eval().requires_grad_(False)
     if device.type != "cpu" or sum(p.numel() for p in parts.unet.parameters()) < WIDE:
         parts.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if manifest.encoder.kind == "mobilenet_v2":  # three times as fast on a CPU
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    identity = _encoder_identity(manifest, dtype)
+    tower = ImageEncoder(encoder, manifest.encoder, _encoder_identity(manifest, dtype))
     return Bundle(
         manifest=manifest,
         folder=folder,
         codec=parts.codec,
-        encoder=ImageEncoder(encoder, manifest.encoder, identity),
+        encoder=tower,
         unet=parts.unet,
         adapter=parts.adapter,
         projector=parts.projector,
@@ -335,13 +323,10 @@ def save_bundle(
 
     Args:
         folder: replaced if it exists.
-        manifest: its `files` are ignored and written anew, with SHA-256.
+        manifest: its `files` are ignored and written anew, with SHA-256; it is returned so.
         states: file name, as the manifest's specs name it -> tensors.
         licences: one for all files, or by file name.
         extra: other text files, such as a model card, by name.
-
-    Returns:
-        The manifest as written.
 
     Raises:
         WeightsError: the folder cannot be written, or exists and is no bundle.
@@ -370,5 +355,4 @@ def manifest_toml(manifest: BundleManifest) -> str:
     """Return the text of `bundle.toml`."""
     import tomlkit
 
-    data: dict[str, Any] = manifest.model_dump(mode="json", exclude_none=True)
-    return tomlkit.dumps(data)
+    return tomlkit.dumps(manifest.model_dump(mode="json", exclude_none=True))

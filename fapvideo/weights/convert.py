@@ -40,21 +40,21 @@ def convert_file(path: Path, manifest: BundleManifest) -> tuple[Detected, States
     """
     tensors = read_foreign(path)
     found = detect_keys(shapes_of(tensors))
+    networks = build_networks(manifest, empty=True)
     if found.kind == "fap":
         states = split_fap(tensors, path)
     elif found.kind == "vae":
         states = {"codec.safetensors": rename_vae(tensors)}
     elif found.kind == "clip_vision":
-        states = {"encoder.safetensors": _tower(tensors, manifest)}
+        tower = _transformers_tower(networks).select(tensors)
+        states = {"encoder.safetensors": {_saved_name(k): v for k, v in tower.items()}}
     else:
         raise WeightsError(
             f"{path} is of no use for bundle {manifest.name}; it is: {found}",
             hint="it needs fap.bin, an SD-1.5 VAE and the image tower OpenCLIP ViT-H/14",
         )
-    networks = build_networks(manifest, empty=True)
     for name, state in states.items():
-        wanted = _wanted(name, networks)
-        check_fit(name, path, differences(shapes_of(state), wanted))
+        check_fit(name, path, differences(shapes_of(state), _wanted(name, networks)))
         finite_or_raise(state.items(), path)
     return found, states
 
@@ -75,10 +75,9 @@ def split_fap(
     check_fit("fap.bin", path, differences(shapes_of(tensors), wanted))
     unet = _below("unet.", tensors)
     dead = dead_keys(unet)
+    alive = {k: v for k, v in unet.items() if k not in dead}
     return {
-        "unet.safetensors": {
-            k: v for k, v in unet.items() if k not in dead and ".processor." not in k
-        },
+        "unet.safetensors": {k: v for k, v in alive.items() if ".processor." not in k},
         "adapter.safetensors": {k: v for k, v in unet.items() if ".processor." in k},
         "projector.safetensors": _below("image_proj2.", tensors),
     }
@@ -98,12 +97,6 @@ def rename_vae(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             value = value.flatten(1)
         result[name] = value
     return result
-
-
-def _tower(tensors: Mapping[str, Tensor], manifest: BundleManifest) -> dict[str, Tensor]:
-    """Return the part of a CLIP image tower that the bundle runs, under transformers' names."""
-    tower = _transformers_tower(build_networks(manifest, empty=True))
-    return {_saved_name(key): value for key, value in tower.select(tensors).items()}
 
 
 def _saved_name(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def detect_keys(shapes: Shapes) -> Detected:
     kind, detail = next(
         (found for test in _TESTS if (found := test(shapes)) is not None), _unknown(shapes)
     )
-    return Detected(kind, detail, len(shapes), sum(_size(shape) for shape in shapes.values()))
+    return Detected(kind, detail, len(shapes), sum(map(math.prod, shapes.values())))
 
 
 def expect(path: Path, *kinds: Kind) -> Detected:
@@ -121,9 +122,8 @@ def _vae(shapes: Shapes) -> Answer:
 
 
 def _taesd(shapes: Shapes) -> Answer:
-    if _any(shapes, "encoder.layers.") and _any(shapes, "decoder.layers."):
-        return "taesd", ""
-    return None
+    found = _any(shapes, "encoder.layers.") and _any(shapes, "decoder.layers.")
+    return ("taesd", "") if found else None
 
 
 _TESTS: tuple[Callable[[Shapes], Answer], ...] = (_fap, _lora, _unet, _clip, _vae, _taesd)
@@ -136,10 +136,3 @@ def _unknown(shapes: Shapes) -> tuple[Kind, str]:
 
 def _any(shapes: Shapes, prefix: str) -> bool:
     return any(key.startswith(prefix) for key in shapes)
-
-
-def _size(shape: Shape) -> int:
-    product = 1
-    for length in shape:
-        product *= length
-    return product

@@ -11,12 +11,7 @@ from fapvideo.errors import WeightsError
 from fapvideo.ops.files import sha256_file
 from fapvideo.progress import OnProgress, Progress
 from fapvideo.weights.detect import expect
-from fapvideo.weights.importer import (
-    Imported,
-    check_first_sight,
-    import_files,
-    recorded_sources,
-)
+from fapvideo.weights.importer import Imported, check_first_sight, import_files, recorded_sources
 from fapvideo.weights.known import KnownFile, known_bundle
 from fapvideo.weights.store import downloads_folder, is_installed
 

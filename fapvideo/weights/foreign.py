@@ -64,9 +64,8 @@ def _is_pickle(path: Path) -> bool:
         return False
     if start[:2] == b"PK" or start[:1] == b"\x80":
         if path.suffix == ".safetensors":  # torch.load goes by the name
-            raise WeightsError(
-                f"{path} is a pickle", hint="rename it: .bin in place of .safetensors"
-            )
+            hint = "rename it: .bin in place of .safetensors"
+            raise WeightsError(f"{path} is a pickle", hint=hint)
         return True
     if path.suffix not in (*PICKLES, ".safetensors"):
         raise WeightsError(

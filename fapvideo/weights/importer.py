@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from torch import Tensor
 
 from fapvideo.config.bundle import MANIFEST_NAME, BundleFile, BundleManifest
 from fapvideo.errors import WeightsError
@@ -151,7 +150,11 @@ def _take(
     partial.mkdir(parents=True, exist_ok=True)
     for name, state in states.items():
         report(Progress(f"writing {name}", 0, 0))
-        _save(partial / name, state)
+        try:
+            with write_atomically(partial / name) as fresh:
+                write_tensors(fresh, state)
+        except OSError as error:
+            raise WeightsError(f"{partial / name} cannot be written: {error}") from None
     record = {
         "file": source.name,
         "size": source.stat().st_size,
@@ -203,14 +206,6 @@ def check_first_sight(origin: str, path: Path) -> None:
             f" (SHA-256 {digest[:12]}…, then {str(before)[:12]}…)",
             hint=f"if its publisher replaced it on purpose, delete its line in {record}",
         )
-
-
-def _save(path: Path, state: Mapping[str, Tensor]) -> None:
-    try:
-        with write_atomically(path) as fresh:
-            write_tensors(fresh, state)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be written: {error}") from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

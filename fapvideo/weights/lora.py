@@ -1,4 +1,4 @@
-"""Merging a LoRA into a UNet: W += scale * alpha / rank * up @ down.
+"""Merging a LoRA into a UNet: W += alpha / rank * up @ down.
 
 Names of kohya's trainer (`lora_unet_down_blocks_0_..._to_q.lora_down.weight`, LCM-LoRA's layout)
 and of diffusers (`unet.down_blocks.0....to_q.lora_A.weight`, `.lora.down.weight`) are understood.
@@ -40,7 +40,7 @@ class _Pair:
         return (self.alpha / rank) * product.reshape(self.up.shape[0], *self.down.shape[1:])
 
 
-def merge_lora(unet: nn.Module, path: Path, scale: float = 1.0) -> int:
+def merge_lora(unet: nn.Module, path: Path) -> int:
     """Add the LoRA in `path` to the UNet's weights; return how many layers changed.
 
     Cross-attentions (`attn2`) are left as they are: under variant B their output is the injected
@@ -65,7 +65,7 @@ def merge_lora(unet: nn.Module, path: Path, scale: float = 1.0) -> int:
             problems.append(f"{key} changes {list(pair.delta().shape)}, not {list(weight.shape)}")
         else:
             with torch.no_grad():
-                merged = weight.float() + scale * pair.delta().to(weight.device)
+                merged = weight.float() + pair.delta().to(weight.device)
                 weight.copy_(merged.to(weight.dtype))
             changed += 1
     check_fit("the UNet", path, problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -29,15 +29,15 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise _unreadable(path, error) from None
 
 
-def read_tensors(path: Path, skip: Collection[str] = ()) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, those named in `skip` left on the disk.
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file.
 
     Raises:
         WeightsError: missing, truncated, or no safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return {k: file.get_tensor(k) for k in file.keys() if k not in skip}  # noqa: SIM118
+            return {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from None
 
@@ -49,9 +49,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         OSError: it cannot be written.
     """
     path.touch()
-    mode = (
-        path.stat().st_mode & 0o777
-    )  # as the umask has it; safetensors writes for its owner alone
+    mode = path.stat().st_mode & 0o777  # as the umask has it; safetensors writes for its owner
     save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
     path.chmod(mode)
 
@@ -89,8 +87,7 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], what: str, path: Pa
     Raises:
         WeightsError: names or shapes differ.
     """
-    found = {key: tuple(value.shape) for key, value in tensors.items()}
-    check_fit(what, path, differences(found, shapes_of(module.state_dict())))
+    check_fit(what, path, differences(shapes_of(tensors), shapes_of(module.state_dict())))
     module.load_state_dict(tensors, assign=True)
     # assign=True takes over the file's flags; frozen networks and optimisers decide for themselves
     module.requires_grad_(True)

@@ -33,58 +33,32 @@ def nothing(work: Path) -> None:
     """Change nothing."""
 
 
-CASES: dict[str, tuple[int, str, list[str], Callable[[Path], object]]] = {
-    "missing": (3, "not.mp4", ["not.mp4"], nothing),
-    "a folder": (3, "folder", ["folder"], lambda w: (w / "folder").mkdir()),
-    "not a video": (3, "text.mp4", ["text.mp4"], lambda w: (w / "text.mp4").write_text("no film")),
-    "empty": (3, "empty.mp4", ["empty.mp4"], lambda w: (w / "empty.mp4").touch()),
-    "audio only": (3, "song.mp4", ["song.mp4"], lambda w: audio_only(w / "song.mp4")),
-    "no frames": (3, "zero.mp4", ["zero.mp4"], lambda w: no_frames(w / "zero.mp4")),
-    "truncated": (
-        3,
-        "half.mp4",
-        ["half.mp4"],
-        lambda w: truncated(w / "talk.mp4", w / "half.mp4", 0.4),
-    ),
-    "a time after the end": (3, "talk.mp4", ["talk.mp4", "--start", "1:00"], nothing),
-    "output is the input": (4, "talk.mp4", ["talk.mp4", "-o", "talk.mp4", "--overwrite"], nothing),
-    "no such folder": (4, "nowhere", ["talk.mp4", "-o", "nowhere/out.mp4"], nothing),
-    "output exists": (
-        4,
-        "old.mp4",
-        ["talk.mp4", "-o", "old.mp4"],
-        lambda w: (w / "old.mp4").write_text("mine"),
-    ),
-    "unknown container": (4, "out.xyz", ["talk.mp4", "-o", "out.xyz"], nothing),
-    "codec not for the container": (
-        4,
-        "prores",
-        ["talk.mp4", "--set", "video.codec=prores"],
-        nothing,
-    ),
-    "no face": (5, "no face", ["talk.mp4", "--require-face"], nothing),
-    "reference without a face": (
-        6,
-        "blank.png",
-        ["talk.mp4", "--reference", "eyes=blank.png"],
-        nothing,
-    ),
-    "reference is no picture": (
-        6,
-        "tiny.toml",
-        ["talk.mp4", "--reference", "eyes=tiny.toml"],
-        nothing,
-    ),
-    "no references": (
-        2,
-        "names no reference",
-        ["talk.mp4", "--preset", "empty.toml"],
-        lambda w: (w / "empty.toml").write_text('bundle = "tiny"\n'),
-    ),
-    "weights not here": (7, "sd15", ["talk.mp4", "--set", "bundle=sd15"], nothing),
-    "no such bundle": (7, "./x", ["talk.mp4", "--set", "bundle=./x"], nothing),
-    "no such device": (8, "cuda:99", ["talk.mp4", "--device", "cuda:99"], nothing),
-    "no device at all": (8, "toaster", ["talk.mp4", "--device", "toaster"], nothing),
+def without_references(work: Path) -> None:
+    (work / "bare.toml").write_text('bundle = "tiny"\n')
+
+
+CASES: dict[str, tuple[int, str, str, Callable[[Path], object]]] = {
+    "missing": (3, "not.mp4", "not.mp4", nothing),
+    "a folder": (3, "folder", "folder", lambda w: (w / "folder").mkdir()),
+    "not a video": (3, "text.mp4", "text.mp4", lambda w: (w / "text.mp4").write_text("no film")),
+    "empty": (3, "empty.mp4", "empty.mp4", lambda w: (w / "empty.mp4").touch()),
+    "audio only": (3, "song.mp4", "song.mp4", lambda w: audio_only(w / "song.mp4")),
+    "no frames": (3, "zero.mp4", "zero.mp4", lambda w: no_frames(w / "zero.mp4")),
+    "truncated": (3, "cut.mp4", "cut.mp4", lambda w: truncated(w / "talk.mp4", w / "cut.mp4", 0.4)),
+    "a time after the end": (3, "talk.mp4", "talk.mp4 --start 1:00", nothing),
+    "output is the input": (4, "talk.mp4", "talk.mp4 -o talk.mp4 --overwrite", nothing),
+    "no such folder": (4, "nowhere", "talk.mp4 -o nowhere/out.mp4", nothing),
+    "output exists": (4, "old.mp4", "talk.mp4 -o old.mp4", lambda w: (w / "old.mp4").touch()),
+    "unknown container": (4, "out.xyz", "talk.mp4 -o out.xyz", nothing),
+    "codec not for the container": (4, "prores", "talk.mp4 --set video.codec=prores", nothing),
+    "no face": (5, "no face", "talk.mp4 --require-face", nothing),
+    "reference without a face": (6, "blank.png", "talk.mp4 --reference eyes=blank.png", nothing),
+    "reference is no picture": (6, "tiny.toml", "talk.mp4 --reference eyes=tiny.toml", nothing),
+    "no references": (2, "names no reference", "talk.mp4 --preset bare.toml", without_references),
+    "weights not here": (7, "sd15", "talk.mp4 --set bundle=sd15", nothing),
+    "no such bundle": (7, "./x", "talk.mp4 --set bundle=./x", nothing),
+    "no such device": (8, "cuda:99", "talk.mp4 --device cuda:99", nothing),
+    "no device at all": (8, "toaster", "talk.mp4 --device toaster", nothing),
 }
 
 
@@ -102,7 +76,7 @@ def test_bad_input(fapvideo: Any, work: Path, name: str) -> None:
     prepare(work)
     before = contents(work)
     preset = [] if "--preset" in arguments else ["--preset", "tiny.toml"]
-    result = fapvideo("run", *preset, *arguments)
+    result = fapvideo("run", *preset, *arguments.split())
     assert result.code == code, result.err
     lines = result.err.splitlines()
     (error,) = (line for line in lines if line.startswith("error: "))

@@ -36,6 +36,12 @@ def test_what_is_no_time_is_refused(text: str, fapvideo: Any, clip: Path) -> Non
     assert result.err.startswith("error: Invalid value for '--start'")
 
 
+@pytest.fixture
+def run(fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path) -> Any:
+    """Return a function that runs `run` on the clip by the preset: `run("--json")`."""
+    return partial(fapvideo, "run", clip, "--preset", preset)
+
+
 def test_options_reach_the_swapper(
     fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path, tmp_path: Path
 ) -> None:
@@ -62,10 +68,8 @@ def test_options_reach_the_swapper(
     assert set(used.references) == {"eyes", "nose"}
 
 
-def test_the_summary_says_what_was_done(
-    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path
-) -> None:
-    result = fapvideo("run", clip, "--preset", preset)
+def test_the_summary_says_what_was_done(run: Any, clip: Path) -> None:
+    result = run()
     assert result.code == 0
     assert str(clip.with_name("talk.swapped.mp4")) in result.out
     assert "4: 3 swapped, 1 kept, 0 held, 0 faded" in result.out
@@ -78,22 +82,15 @@ def test_the_summary_says_what_was_done(
     assert "12.5 fps" in result.err
 
 
-def test_json_is_all_there_is_on_both_streams(
-    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path
-) -> None:
-    result = fapvideo("run", clip, "--preset", preset, "--json")
+def test_json_is_all_there_is_on_both_streams(run: Any) -> None:
+    result = run("--json")
     assert result.code == 0
     report = json.loads(result.out)
     assert report["frames"] == {"total": 4, "swapped": 3, "kept": 1, "held": 0, "faded": 0}
     assert report["schema_version"] == 1
     assert len(result.events) == 16
-    assert result.events[1] == {
-        "event": "progress",
-        "stage": "analyse",
-        "done": 2,
-        "total": 4,
-        "fps": 12.5,
-    }
+    want = {"event": "progress", "stage": "analyse", "done": 2, "total": 4, "fps": 12.5}
+    assert result.events[1] == want
 
 
 def test_progress_that_counts_no_frames_has_a_note_instead(
@@ -110,23 +107,19 @@ def test_progress_that_counts_no_frames_has_a_note_instead(
 
 
 def test_an_error_is_two_lines_and_an_exit_code(
-    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path
+    run: Any, swapper: type[FakeSwapper], clip: Path
 ) -> None:
-    result = fapvideo("run", clip, "--preset", preset, "--require-face")
+    result = run("--require-face")
     assert result.code == 5
     assert result.out == ""
-    assert result.err.splitlines()[-2:] == [
-        f"error: no face in {clip}",
-        "hint: leave out --require-face",
-    ]
+    lines = [f"error: no face in {clip}", "hint: leave out --require-face"]
+    assert result.err.splitlines()[-2:] == lines
     assert swapper.opened[0].closed
 
 
-def test_an_error_in_json(
-    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path
-) -> None:
+def test_an_error_in_json(run: Any, swapper: type[FakeSwapper]) -> None:
     swapper.failure = WeightsError("b.safetensors is damaged", hint="fetch it again")
-    result = fapvideo("run", clip, "--preset", preset, "--json")
+    result = run("--json")
     assert result.code == 7
     assert result.out == ""
     assert result.events == [
@@ -140,16 +133,14 @@ def test_an_error_in_json(
     ]
 
 
-def test_an_unexpected_exception_points_to_debug(
-    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path
-) -> None:
+def test_an_unexpected_exception_points_to_debug(run: Any, swapper: type[FakeSwapper]) -> None:
     swapper.failure = ZeroDivisionError("division by [zero]")
-    result = fapvideo("run", clip, "--preset", preset)
+    result = run()
     assert result.code == 1
     assert "error: unexpected ZeroDivisionError: division by [zero]" in result.err
     assert "--debug" in result.err
     assert "Traceback" not in result.err
-    assert "Traceback" in fapvideo("run", clip, "--preset", preset, debug=True).err
+    assert "Traceback" in run(debug=True).err
 
 
 def test_a_wrong_preset_fails_before_anything_is_loaded(

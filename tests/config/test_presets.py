@@ -155,11 +155,7 @@ def test_a_single_problem_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"a = = 1", "line 1, column 5"),
-        (b"\xff\xfe", "not valid TOML"),
-    ],
+    ("content", "message"), [(b"a = = 1", "line 1, column 5"), (b"\xff\xfe", "not valid TOML")]
 )
 def test_what_is_not_toml_is_said_with_its_place(
     tmp_path: Path, content: bytes, message: str

@@ -216,10 +216,7 @@ def test_published_mode_ignores_the_guide_and_takes_the_published_settings(
 
 def test_settings_that_do_not_fit_the_bundle_are_refused() -> None:
     tiny, sd15 = load_bundle("tiny"), load_bundle("tiny_sd15")
-    for bundle, config in (
-        (tiny, {"sampler": "ddim"}),
-        (sd15, {"sampler": "flow"}),
-    ):
+    for bundle, config in ((tiny, {"sampler": "ddim"}), (sd15, {"sampler": "flow"})):
         with pytest.raises(PresetError, match=bundle.manifest.name) as caught:
             Denoiser(bundle, DenoiseConfig(**config), FuseConfig())
         assert caught.value.hint

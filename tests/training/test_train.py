@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from clips import make_clip
 from portrait import headshot
-from training_setup import TINY, hand_on, tiny_preset
+from training_setup import TINY, hand_on, swap_nose, tiny_preset
 
 from fapvideo.cli import train as command
 from fapvideo.cli.main import run_program
@@ -24,7 +22,6 @@ from fapvideo.progress import Progress
 from fapvideo.structs import Bytes
 from fapvideo.training.faces.prepare import load_faces
 from fapvideo.training.learning.pretrained import load_encoder
-from fapvideo.training.samples.pool import open_pool
 from fapvideo.training.train import BARE, Hooks, make_pools, train
 from fapvideo.training.work import open_work, work_folder
 from fapvideo.weights.bundle import load_bundle
@@ -59,16 +56,7 @@ def test_a_command_makes_a_bundle_that_swaps_parts(
         "encoder.safetensors",
         "unet.safetensors",
     ]
-    reference = tmp_path / "reference.png"
-    cv2.imwrite(str(reference), headshot(400)[..., ::-1])
-    clip = make_clip(
-        tmp_path, "plain", lambda i: pictures[i % 8], size=(200, 200), frames=3, audio=()
-    )
-    preset = tmp_path / "nose.toml"
-    preset.write_text('[references]\nnose = "reference.png"\n')
-    arguments = ["run", str(clip), "-o", str(tmp_path / "out.mp4"), "-p", str(preset), "--json"]
-    assert run_program([*arguments, "--set", f"bundle={trained}"], as_json=True) == 0
-    report = json.loads(capfd.readouterr().out)
+    report = swap_nose(trained, pictures, 3, tmp_path, capfd)
     assert report["bundle"]["name"] == "debug"
     assert report["frames"]["swapped"] == 3
     assert report["outside_changed_samples"] == 0
@@ -189,8 +177,8 @@ def test_held_out_samples_show_photos_as_they_are(trained: Path, tmp_path: Path)
     encoder = load_encoder(preset, tmp_path, None)
     heldout, pool = make_pools(preset, tmp_path, faces, encoder, 1, Hooks(), lambda: False)
     before = work_folder(trained) / "pool"
-    np.testing.assert_array_equal(heldout.target, open_pool(before / "heldout").target)
-    assert not np.array_equal(pool.target, open_pool(before / "train").target)
+    np.testing.assert_array_equal(heldout.target, np.load(before / "heldout" / "target.npy"))
+    assert not np.array_equal(pool.target, np.load(before / "train" / "target.npy"))
 
 
 def test_an_output_that_is_something_else_is_left_alone(photos: Path, tmp_path: Path) -> None:

@@ -269,25 +269,19 @@ def test_frames_cut_off_by_an_edit_list_are_not_shown(clip):
         assert clips.read_barcode(reader.frames_at([0.08])[0][1]) == 5
 
 
-def test_a_change_of_size_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("key", "values", "named"),
+    [
+        ("size", ((96, 64), (128, 96)), "from 96x64 to 128x96 at frame 12"),
+        ("pixel_format", ("yuv420p", "yuv444p"), "from yuv420p to yuv444p at frame 12"),
+    ],
+)
+def test_a_change_of_size_or_pixel_format_is_named(tmp_path, key, values, named):
     """Two H.264 streams in one file, as a badly joined clip has them."""
-    parts = []
-    for size in ((96, 64), (128, 96)):
-        parts.append(clips.make_clip(tmp_path, "raw_h264", size=size).read_bytes())
     path = tmp_path / "joined.h264"
+    parts = [clips.make_clip(tmp_path, "raw_h264", **{key: v}).read_bytes() for v in values]
     path.write_bytes(b"".join(parts))
-    with pytest.raises(VideoReadError, match="from 96x64 to 128x96 at frame 12"):
-        pictures(path)
-
-
-def test_a_change_of_pixel_format_is_named(tmp_path):
-    parts = []
-    for pixel_format in ("yuv420p", "yuv444p"):
-        made = clips.make_clip(tmp_path, "raw_h264", pixel_format=pixel_format)
-        parts.append(made.read_bytes())
-    path = tmp_path / "joined.h264"
-    path.write_bytes(b"".join(parts))
-    with pytest.raises(VideoReadError, match="from yuv420p to yuv444p at frame 12"):
+    with pytest.raises(VideoReadError, match=named):
         pictures(path)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import clips
 import numpy as np
 import pytest
+from copying import FAST, copy
 
 from fapvideo.config.schema import VideoConfig
 from fapvideo.errors import VideoReadError, VideoWriteError
@@ -16,25 +17,11 @@ from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
 from fapvideo.video.writer import VideoWriter
 
-FAST = {"speed": "ultrafast"}
-
 
 def home(name):
     """Return the output suffix that fits a clip's own container."""
     suffix = clips.CLIPS[name].suffix
     return {".mp4": ".mp4", ".mov": ".mov", ".ts": ".mp4", ".h264": ".mp4"}.get(suffix, ".mkv")
-
-
-def copy(source, output, **config):
-    """Send a video through reader and writer; return the writer."""
-    settings = VideoConfig(**FAST, **config)
-    with (
-        VideoReader(source, settings) as reader,
-        VideoWriter(output, reader.info, settings) as writer,
-    ):
-        for batch in reader.batches(5):
-            writer.write(batch)
-    return writer
 
 
 def read(path):
@@ -353,51 +340,45 @@ def test_nothing_is_left_if_no_frame_came(clip, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk(clip, tmp_path):
-    """A limit on the size of files stands in for it: the write fails with EFBIG in mid-stream."""
-    _, frames, _ = read(clip("plain"))
-    info = probe(clip("plain"))
+@pytest.fixture
+def limit():
+    """A limit on the size of files, which stands in for a full disk; lifted after the test."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        with (
-            pytest.raises(VideoWriteError, match="File too large") as caught,
-            VideoWriter(tmp_path / "out.mkv", info, VideoConfig(codec="ffv1")) as writer,
-        ):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-            for number in range(40):
-                writer.write([replace(frames[number % 12], pts=number * 512)])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk(clip, tmp_path, limit):
+    """The write fails with EFBIG in mid-stream."""
+    info, frames, _ = read(clip("plain"))
+    with (
+        pytest.raises(VideoWriteError, match="File too large") as caught,
+        VideoWriter(tmp_path / "out.mkv", info, VideoConfig(codec="ffv1")) as writer,
+    ):
+        limit(20_000)
+        for number in range(40):
+            writer.write([replace(frames[number % 12], pts=number * 512)])
     assert "disk" in caught.value.hint
     assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_that_is_full_only_at_the_end(clip, tmp_path):
+def test_a_disk_that_is_full_only_at_the_end(clip, tmp_path, limit):
     """Everything sits in buffers until the trailer is written; that error counts as well."""
-    _, frames, _ = read(clip("plain"))
-    info = probe(clip("plain"))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        with (
-            pytest.raises(VideoWriteError, match="File too large"),
-            VideoWriter(tmp_path / "out.mp4", info) as writer,
-        ):
-            writer.write(frames[:2])
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    info, frames, _ = read(clip("plain"))
+    with (
+        pytest.raises(VideoWriteError, match="File too large"),
+        VideoWriter(tmp_path / "out.mp4", info) as writer,
+    ):
+        writer.write(frames[:2])
+        limit(1_000)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_encoder_that_refuses(clip, tmp_path):
     info = replace(probe(clip("ten_bit")), width=8, height=8)  # x265 needs a coding unit
     _, frames, _ = read(clip("ten_bit"))
-    small = replace(
-        frames[0],
-        planes=tuple(
-            p[: 8 // d, : 8 // d] for p, d in zip(frames[0].planes, (1, 2, 2), strict=True)
-        ),
-    )
+    planes = zip(frames[0].planes, (1, 2, 2), strict=True)
+    small = replace(frames[0], planes=tuple(p[: 8 // d, : 8 // d] for p, d in planes))
     with (
         pytest.raises(VideoWriteError, match="writing failed") as caught,
         VideoWriter(tmp_path / "out.mp4", info) as writer,

@@ -64,17 +64,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_full_size_forward_in_bfloat16_on_the_cpu(
-    installed: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("device", "times"), [("cpu", 1), pytest.param("cuda", 20, marks=pytest.mark.gpu)]
+)
+def test_a_full_size_forward_in_bfloat16(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, device: str, times: int
 ) -> None:
     monkeypatch.setenv("FAPVIDEO_WEIGHTS", str(installed.parent))
-    print(json.dumps(run_once("cpu", 1)))  # noqa: T201 (shown with -s, for benchmarks/results)
-
-
-@pytest.mark.slow
-@pytest.mark.gpu
-def test_a_full_size_forward_in_bfloat16_on_a_gpu(
-    installed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAPVIDEO_WEIGHTS", str(installed.parent))
-    print(json.dumps(run_once("cuda", 20)))  # noqa: T201
+    print(json.dumps(run_once(device, times)))  # noqa: T201 (shown by -s, for benchmarks/results)

@@ -22,14 +22,19 @@ LAYER = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 CONV = "down_blocks.0.resnets.0.conv1"
 
 
-def run(bundle: Bundle, **config: Any) -> Tensor:
-    denoiser = Denoiser(bundle, DenoiseConfig(**config), FuseConfig())
-    side = bundle.manifest.resolution
+def inputs(denoiser: Denoiser) -> tuple[Tensor, ...]:
+    """Return target, guide, hole, tokens and noise of one sample."""
+    side = denoiser.bundle.manifest.resolution
     image = torch.linspace(-1, 1, side).expand(1, 3, side, side)
     hole = torch.zeros(1, 1, side, side)
     hole[..., side // 4 : side // 2, side // 4 : side // 2] = 1
     noise = track_noise(0, 0, denoiser.noise_shape)[None]
-    result = denoiser(image, image, hole, bundle.encoder(image / 2 + 0.5), noise)
+    return image, image, hole, denoiser.bundle.encoder(image / 2 + 0.5), noise
+
+
+def run(bundle: Bundle, **config: Any) -> Tensor:
+    denoiser = Denoiser(bundle, DenoiseConfig(**config), FuseConfig())
+    result = denoiser(*inputs(denoiser))
     denoiser.close()
     return result
 
@@ -160,12 +165,7 @@ def test_the_real_compiler_agrees_and_compiles_once() -> None:
     denoiser = Denoiser(bundle, DenoiseConfig(compile=True, batch_size=2), FuseConfig())
     graphs = torch._dynamo.utils.counters["stats"]
     graphs.clear()
-    side = bundle.manifest.resolution
-    image = torch.linspace(-1, 1, side).expand(1, 3, side, side)
-    hole = torch.zeros(1, 1, side, side)
-    hole[..., side // 4 : side // 2, side // 4 : side // 2] = 1
-    noise = track_noise(0, 0, denoiser.noise_shape)[None]
-    tokens = bundle.encoder(image / 2 + 0.5)
+    image, _, hole, tokens, noise = inputs(denoiser)
     assert torch.allclose(denoiser(image, image, hole, tokens, noise), plain, rtol=0, atol=1e-4)
     other = denoiser(image, image, hole, tokens.flip(1), noise)
     assert not torch.allclose(other, plain, atol=1e-4)

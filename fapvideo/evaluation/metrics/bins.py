@@ -18,7 +18,8 @@ YAW, PRESENCE = "pose.yaw", "presence"
 YAW_EDGES = (0.0, 10.0, 20.0, 35.0, math.inf)
 """Degrees to either side."""
 OCCLUSION_EDGES = (0.0, 0.1, 0.5, math.inf)
-"""Of 1 - presence: free, doubtful, covered."""
+"""Of 1 - presence."""
+OCCLUSIONS = ("free", "doubtful", "covered")
 
 
 class Conditions:
@@ -65,25 +66,16 @@ class Bin:
 def by_condition(measurements: Sequence[Measurement]) -> tuple[Bin, ...]:
     """Return the means of every curve by head turn, then by occlusion, over all frames given.
 
-    Bins without frames are left out.
-
-    Args:
-        measurements: of one system, whose curves hold those of `Conditions`.
+    The measurements are of one system, their curves hold those of `Conditions`. Bins without frames
+    are left out.
     """
-    yaw = [(YAW, _yaw_label(a, b), a, b) for a, b in _edges(YAW_EDGES)]
-    occlusion = [(PRESENCE, name, a, b) for name, (a, b) in zip(
-        ("free", "doubtful", "covered"), _edges(OCCLUSION_EDGES), strict=True
-    )]  # fmt: skip
-    bins = [_bin(measurements, *given) for given in (*yaw, *occlusion)]
+    bins = [
+        _bin(measurements, YAW, f"{a:g}-{b:g}°" if math.isfinite(b) else f"{a:g}° and more", a, b)
+        for a, b in pairwise(YAW_EDGES)
+    ]
+    for name, edges in zip(OCCLUSIONS, pairwise(OCCLUSION_EDGES), strict=True):
+        bins.append(_bin(measurements, PRESENCE, name, *edges))
     return tuple(one for one in bins if one.frames)
-
-
-def _edges(edges: Sequence[float]) -> list[tuple[float, float]]:
-    return list(pairwise(edges))
-
-
-def _yaw_label(low: float, high: float) -> str:
-    return f"{low:g}-{high:g}°" if math.isfinite(high) else f"{low:g}° and more"
 
 
 def _bin(

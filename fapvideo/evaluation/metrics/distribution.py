@@ -28,7 +28,7 @@ from torch.nn import functional
 from fapvideo.errors import WeightsError
 from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.metrics.features import packaged_tower
-from fapvideo.evaluation.views import RING, FaceView, FramePair
+from fapvideo.evaluation.views import EXPECTED, RING, FaceView, FramePair
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.ops.files import write_atomically
 from fapvideo.structs import Bytes, Floats
@@ -39,8 +39,6 @@ ZONES = ("mobilenet", "mask", "focal")
 INCEPTION = "inception"
 EVERY = 4
 """One frame of a shot in so many is looked at: neighbours are nearly the same."""
-EXPECTED = 0.5
-"""A face counts where a swap is expected at least this strongly (`FaceView.weight`)."""
 FEWEST = 20
 """Fewer samples on either side give no distance."""
 SPLITS = 8
@@ -176,12 +174,9 @@ class Distribution:
         basis: Basis | None = None,
         inception: Path | None = None,
     ) -> None:
-        """Prepare for one clip.
+        """Prepare for one clip; tower and basis are by default those of the package.
 
-        Args:
-            tower: by default that of the package.
-            basis: by default that of the package.
-            inception: TorchScript file of an Inception network, see `load_inception`.
+        `inception` is the file for `load_inception`; without, there is no FID.
 
         Raises:
             WeightsError: a file is missing or damaged.

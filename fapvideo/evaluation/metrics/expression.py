@@ -68,8 +68,7 @@ def _definitions() -> tuple[Definition, ...]:
             "expression.pose", "Head pose error", "degrees", "lower",
             "Mean angle between the head's rotation in result and source, after the median "
             "rotation between them was taken away (a new nose shifts the fit).",
-            "own; pose error as in FaceForensics++ protocols, in degrees",
-            curve=True,
+            "own; pose error as in FaceForensics++ protocols, in degrees", curve=True,
         )
     )  # fmt: skip
     return tuple(out)
@@ -89,7 +88,8 @@ class Expression:
         """Take the next frame; every curve comes from `curves`."""
         for view in pair.faces:
             measured = (view.measured_result, view.measured_source)
-            values = [_values(landmarks) for landmarks in measured]
+            signals = [expression(landmarks) for landmarks in measured]
+            values = [np.array([one[name] for name in SIGNALS]) for one in signals]
             self._signals[view.track].append((pair.index, values[0], values[1]))
             result, source = (head_pose(landmarks).rotation for landmarks in measured)
             turn = cv2.Rodrigues(result @ source.T)[0][:, 0]
@@ -147,12 +147,6 @@ class Expression:
 def _long(tracks: Mapping[int, list[Row]]) -> list[list[Row]]:
     """Return the series that are long enough."""
     return [series for series in tracks.values() if len(series) >= FEWEST_FRAMES]
-
-
-def _values(landmarks: Floats) -> Floats:
-    """Return [6] the signals of one face."""
-    measures = expression(landmarks)
-    return np.array([measures[name] for name in SIGNALS])
 
 
 def _centred(series: Series) -> tuple[list[int], Floats, Floats, Floats]:

@@ -17,7 +17,7 @@ fits means and components, on photos that take no part in the validation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -103,8 +103,8 @@ def layout(part: str, index: int) -> Layout:
     second, third = _cross(pixel - a, c - a) / whole, _cross(b - a, pixel - a) / whole
     shares = np.stack([1 - second - third, second, third], axis=-1).astype(np.float32)
     polygons = [points[list(ring), :2] for ring in mesh.outlines(part)]
-    grow = PARTS[part].grow
-    grown = GROWN if grow is None else grow
+    own = PARTS[part].grow
+    grown = GROWN if own is None else own
     mask = soft_edge(signed_distance(polygons, SIDE), grown * scale, FEATHER * scale)
     mask = np.where(ids >= 0, mask, 0).astype(np.float32)
     step = -1 if window.mirrored else 1
@@ -118,11 +118,7 @@ def _cross(a: Array, b: Array) -> Array:
 def part_window(picture: Array, landmarks: Floats, part: str, index: int) -> Floats:
     """Return [SIDE, SIDE] float32: one window of a part, flat, grey, light-normalised, masked.
 
-    Args:
-        picture: [H, W, 3], 0..255.
-        landmarks: [478, 2 or 3] in it.
-        part: one of `MEASURED`.
-        index: which of its windows.
+    `picture` is [H, W, 3], 0..255, with `landmarks` [478, 2 or 3]; `part` is one of `MEASURED`.
     """
     plan = layout(part, index)
     where = (landmarks[plan.corners, :2] * plan.shares[..., None]).sum(axis=2) - 0.5
@@ -147,7 +143,7 @@ def textures(
     tower: MobileNetV2Tokens, pictures: Sequence[Picture], parts: Sequence[str]
 ) -> dict[str, Floats]:
     """Return part -> [N, windows, D] averaged activations; one pass for everything."""
-    ready = [(_comparable(picture, landmarks)) for picture, landmarks in pictures]
+    ready = [_comparable(picture, landmarks) for picture, landmarks in pictures]
     windows = [
         part_window(picture, landmarks, part, index)
         for part in parts
@@ -253,12 +249,7 @@ def read_basis(path: Path) -> dict[str, Basis]:
     parts = [part for part in MEASURED if f"{part}.mean" in tensors]
     try:
         return {
-            part: Basis(
-                tensors[f"{part}.mean"],
-                tensors[f"{part}.components"],
-                tensors[f"{part}.shape_mean"],
-                tensors[f"{part}.shape_components"],
-            )
+            part: Basis(**{field.name: tensors[f"{part}.{field.name}"] for field in fields(Basis)})
             for part in parts
         }
     except KeyError as error:

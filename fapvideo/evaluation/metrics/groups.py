@@ -67,19 +67,15 @@ class Networks:
         Raises:
             WeightsError: a file is missing or damaged.
         """
-        file = Path(inception) if inception else None
         identity = IdentityEmbedding() if available() else None
+        file = Path(inception) if inception else None
         return cls(PartFeatures.packaged(), load_perceptual(), identity, file)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Which optional ones are there."""
-        given = {
-            "perceptual": self.perceptual,
-            "identity": self.identity,
-            "inception": self.inception,
-        }
-        return tuple(name for name, network in given.items() if network is not None)
+        optional = ("perceptual", "identity", "inception")
+        return tuple(name for name in optional if getattr(self, name) is not None)
 
 
 def fresh_metrics(

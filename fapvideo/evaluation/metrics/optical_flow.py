@@ -24,12 +24,8 @@ class SourceFlow:
     def between(self, before: Bytes, now: Bytes) -> tuple[Floats, Bools]:
         """Return where in `before` each pixel of `now` lies, and where that can be trusted.
 
-        Args:
-            before: grey [SIDE, SIDE].
-            now: grey [SIDE, SIDE].
-
-        Returns:
-            [SIDE, SIDE, 2] places for `moved`; [SIDE, SIDE] whether flow there and back cancel.
+        The pictures are grey [SIDE, SIDE], the places [SIDE, SIDE, 2] for `moved`; a place [SIDE,
+        SIDE] is trusted where flow there and back cancel.
 
         Source: Sundaram, Brox & Keutzer, "Dense point trajectories", ECCV 2010, eq. 5.
         """

@@ -8,7 +8,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from fapvideo.composite.planes import Box, Region, changed_outside, to_display
+from fapvideo.composite.planes import Region, changed_outside, to_display
 from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.views import SIDE, FaceView, FramePair
 from fapvideo.ops.geometry import invert, scale_of, transform, warp
@@ -31,15 +31,12 @@ class Outside:
             "outside.changed", "Changed samples outside", "samples/frame", "lower",
             "Samples of the decoded planes that differ from the source's beyond mask and ring, "
             "per frame. Only for results that were encoded without loss, in the source's size and "
-            "pixel format.",
-            "own",
-            curve=True,
+            "pixel format.", "own", curve=True,
         ),
         Definition(
             "outside.psnr", "PSNR outside", "dB", "higher",
             "PSNR of the displayed RGB picture beyond mask and ring; shows what an encoder lost "
-            f"and what was repainted. {EQUAL_DB:.0f} means no difference.",
-            "own",
+            f"and what was repainted. {EQUAL_DB:.0f} means no difference.", "own",
             headline=True, curve=True,
         ),
     )  # fmt: skip
@@ -127,13 +124,13 @@ def _region(view: FaceView, keep: np.ndarray) -> Region:
     corners = transform(inverse, np.array([[0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]], float))
     low = np.floor(corners.min(axis=0) - margin).astype(int).clip(0, view.frame_size)
     high = np.ceil(corners.max(axis=0) + margin).astype(int).clip(0, view.frame_size)
-    box: Box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+    x0, y0, x1, y1 = (int(value) for value in (*low, *high))
     inverse[:, 2] -= low
-    size = (int(high[0] - low[0]), int(high[1] - low[1]))
-    if min(size) == 0:
-        return box, np.zeros(size[::-1], np.float32)
-    alpha: Floats = warp(keep.astype(np.float32), inverse, size, border=cv2.BORDER_CONSTANT)
-    return box, alpha
+    size = (x1 - x0, y1 - y0)
+    alpha: Floats = np.zeros(size[::-1], np.float32)
+    if min(size) > 0:
+        alpha = warp(keep.astype(np.float32), inverse, size, border=cv2.BORDER_CONSTANT)
+    return (x0, y0, x1, y1), alpha
 
 
 def _allowed(size: tuple[int, int], regions: Sequence[Region]) -> Bytes:

@@ -8,7 +8,6 @@ and only what the source's own step at the same place does not explain counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import cv2
@@ -35,12 +34,8 @@ _REACH = np.arange(-INSIDE - FAR, RING + FAR + 1, dtype=np.float32)
 """Offsets along the normal at which pictures are read; negative is inside."""
 
 
-@dataclass(frozen=True)
-class _Border:
-    """One closed border: its points and outward normals, [N, 2] each, pixels of the crop."""
-
-    points: Floats
-    normals: Floats
+Border = tuple[Floats, Floats]
+"""One closed border: its points and outward normals, [N, 2] each, pixels of the crop."""
 
 
 class Seam:
@@ -59,9 +54,7 @@ class Seam:
             "seam.gradient", "Edge at the seam", "levels/px", "lower",
             "Steepness of lightness across the mask's border, as far as the source's at the same "
             "place does not explain it; mean over the border, at the worst distance from 3 px "
-            "inside it to 8 px outside: a hard edge, even a faint one.",
-            "own",
-            curve=True,
+            "inside it to 8 px outside: a hard edge, even a faint one.", "own", curve=True,
         ),
     )  # fmt: skip
 
@@ -92,7 +85,7 @@ def seams(view: FaceView) -> dict[str, float]:
         colour = _excess([_colour_steps(profile) for profile in profiles])
         slopes = [np.diff(profile[:, FAR:-FAR, :1], axis=1) for profile in profiles]
         gradient = _excess(slopes) * 255 / 100  # L is 0..100
-        found.append((len(border.points), colour, gradient))
+        found.append((len(border[0]), colour, gradient))
     if not found:
         return {}
     lengths, colours, gradients = np.array(found).T
@@ -106,10 +99,8 @@ def _excess(steps: list[Floats]) -> float:
     """Return the steps that the result has and the source does not, at the worst distance.
 
     A step counts by its distance from the source's own, or from any weaker one like it: less
-    contrast than the source has is no seam.
-
-    Args:
-        steps: of the result and of the source, [points, distances, channels] each.
+    contrast than the source has is no seam. `steps` are the result's and the source's, [points,
+    distances, channels] each.
     """
     result, source = (uniform_filter1d(step, ALONG, axis=0, mode="wrap") for step in steps)
     likeness = (result * source).sum(axis=2) / np.maximum((source**2).sum(axis=2), 1e-9)
@@ -125,14 +116,15 @@ def _colour_steps(profile: Floats) -> Floats:
     return means[:, width + 2 * NEAR - 1 :] - means[:, : -(width + 2 * NEAR - 1)]
 
 
-def _profiles(picture: Floats, border: _Border) -> Floats:
+def _profiles(picture: Floats, border: Border) -> Floats:
     """Return [points, offsets, 3]: the picture read along the normals."""
-    places = border.points[:, None] + _REACH[None, :, None] * border.normals[:, None]
-    x, y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
+    points, normals = border
+    places = points[:, None] + _REACH[None, :, None] * normals[:, None]
+    x, y = (np.ascontiguousarray(places[..., axis]) for axis in (0, 1))
     return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _borders(view: FaceView) -> list[_Border]:
+def _borders(view: FaceView) -> list[Border]:
     """Return the borders of the mask, as far as they lie well inside the frame."""
     mask = view.mask.astype(np.uint8)
     distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
@@ -151,7 +143,7 @@ def _borders(view: FaceView) -> list[_Border]:
         normals = np.stack([slope_x[y, x], slope_y[y, x]], axis=-1)
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
         points = np.stack([x, y], axis=-1).astype(np.float32)
-        out.append(_Border(points[keep], normals[keep].astype(np.float32)))
+        out.append((points[keep], normals[keep].astype(np.float32)))
     return out
 
 

@@ -14,12 +14,10 @@ import numpy as np
 
 from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.metrics.features import MEASURED, PartFeatures
-from fapvideo.evaluation.views import FaceView, FramePair
+from fapvideo.evaluation.views import EXPECTED, FaceView, FramePair
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Floats
 
-EXPECTED = 0.5
-"""A face counts where a swap is expected at least this strongly (`FaceView.weight`)."""
 TOO_ALIKE = 0.5
 """Reference and source closer than this (cosine 0.875) are taken to be this far apart: the strength
 of swapping somebody's part for the same part means little."""
@@ -82,12 +80,7 @@ class PartSimilarity:
     def __init__(
         self, features: PartFeatures | None = None, parts: Sequence[str] = MEASURED
     ) -> None:
-        """Prepare for one clip.
-
-        Args:
-            features: by default those that come with the package.
-            parts: which parts are reported.
-        """
+        """Prepare for one clip, to report `parts` by the package's features or others."""
         self._features = features or PartFeatures.packaged()
         self._parts = tuple(part for part in parts if part in self._features.parts)
         self._seen: Values = {}
@@ -149,7 +142,6 @@ def _named(values: Values) -> dict[str, float]:
     means = {key: float(np.mean(given)) for key, given in values.items()}
     out = {group.format(part): mean for (group, part), mean in means.items()}
     for group in dict.fromkeys(group for group, _ in means):
-        out[group.replace(".{}", "")] = float(
-            np.mean([mean for (other, _), mean in means.items() if other == group])
-        )
+        of_parts = [mean for (other, _), mean in means.items() if other == group]
+        out[group.replace(".{}", "")] = float(np.mean(of_parts))
     return out

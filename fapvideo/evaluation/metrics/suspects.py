@@ -78,12 +78,8 @@ def find_suspects(
     """Return at most `MOST` frames, the most conspicuous first.
 
     A frame is conspicuous where a curve is an outlier of its own clip (`OUTLIER` robust standard
-    deviations) or beyond an absolute limit. What happens within `TOGETHER_S` is one suspect.
-
-    Args:
-        times_s: of every frame.
-        curves: key -> a value per frame, None where there is none.
-        definitions: of the keys: direction and unit.
+    deviations) or beyond an absolute limit. What happens within `TOGETHER_S` is one suspect. A
+    curve has a value per frame, None where there is none; the definitions say direction and unit.
     """
     events: list[_Event] = []
     for key, curve in curves.items():
@@ -93,12 +89,11 @@ def find_suspects(
     events.sort(key=lambda event: -event.severity)
     groups: list[list[_Event]] = []
     for event in events:
-        near = (g for g in groups if abs(g[0].worst_s - event.worst_s) <= TOGETHER_S)
-        group = next(near, None)
-        if group is None:
-            groups.append([event])
+        near = [g for g in groups if abs(g[0].worst_s - event.worst_s) <= TOGETHER_S]
+        if near:
+            near[0].append(event)
         else:
-            group.append(event)
+            groups.append([event])
     return [_suspect(group) for group in groups[:MOST]]
 
 
@@ -111,8 +106,7 @@ def _events(
     bad = np.flatnonzero(~np.isnan(severity))
     if not len(bad):
         return []
-    times = np.asarray(times_s, float)
-    out = []
+    times, out = np.asarray(times_s, float), []
     for stretch in np.split(bad, np.flatnonzero(np.diff(times[bad]) > TOGETHER_S) + 1):
         worst = int(stretch[np.argmax(severity[stretch])])  # the first of equals
         out.append(
@@ -177,13 +171,11 @@ def _suspect(group: Sequence[_Event]) -> Suspect:
 
 
 def _span(event: _Event) -> str:
-    if event.last_s == event.first_s:
-        return ""
-    return f" (from {clock(event.first_s)} to {clock(event.last_s)})"
+    span = f" (from {clock(event.first_s)} to {clock(event.last_s)})"
+    return span if event.last_s > event.first_s else ""
 
 
 def clock(seconds: float) -> str:
     """Return a time as 0:03.24."""
-    hundredths = round(seconds * 100)
-    minutes, rest = divmod(hundredths, 6000)
+    minutes, rest = divmod(round(seconds * 100), 6000)
     return f"{minutes}:{rest // 100:02d}.{rest % 100:02d}"

@@ -89,14 +89,12 @@ def _part_definitions() -> list[Definition]:
         Definition(
             "temporal.embedding", "Part embedding over time", "", "one",
             "Standard deviation over time of the parts' feature vectors, divided by the source's: "
-            "a look that drifts or changes.",
-            "own",
+            "a look that drifts or changes.", "own",
         ),
         Definition(
             "temporal.joins", "Segment joins", "", "one",
             "Median warp error inside the mask at the joins of segments that were made apart, "
-            "divided by the median elsewhere: 1 where joins cannot be told.",
-            "own",
+            "divided by the median elsewhere: 1 where joins cannot be told.", "own",
         ),
     ]  # fmt: skip
 
@@ -154,12 +152,11 @@ class Temporal:
         embed: Embed | None = None,
         joins: Sequence[int] = (),
     ) -> None:
-        """Prepare for one clip.
+        """Prepare for one clip; without `perceptual` or `embed` their keys are left out.
 
         Args:
-            perceptual: with its trained weights, see `load_perceptual`; without, that key is left
-                out.
-            embed: features of a part; without, that key is left out.
+            perceptual: with its trained weights, see `load_perceptual`.
+            embed: features of a part.
             joins: first frames of segments that were made apart from the one before.
         """
         self._perceptual, self._embed, self._joins = perceptual, embed, frozenset(joins)
@@ -189,9 +186,7 @@ class Temporal:
     def summary(self) -> Mapping[str, float]:
         """Return the ratios over the whole clip."""
         out = {key: relative.value() for key, relative in self._seen.items()}
-        out |= self._spread()
-        out |= self._at_joins()
-        return out
+        return out | self._spread() | self._at_joins()
 
     def curves(self) -> Mapping[str, Mapping[int, float]]:
         """Return key -> frame -> ratio; a second difference belongs to its middle frame."""
@@ -268,7 +263,7 @@ class Temporal:
 
     def _at_joins(self) -> dict[str, float]:
         seen = self._seen.get("temporal.warp.mask")
-        ratios = seen.ratios() if seen is not None else {}
+        ratios = seen.ratios() if seen else {}
         at = [value for frame, value in ratios.items() if frame in self._joins]
         between = [value for frame, value in ratios.items() if frame not in self._joins]
         if not at or not between:
@@ -277,10 +272,7 @@ class Temporal:
 
 
 def load_perceptual(folder: Path | None = None) -> PerceptualDistance | None:
-    """Return the perceptual distance if its weights are on disk; nothing is downloaded.
-
-    Args:
-        folder: where public sets are kept; by default `sets_folder()`.
+    """Return the perceptual distance if its weights are in `folder`, by default `sets_folder()`.
 
     Raises:
         WeightsError: the file is damaged.

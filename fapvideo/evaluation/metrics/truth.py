@@ -23,35 +23,21 @@ class TruthMetric:
 
     definitions: ClassVar[tuple[Definition, ...]] = (
         Definition(
-            "truth.psnr",
-            "PSNR to the truth",
-            "dB",
-            "higher",
-            "Speakers who get the parts of their own photo must look as before: PSNR inside the"
-            " mask against the source. Doing nothing is perfect here, so it means something only"
-            " beside the strength of the edit on other clips.",
-            "own",
-            curve=True,
+            "truth.psnr", "PSNR to the truth", "dB", "higher",
+            "Speakers who get the parts of their own photo must look as before: PSNR inside the "
+            "mask against the source. Doing nothing is perfect here, so it means something only "
+            "beside the strength of the edit on other clips.", "own", curve=True,
         ),
         Definition(
-            "truth.landmarks.result",
-            "Landmark error",
-            "% eye distance",
-            "lower",
-            "Mean distance of the parts' landmarks, measured anew in the result, from where the"
-            " animation put them. A frozen or shifted part is far off.",
-            "own",
-            curve=True,
+            "truth.landmarks.result", "Landmark error", "% eye distance", "lower",
+            "Mean distance of the parts' landmarks, measured anew in the result, from where the "
+            "animation put them. A frozen or shifted part is far off.", "own", curve=True,
         ),
         Definition(
-            "truth.landmarks.source",
-            "Landmark error in the source",
-            "% eye distance",
-            "lower",
-            "The same measured in the source: what the measuring itself gets wrong.",
-            "own",
+            "truth.landmarks.source", "Landmark error in the source", "% eye distance", "lower",
+            "The same measured in the source: what the measuring itself gets wrong.", "own",
         ),
-    )
+    )  # fmt: skip
 
     def __init__(self, landmarks: Floats | None = None, *, itself: bool = False) -> None:
         """Take the true landmarks [T, 478, 3], and whether the source is what must come out."""
@@ -68,11 +54,8 @@ class TruthMetric:
                 points["truth.psnr"] = _psnr(self._errors["squared"][-1])
             if self._landmarks is not None:
                 truth = transform(face.matrix, self._landmarks[pair.index])
-                for name, found in (
-                    ("result", face.measured_result),
-                    ("source", face.measured_source),
-                ):
-                    self._errors[name].append(_distance(face, found, truth))
+                self._errors["result"].append(_distance(face, face.measured_result, truth))
+                self._errors["source"].append(_distance(face, face.measured_source, truth))
                 points["truth.landmarks.result"] = self._errors["result"][-1]
         return points
 

@@ -18,10 +18,7 @@ KIND = "fapvideo benchmark"
 def as_benchmark(record: Record, cpu_s: float, wall_s: float) -> dict[str, Any]:
     """Return a report without what fills pages (curves, pictures), with commit and time taken.
 
-    Args:
-        record: the report.
-        cpu_s: CPU seconds of this process.
-        wall_s: seconds by the clock; both are of work done now, not of what was kept from before.
+    The seconds are of work done now by this process, not of what was kept from before.
     """
     headline = [definition for definition in record.definitions if definition.headline]
     curves = [definition.key for definition in headline if definition.curve]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fapvideo.evaluation.definitions import Better
 from fapvideo.evaluation.measure import Measurement
+from fapvideo.evaluation.metrics.suspects import clock
 from fapvideo.evaluation.report.picks import curve_keys, position_of, worst
 from fapvideo.evaluation.report.pictures import (
     FULL_SCALE,
@@ -102,22 +103,6 @@ class ClipContents:
         """Tiles in a row of the video."""
         return self.pictures.plan.columns if self.pictures.plan else 1
 
-    @property
-    def video(self) -> str:
-        """The video, a data URI."""
-        return self.pictures.video
-
-    @property
-    def pictured(self) -> bool:
-        """Whether there is a strip of any frame."""
-        return bool(self.pictures.strips)
-
-
-def clock(seconds: float) -> str:
-    """Return minutes, seconds and hundredths."""
-    minutes, rest = divmod(round(seconds * 100), 6000)
-    return f"{minutes}:{rest // 100:02d}.{rest % 100:02d}"
-
 
 def clip_contents(
     record: Record, name: str, pictures: ClipPictures, against: Mapping[str, Any] | None
@@ -141,13 +126,13 @@ def clip_contents(
             FilmColumn(position, _label(longest.times_s, position, photos), shots)
             for position, shots in sorted(pictures.film.items())
         ),
-        video_note=_video_note(pictures, longest),
+        video_note=_video_note(pictures),
         curves=tuple(_curve(record, key, items, suspects) for key in curve_keys(record, name)),
         suspects=suspects,
         table=table,
         runs=_runs(items),
         notes=_notes(items),
-        unmeasured=_unmeasured(record, name, table),
+        unmeasured=_unmeasured(record, table),
     )
 
 
@@ -162,32 +147,24 @@ def payload(record: Record, clips: Iterable[ClipContents]) -> dict[str, Any]:
 
 def _clip_payload(clip: ClipContents) -> dict[str, Any]:
     """Return one clip's curves and strips."""
-    flagged = next((item for item in clip.suspects), None)
-    first = clip.curves[0] if clip.curves else None
-    start = 0
-    if flagged is not None:
-        start = flagged.position
-    elif first is not None:
-        start = next((p[0] for p in first.worst.values() if p), 0)
+    flagged = clip.suspects[0] if clip.suspects else None
+    start = flagged.position if flagged else 0
+    if flagged is None and clip.curves:
+        start = next((found[0] for found in clip.curves[0].worst.values() if found), 0)
     return {
         "photos": clip.photos,
         "frames": clip.frames,
         "times": [round(time, 4) for time in clip.times_s],
         "systems": list(clip.systems),
         "start": start,
-        "metric": flagged.metric if flagged is not None else "",
+        "metric": flagged.metric if flagged else "",
         "curves": [
             {
-                "key": curve.key,
-                "title": curve.title,
-                "unit": curve.unit,
-                "better": curve.better,
+                **asdict(curve),
                 "values": {
                     name: [None if value is None else float(f"{value:.4g}") for value in values]
                     for name, values in curve.values.items()
                 },
-                "worst": {name: list(found) for name, found in curve.worst.items()},
-                "suspects": list(curve.suspects),
             }
             for curve in clip.curves
         ],
@@ -200,10 +177,7 @@ def _clip_payload(clip: ClipContents) -> dict[str, Any]:
                 "before": strip.before,
                 "faces": strip.faces,
                 "reference": strip.reference,
-                "shots": {
-                    name: {"after": s.after, "difference": s.difference, "peak": s.peak}
-                    for name, s in strip.shots.items()
-                },
+                "shots": {name: asdict(shot) for name, shot in strip.shots.items()},
             }
             for position, strip in clip.pictures.strips.items()
         },
@@ -232,15 +206,11 @@ def _facts(item: Measurement, photos: bool) -> str:
     return " · ".join([*words, Path(item.source).name])
 
 
-def _video_note(pictures: ClipPictures, item: Measurement) -> str:
+def _video_note(pictures: ClipPictures) -> str:
     """Say what the video leaves out."""
-    if pictures.plan is None:
-        return ""
-    notes = []
-    if pictures.plan.cut:
-        notes.append(f"the first {VIDEO_SECONDS:g} s")
-    if pictures.plan.cropped:
-        notes.append("cut to the faces")
+    plan = pictures.plan
+    notes = [f"the first {VIDEO_SECONDS:g} s"] if plan and plan.cut else []
+    notes += ["cut to the faces"] if plan and plan.cropped else []
     return f"({', '.join(notes)})" if notes else ""
 
 
@@ -276,11 +246,10 @@ def _curve(
 
 def _runs(items: Sequence[Measurement]) -> Runs | None:
     """Return what the runs said of themselves, as far as it is a number or a word."""
-    systems = tuple(item.system for item in items if item.extra)
-    found = [_flat(item.extra) for item in items if item.extra]
-    names = dict.fromkeys(name for row in found for name in row)
-    rows = tuple((name, tuple(row.get(name, "–") for row in found)) for name in names)
-    return Runs(systems, rows) if rows else None
+    found = {item.system: _flat(item.extra) for item in items if item.extra}
+    names = dict.fromkeys(name for row in found.values() for name in row)
+    rows = tuple((name, tuple(row.get(name, "–") for row in found.values())) for name in names)
+    return Runs(tuple(found), rows) if rows else None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -299,21 +268,12 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def _notes(items: Sequence[Measurement]) -> tuple[tuple[str, str], ...]:
     """Return the notes; what all systems have in common is said once."""
     common = set.intersection(*(set(item.notes) for item in items)) if len(items) > 1 else set()
-    shared = [("", note) for note in dict.fromkeys(items[0].notes) if note in common]
-    own = [
-        (item.system, note)
-        for item in items
-        for note in dict.fromkeys(item.notes)
-        if note not in common
-    ]
-    return tuple(shared + own)
+    notes = [(item.system, note) for item in items for note in item.notes]
+    shared = [("", note) for note in items[0].notes if note in common]
+    return tuple(dict.fromkeys(shared + [given for given in notes if given[1] not in common]))
 
 
-def _unmeasured(record: Record, clip: str, table: Table) -> tuple[str, ...]:
+def _unmeasured(record: Record, table: Table) -> tuple[str, ...]:
     """Return the titles of metrics without a value in a clip."""
     keys = [column.key for column in table.columns]
-    return tuple(
-        definition.title
-        for definition in record.definitions
-        if not any(definition.fits(key) for key in keys)
-    )
+    return tuple(d.title for d in record.definitions if not any(d.fits(key) for key in keys))

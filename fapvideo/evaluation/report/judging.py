@@ -8,7 +8,7 @@ from typing import Any
 
 from fapvideo.config.evaluation import Threshold
 from fapvideo.errors import PresetError
-from fapvideo.evaluation.definitions import Definition
+from fapvideo.evaluation.definitions import Definition, fits
 from fapvideo.evaluation.measure import Measurement
 from fapvideo.evaluation.report.record import Record, passes
 from fapvideo.evaluation.report.table import clip_table, limits_text
@@ -34,8 +34,7 @@ def check_keys(thresholds: Mapping[str, Threshold], definitions: Sequence[Defini
         PresetError: naming it.
     """
     for key in thresholds:
-        pattern = _pattern(key)
-        if not any(pattern.fits(d.key) or d.fits(key) for d in definitions):
+        if not any(fits(key, d.key) or d.fits(key) for d in definitions):
             raise PresetError(
                 f"thresholds.{key}: no metric is called that",
                 hint="docs/evaluation.md lists all of them",
@@ -56,14 +55,13 @@ def missed(
     """
     lines = []
     for wanted, limits in thresholds.items():
-        pattern = _pattern(wanted)
         for system in systems:
-            own = [found for found in measurements if found.system == system]
             seen = [
                 (found.clip, key, value)
-                for found in own
+                for found in measurements
+                if found.system == system
                 for key, value in found.values.items()
-                if pattern.fits(key)
+                if fits(wanted, key)
             ]
             lines += [
                 f"{system}, {clip}: {key} is {value:.4g}, wanted {limits_text(limits)}"
@@ -88,7 +86,3 @@ def changes(record: Record, against: Mapping[str, Any]) -> list[Change]:
                     change = (column.key, before, cell.value, cell.verdict)
                     found.append(Change(row.system, clip, *change))
     return found
-
-
-def _pattern(key: str) -> Definition:
-    return Definition(key, "", "", "higher", "", "")

@@ -12,8 +12,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from fapvideo.evaluation.definitions import Definition
-from fapvideo.evaluation.measure import Measurement
 from fapvideo.evaluation.report.contents import BETTER, ClipContents, clip_contents, payload
 from fapvideo.evaluation.report.markdown import markdown
 from fapvideo.evaluation.report.picks import choose, film_positions
@@ -24,7 +22,7 @@ from fapvideo.evaluation.report.pictures import (
     collect,
     plan_video,
 )
-from fapvideo.evaluation.report.record import JSON_NAME, SCHEMA_VERSION, Limits, Record
+from fapvideo.evaluation.report.record import JSON_NAME, SCHEMA_VERSION, Record
 from fapvideo.evaluation.report.table import columns_of, headline_tables
 from fapvideo.evaluation.views import Clip, Material
 from fapvideo.ops.files import write_text
@@ -41,45 +39,22 @@ BASE64 = 4 / 3
 
 def write_page(
     folder: Path,
-    measurements: Sequence[Measurement],
+    record: Record,
     clips: Mapping[str, Material],
-    definitions: Sequence[Definition],
-    *,
-    title: str,
-    thresholds: Mapping[str, Limits] | None = None,
     against: Mapping[str, Any] | None = None,
-    notes: Sequence[str] = (),
-    command: str = "",
-    licences: Mapping[str, str] | None = None,
 ) -> Path:
     """Write `index.html`, `report.json` and `report.md` to `folder`; return the first.
 
     Args:
         folder: made if it is not there; an earlier report in it is replaced.
-        measurements: of all systems on all clips; the first system is the one that matters most.
+        record: what the report says.
         clips: `Measurement.clip` -> what it was measured on, for the pictures; a clip that is
-            missing here has none. Whatever is no `Clip` is taken for pairs of photos.
-        definitions: what the keys of values and curves mean, in the order of the columns.
-        title: heading of the page.
-        thresholds: key, or pattern with `*` for one dotted piece -> limits.
+            missing here has none.
         against: an earlier report (`record.read_report`); differences to it are shown.
-        notes: what is missing altogether, and why.
-        command: how to make this report again.
-        licences: of models and data that were used, by name.
 
     Raises:
         VideoReadError: a source or result cannot be read any more.
     """
-    record = Record(
-        title=title,
-        measurements=measurements,
-        definitions=definitions,
-        thresholds=thresholds or {},
-        photos=[name for name, clip in clips.items() if not isinstance(clip, Clip)],
-        notes=notes,
-        command=command,
-        licences=licences or {},
-    )
     chosen = _chosen_strips(record, clips)
     pictures = {name: _pictures(record, name, clip, *chosen) for name, clip in clips.items()}
     html = _fitting(record, pictures, chosen[0], against)
@@ -91,9 +66,7 @@ def write_page(
 
 
 def render(
-    record: Record,
-    pictures: Mapping[str, ClipPictures],
-    against: Mapping[str, Any] | None = None,
+    record: Record, pictures: Mapping[str, ClipPictures], against: Mapping[str, Any] | None = None
 ) -> str:
     """Return the whole page; clips without pictures have none."""
     clips = [
@@ -155,19 +128,12 @@ def _pictures(
     results = {item.system: Path(item.result) for item in items}
     plan = None
     if isinstance(clip, Clip):
-        share = PAGE_BYTES * VIDEO_SHARE / _videos(record) / BASE64
-        plan = plan_video(clip, len(results), _duration(items[0]), int(share))
+        videos = max(1, len(set(record.clips) - set(record.photos)))
+        share = PAGE_BYTES * VIDEO_SHARE / videos / BASE64
+        times_s = items[0].times_s
+        duration_s = times_s[-1] - times_s[0] if times_s else 0.0
+        plan = plan_video(clip, len(results), duration_s, int(share))
     return collect(clip, results, chosen[name], film_positions(items[0].frames), plan, fineness)
-
-
-def _videos(record: Record) -> int:
-    """Return how many clips have a video."""
-    return max(1, len(set(record.clips) - set(record.photos)))
-
-
-def _duration(item: Measurement) -> float:
-    """Return the length of a clip in seconds."""
-    return item.times_s[-1] - item.times_s[0] if item.times_s else 0.0
 
 
 def _fitting(

@@ -59,26 +59,14 @@ def choose(record: Record, clip: str, count: int) -> list[int]:
     Suspects come first, then the worst frames of the systems in their order, curve by curve, and
     the film strip's frames last.
     """
-    chosen: dict[int, None] = {}
-    for position in _candidates(record, clip):
-        if len(chosen) == count:
-            break
-        chosen.setdefault(position)
-    return list(chosen)
+    return list(dict.fromkeys(_candidates(record, clip)))[:count]
 
 
 def curve_keys(record: Record, clip: str) -> list[str]:
     """Return the clip's curves that have a definition or a point, headline metrics first."""
-    seen = [key for item in record.of_clip(clip) for key in item.curves]
-    order = {definition.key: place for place, definition in enumerate(record.definitions)}
-
-    def rank(key: str) -> tuple[bool, int]:
-        definition = record.definition(key)
-        if definition is None:
-            return True, len(order)
-        return not definition.headline, order[definition.key]
-
-    return sorted(dict.fromkeys(seen), key=rank)
+    keys = record.ordered([key for item in record.of_clip(clip) for key in item.curves])
+    headline = {key for key in keys if (found := record.definition(key)) and found.headline}
+    return sorted(keys, key=lambda key: key not in headline)
 
 
 def _candidates(record: Record, clip: str) -> Iterator[int]:

@@ -121,15 +121,10 @@ def collect(
     plan: VideoPlan | None,
     fineness: Fineness = FINENESS[0],
 ) -> ClipPictures:
-    """Make the pictures of one clip.
+    """Make the pictures of one clip and what each system made of it.
 
-    Args:
-        clip: the source.
-        results: system -> what it made of it.
-        frames: positions to make strips of.
-        film: positions to make thumbnails of.
-        plan: of the video; None for no video.
-        fineness: of the strips.
+    `frames` and `film` are the positions to make strips and thumbnails of; without `plan` there is
+    no video.
 
     Raises:
         VideoReadError: the source or a result cannot be read.
@@ -158,9 +153,8 @@ def _rows(
     clip: Material, results: Mapping[str, Path], wanted: Container[int]
 ) -> Iterator[tuple[FramePair, ...]]:
     """Yield the pairs of all results of one frame after the other."""
-    if isinstance(clip, Clip):
-        return zip(*(clip.pairs(path, wanted) for path in results.values()), strict=True)
-    return zip(*(clip.pairs(path) for path in results.values()), strict=True)
+    options = {"faces_of": wanted} if isinstance(clip, Clip) else {}
+    return zip(*(clip.pairs(path, **options) for path in results.values()), strict=True)
 
 
 # ---------------------------------------------------------------------------------- stills
@@ -169,14 +163,9 @@ def _rows(
 def heat_map(source: Bytes, result: Bytes, view: FaceView | None = None) -> Bytes:
     """Show where two pictures differ: the largest difference of R, G, B under `FULL_SCALE`.
 
-    Args:
-        source: uint8 [H, W, 3].
-        result: uint8 [H, W, 3].
-        view: the outline of its mask is drawn.
-
-    Returns:
-        uint8 [H, W, 3], black where nothing changed; the colour map (inferno) rises evenly in
-        lightness, with the square root of the difference, so that single levels show.
+    All are uint8 [H, W, 3]; it is black where nothing changed, and the outline of the view's mask
+    is drawn. The colour map (inferno) rises evenly in lightness, with the square root of the
+    difference, so that single levels show.
     """
     coloured = _ramp(cv2.absdiff(source, result).max(axis=2))
     if view is not None:
@@ -202,19 +191,13 @@ def still(rgb: Bytes, quality: int) -> str:
     return _uri("image/webp", data.tobytes())
 
 
-def reference_faces(
-    references: Mapping[str, Sequence[AlignedFace]],
-) -> dict[str, AlignedFace]:
+def reference_faces(references: Mapping[str, Sequence[AlignedFace]]) -> dict[str, AlignedFace]:
     """Return up to four different photos by what they are; of every part the first one."""
-    parts: dict[str, list[str]] = {}
-    faces: dict[str, AlignedFace] = {}
+    shown: dict[str, tuple[AlignedFace, list[str]]] = {}
     for part, photos in references.items():
         for photo in photos[:1]:
-            faces.setdefault(photo.sha256, photo)
-            parts.setdefault(photo.sha256, []).append(part)
-    named = {
-        f"{', '.join(parts[key])}: {Path(face.path).name}": face for key, face in faces.items()
-    }
+            shown.setdefault(photo.sha256, (photo, []))[1].append(part)
+    named = {f"{', '.join(parts)}: {Path(face.path).name}": face for face, parts in shown.values()}
     return dict(list(named.items())[:4])
 
 
@@ -241,11 +224,7 @@ def _strip(
     shots: dict[str, Shot] = {}
     before = row[0].source_rgb
     for system, pair in zip(systems, row, strict=True):
-        view = _largest(pair.faces)
-        if view is None:
-            before, after = _fitted(pair.source_rgb), _fitted(pair.result_rgb)
-        else:
-            before, after = view.source, view.result
+        view, before, after = _squares(pair)
         shots[system] = Shot(
             after=still(_scaled(after, fineness.side), fineness.quality),
             difference=still(
@@ -269,17 +248,16 @@ def _strip(
 
 def _thumbnails(row: Sequence[FramePair]) -> tuple[str, ...]:
     """Encode the film strip's column of one frame."""
-    view = _largest(row[0].faces)
-    crops = [_fitted(row[0].source_rgb) if view is None else view.source]
-    for pair in row:
-        view = _largest(pair.faces)
-        crops.append(_fitted(pair.result_rgb) if view is None else view.result)
+    crops = [_squares(row[0])[1], *(_squares(pair)[2] for pair in row)]
     return tuple(still(_scaled(crop, THUMBNAIL), THUMBNAIL_QUALITY) for crop in crops)
 
 
-def _largest(faces: Sequence[FaceView]) -> FaceView | None:
-    """Return the face that fills most of the frame."""
-    return min(faces, key=lambda face: scale_of(face.matrix), default=None)
+def _squares(pair: FramePair) -> tuple[FaceView | None, Bytes, Bytes]:
+    """Return the largest face, source and result of it; the whole frame if there is none."""
+    view = min(pair.faces, key=lambda face: scale_of(face.matrix), default=None)
+    if view is None:
+        return None, _fitted(pair.source_rgb), _fitted(pair.result_rgb)
+    return view, view.source, view.result
 
 
 def _scaled(square: Bytes, side: int) -> Bytes:
@@ -316,21 +294,14 @@ def _uri(kind: str, data: bytes) -> str:
 
 
 def plan_video(clip: Clip, systems: int, duration_s: float, budget: int) -> VideoPlan:
-    """Decide what the side-by-side video shows.
+    """Decide what the side-by-side video shows; the file may have about `budget` bytes.
 
-    Args:
-        clip: its faces decide what is shown of a large frame.
-        systems: number of results.
-        duration_s: length of the clip.
-        budget: about as many bytes may the file have.
+    Its faces decide what is shown of a large frame.
     """
     width, height = clip.info.display_size
-    boxes = [
-        (track.landmarks[..., :2].min(axis=(0, 1)), track.landmarks[..., :2].max(axis=(0, 1)))
-        for track in (item.track for item in clip.plan.targets)
-    ]
-    low = np.min([box[0] for box in boxes], axis=0)
-    high = np.max([box[1] for box in boxes], axis=0)
+    shapes = [item.track.landmarks[..., :2] for item in clip.plan.targets]
+    low = np.min([shape.min(axis=(0, 1)) for shape in shapes], axis=0)
+    high = np.max([shape.max(axis=(0, 1)) for shape in shapes], axis=0)
     margin = MARGIN * float((high - low).max())
     x0, y0 = (max(0, math.floor(value - margin)) for value in low)
     x1 = min(width, math.ceil(high[0] + margin))
@@ -367,8 +338,7 @@ def tiled(pictures: Sequence[Bytes], plan: VideoPlan) -> Bytes:
 
 
 def _open_video(plan: VideoPlan, tiles: int) -> EmbeddedVideo:
-    rows = -(-tiles // plan.columns)
-    size = (plan.columns * plan.tile[0], rows * plan.tile[1])
+    size = (plan.columns * plan.tile[0], -(-tiles // plan.columns) * plan.tile[1])
     return EmbeddedVideo(size, plan.rate, bits_per_s=plan.bits_per_s)
 
 

@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
+from fapvideo.config.evaluation import Threshold
 from fapvideo.errors import PresetError
-from fapvideo.evaluation.definitions import Definition
+from fapvideo.evaluation.definitions import Definition, fits
 from fapvideo.evaluation.measure import Measurement
 from fapvideo.run.report import PACKAGES
 
@@ -25,37 +26,28 @@ SCHEMA_VERSION = 1
 JSON_NAME = "report.json"
 
 
-class Limits(Protocol):
-    """What a value must not leave: `config.evaluation.Threshold`."""
-
-    @property
-    def min(self) -> float | None:
-        """Lowest value that passes; None if any does."""
-
-    @property
-    def max(self) -> float | None:
-        """Highest value that passes; None if any does."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a report is made of; plain JSON types through `to_dict`."""
+    """What a report is made of, in the order in which `to_dict` has it."""
 
     title: str
-    measurements: Sequence[Measurement]
-    definitions: Sequence[Definition]
-    thresholds: Mapping[str, Limits] = field(default_factory=dict)
-    """Key, or pattern with `*` for one dotted piece -> limits."""
-    photos: Sequence[str] = ()
-    """The clips that are pairs of photos: their curves have a point per pair."""
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    command: str = ""
+    """How to make this report again."""
     notes: Sequence[str] = ()
     """What is missing altogether, and why."""
-    command: str = ""
-    licences: Mapping[str, str] = field(default_factory=dict)
-    """Licences of models and data that were used, by name."""
-    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     machine: Mapping[str, Any] = field(default_factory=lambda: machine())
     packages: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: packages())
+    licences: Mapping[str, str] = field(default_factory=dict)
+    """Licences of models and data that were used, by name."""
+    photos: Sequence[str] = ()
+    """The clips that are pairs of photos: their curves have a point per pair."""
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    """Key, or pattern with `*` for one dotted piece -> limits."""
+    definitions: Sequence[Definition]
+    """What the keys of values and curves mean, in the order of the columns."""
+    measurements: Sequence[Measurement]
+    """Of all systems on all clips; the first system is the one that matters most."""
 
     @property
     def systems(self) -> list[str]:
@@ -75,12 +67,15 @@ class Record:
         """Return what `key` means; None if nobody says."""
         return next((item for item in self.definitions if item.fits(key)), None)
 
-    def limits(self, key: str) -> Limits | None:
+    def ordered(self, keys: Sequence[str]) -> list[str]:
+        """Return the keys in the order of their definitions, once each; those without one last."""
+        known = [key for item in self.definitions for key in keys if item.fits(key)]
+        return list(dict.fromkeys([*known, *keys]))
+
+    def limits(self, key: str) -> Threshold | None:
         """Return the limits of `key`, if it has any; one that names it precedes a pattern."""
-        if key in self.thresholds:
-            return self.thresholds[key]
-        fitting = (limits for name, limits in self.thresholds.items() if _fits(name, key))
-        return next(fitting, None)
+        fitting = (limits for name, limits in self.thresholds.items() if fits(name, key))
+        return self.thresholds.get(key) or next(fitting, None)
 
     def to_json(self) -> str:
         """Return the report as text."""
@@ -88,27 +83,12 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return {
-            "kind": KIND,
-            "schema_version": SCHEMA_VERSION,
-            "title": self.title,
-            "created": self.created,
-            "command": self.command,
-            "notes": list(self.notes),
-            "machine": dict(self.machine),
-            "packages": {name: dict(item) for name, item in self.packages.items()},
-            "licences": dict(self.licences),
-            "photos": list(self.photos),
-            "thresholds": {
-                key: {"min": limits.min, "max": limits.max}
-                for key, limits in self.thresholds.items()
-            },
-            "definitions": [asdict(item) for item in self.definitions],
-            "measurements": [item.to_dict() for item in self.measurements],
-        }
+        thresholds = {key: limits.model_dump() for key, limits in self.thresholds.items()}
+        kind = {"kind": KIND, "schema_version": SCHEMA_VERSION}
+        return {**kind, **asdict(self), "thresholds": thresholds}
 
 
-def passes(value: float, limits: Limits | None) -> bool:
+def passes(value: float, limits: Threshold | None) -> bool:
     """Tell whether `value` lies within its limits, both included."""
     if limits is None:
         return True
@@ -125,12 +105,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
-
-
-def _fits(pattern: str, key: str) -> bool:
-    """Tell whether a key fits a pattern, `*` matching one dotted piece."""
-    own, given = pattern.split("."), key.split(".")
-    return len(own) == len(given) and all(a in ("*", b) for a, b in zip(own, given, strict=True))
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from fapvideo.config.evaluation import Threshold
 from fapvideo.evaluation.definitions import Better, Definition
-from fapvideo.evaluation.report.record import Limits, Record, passes
+from fapvideo.evaluation.report.record import Record, passes
 
 AVERAGE = "Average"
 SIGNS: dict[Better, str] = {"higher": "↑", "lower": "↓", "one": "→ 1"}
@@ -35,10 +36,6 @@ class Column:
     def sign(self) -> str:
         """Which way is better, as a sign."""
         return SIGNS[self.better]
-
-    def text(self, value: float) -> str:
-        """Return a value as it is shown in this column."""
-        return number(value, self.decimals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,38 +78,31 @@ def headline_tables(record: Record, against: Mapping[str, Any] | None = None) ->
     """Return the tables of headline metrics: the average if there are several clips, then each."""
     columns = [column for column in columns_of(record) if column.headline]
     names = [AVERAGE, *record.clips] if len(record.clips) > 1 else record.clips
-    earlier = _values(against["measurements"]) if against is not None else {}
-    return [_table(record, name, columns, earlier) for name in names]
+    return [_table(record, name, columns, against) for name in names]
 
 
 def clip_table(record: Record, clip: str, against: Mapping[str, Any] | None = None) -> Table:
     """Return the table of every metric that has a value in one clip."""
-    earlier = _values(against["measurements"]) if against is not None else {}
     keys = {key for item in record.of_clip(clip) for key in item.values}
-    return _table(record, clip, [c for c in columns_of(record) if c.key in keys], earlier)
+    return _table(record, clip, [c for c in columns_of(record) if c.key in keys], against)
 
 
 def columns_of(record: Record) -> list[Column]:
     """Return a column for every key with a value, in the order of the definitions."""
-    keys = dict.fromkeys(key for item in record.measurements for key in item.values)
-    ordered = [key for item in record.definitions for key in keys if item.fits(key)]
-    rest = [key for key in keys if record.definition(key) is None]
-    return [column_of(record, key) for key in dict.fromkeys([*ordered, *rest])]
+    keys = record.ordered([key for item in record.measurements for key in item.values])
+    return [_column(record, key) for key in keys]
 
 
-def column_of(record: Record, key: str) -> Column:
+def _column(record: Record, key: str) -> Column:
     """Return the column of one key."""
-    values = [item.values[key] for item in record.measurements if key in item.values]
     definition = record.definition(key)
-    limits = record.limits(key)
-    decimals = _decimals(values)
     return Column(
         key=key,
         title=title_of(definition, key),
         unit=definition.unit if definition else "",
         better=definition.better if definition else "lower",
-        limits=limits_text(limits),
-        decimals=decimals,
+        limits=limits_text(record.limits(key)),
+        decimals=_decimals([m.values[key] for m in record.measurements if key in m.values]),
         headline=definition is not None and definition.headline,
         definition=definition,
     )
@@ -128,7 +118,7 @@ def title_of(definition: Definition | None, key: str) -> str:
     return ", ".join([title or definition.title, *pieces])
 
 
-def limits_text(limits: Limits | None) -> str:
+def limits_text(limits: Threshold | None) -> str:
     """Say what a value must not leave."""
     if limits is None:
         return ""
@@ -144,7 +134,7 @@ def number(value: float, decimals: int) -> str:
     return text.removeprefix(MINUS) if not text.strip(f"{MINUS}0.") else text
 
 
-def _decimals(values: Iterable[float]) -> int:
+def _decimals(values: Sequence[float]) -> int:
     """Return how many decimals show three digits of the column's larger values."""
     sizes = [abs(value) for value in values]
     if all(size == round(size) for size in sizes):
@@ -154,20 +144,15 @@ def _decimals(values: Iterable[float]) -> int:
 
 
 def _table(
-    record: Record,
-    name: str,
-    columns: Sequence[Column],
-    earlier: Mapping[tuple[str, str, str], float],
+    record: Record, name: str, columns: Sequence[Column], against: Mapping[str, Any] | None
 ) -> Table:
     """Fill one table; its name is a clip's or `AVERAGE`."""
-    now = _values([item.to_dict() for item in record.measurements])
+    earlier = _values(against["measurements"]) if against is not None else {}
+    now = _values([asdict(item) for item in record.measurements])
     average = name == AVERAGE and len(record.clips) > 1
     clips = record.clips if average else [name]
-    systems = [
-        system
-        for system in record.systems
-        if any(item.system == system and item.clip in clips for item in record.measurements)
-    ]
+    there = {item.system for item in record.measurements if item.clip in clips}
+    systems = [system for system in record.systems if system in there]
     floors = {key for _, _, key in now if key.startswith(FLOOR)}
     values = {
         (system, column.key): _mean(now, clips, system, column.key)
@@ -181,10 +166,8 @@ def _table(
         for column in columns:
             value = values[system, column.key]
             rivals = [values[other, column.key] for other in systems if other not in idle]
-            same = _having(earlier, clips, system, column.key) == _having(
-                now, clips, system, column.key
-            )
-            before = _mean(earlier, clips, system, column.key) if same else None
+            then, have = (_having(v, clips, system, column.key) for v in (earlier, now))
+            before = _mean(earlier, clips, system, column.key) if then == have else None
             cells.append(_cell(record, column, value, [] if system in idle else rivals, before))
         measured = {item.clip for item in record.measurements if item.system == system}
         missing = average and len(measured) < len(clips)
@@ -195,9 +178,8 @@ def _table(
 
 def _idle(record: Record, values: Mapping[str, float | None]) -> bool:
     """Tell whether one of the values misses its threshold."""
-    return any(
-        value is not None and not passes(value, record.limits(key)) for key, value in values.items()
-    )
+    known = {key: value for key, value in values.items() if value is not None}
+    return not all(passes(value, record.limits(key)) for key, value in known.items())
 
 
 def _cell(
@@ -222,7 +204,7 @@ def _cell(
             change = change if change.startswith(MINUS) else f"+{change}"
             verdict = "better" if badness < _badness(before, column.better) else "worse"
     missed = not passes(value, record.limits(column.key))
-    return Cell(value, column.text(value), best, missed, change, verdict)
+    return Cell(value, number(value, column.decimals), best, missed, change, verdict)
 
 
 def _badness(value: float, better: Better) -> float:

@@ -33,11 +33,8 @@ def digest(*values: Any) -> str:
 @cache
 def code_version(without: tuple[str, ...]) -> str:
     """Return a hash of the package, without some folders, and of the versions of libraries."""
-    files = [
-        path
-        for path in sorted(PACKAGE.rglob("*"))
-        if path.suffix in CODE and path.relative_to(PACKAGE).parts[0] not in without
-    ]
+    code = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in CODE]
+    files = [path for path in code if path.relative_to(PACKAGE).parts[0] not in without]
     versions = [metadata.version(name) for name in LIBRARIES]
     return digest([sha256_file(path) for path in files], versions)
 

@@ -6,7 +6,7 @@ Everything is made once and found again by name; the name holds a hash of what i
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from fapvideo.config.evaluation import ClipConfig
 from fapvideo.config.presets import load_preset
-from fapvideo.config.schema import RunPreset, VideoConfig
+from fapvideo.config.schema import ReferenceConfig, RunPreset, VideoConfig
 from fapvideo.errors import PresetError
 from fapvideo.evaluation.suites.kept import digest
 from fapvideo.ops.files import sha256_file, write_atomically
@@ -156,12 +156,18 @@ def references_of(preset: RunPreset) -> dict[str, list[Path]]:
 
 
 def aligned_references(preset: RunPreset) -> dict[str, tuple[AlignedFace, ...]]:
-    """Return the references of a preset, read and aligned; each file once.
+    """Return the references of a preset, read and aligned.
 
     Raises:
         ReferenceImageError: one of them cannot be used.
     """
-    wanted, finder = references_of(preset), FaceFinder()
-    paths = {path for given in wanted.values() for path in given}
-    faces = {path: align(path, finder, preset.reference) for path in sorted(paths)}
-    return {part: tuple(faces[path] for path in given) for part, given in wanted.items()}
+    return aligned(references_of(preset), FaceFinder(), preset.reference)
+
+
+def aligned(
+    references: Mapping[str, Sequence[Path]], finder: FaceFinder, config: ReferenceConfig
+) -> dict[str, tuple[AlignedFace, ...]]:
+    """Return references, part -> photos, read and aligned; each file once."""
+    paths = {path for given in references.values() for path in given}
+    faces = {path: align(path, finder, config) for path in sorted(paths)}
+    return {part: tuple(faces[path] for path in given) for part, given in references.items()}

@@ -16,11 +16,11 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.config.train import DataConfig, load_train_preset
 from fapvideo.errors import Cancelled, ReferenceImageError, VideoReadError
 from fapvideo.evaluation.suites.kept import digest
-from fapvideo.evaluation.suites.material import lossless
+from fapvideo.evaluation.suites.material import aligned, lossless
 from fapvideo.evaluation.views import FramePair, face_view
 from fapvideo.ops.pose import head_pose
 from fapvideo.progress import ShouldStop
-from fapvideo.reference.images import AlignedFace, align, read_image
+from fapvideo.reference.images import read_image
 from fapvideo.run.sources import FrameSource
 from fapvideo.structs import Bytes, Face
 from fapvideo.track.finder import FaceFinder
@@ -48,13 +48,10 @@ class PhotoPairs:
     """`[mask]` and `[reference]` are used."""
     key: str
     """Changes with the choice of photos."""
-    folder: Path
-    """Where the photos are."""
-
-    @property
-    def path(self) -> Path:
-        """Folder of the photos."""
-        return self.folder
+    path: Path
+    """Folder of the photos."""
+    frame_rate: float = 1.0
+    """One a second: metrics over time do not apply, and are told so by `first_of_shot`."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -66,11 +63,6 @@ class PhotoPairs:
         """How many pairs there are."""
         return len(self.chosen)
 
-    @property
-    def frame_rate(self) -> float:
-        """One a second: metrics over time do not apply, and are told so by `first_of_shot`."""
-        return 1.0
-
     def pairs(self, result: Path) -> Iterator[FramePair]:
         """Yield every photo with the result's picture `0000.png`, `0001.png` and so on.
 
@@ -81,15 +73,10 @@ class PhotoPairs:
         for index, pair in enumerate(self.chosen):
             rgb = read_image(pair.target)[0]
             other = self._result(result, index, rgb)
-            references = self._aligned(pair, finder)
+            references = aligned(pair.references, finder, self.preset.reference)
+            face, config = pair.face, self.preset.mask
             view = face_view(
-                rgb,
-                other,
-                pair.face.landmarks,
-                self.parts,
-                self.preset.mask,
-                mesh,
-                presence=pair.face.presence,
+                rgb, other, face.landmarks, self.parts, config, mesh, presence=face.presence
             )
             frames = [FrameSource(picture[None], 1).frame(0) for picture in (rgb, other)]
             yield FramePair(
@@ -109,15 +96,6 @@ class PhotoPairs:
             size = (source.shape[1], source.shape[0])
             other = cv2.resize(other, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
         return other
-
-    def _aligned(self, pair: PhotoPair, finder: FaceFinder) -> dict[str, tuple[AlignedFace, ...]]:
-        """Align a pair's references; each file once."""
-        config = self.preset.reference
-        paths = {path for given in pair.references.values() for path in given}
-        faces = {path: align(path, finder, config) for path in sorted(paths)}
-        return {
-            part: tuple(faces[path] for path in given) for part, given in pair.references.items()
-        }
 
 
 def picture_path(folder: Path, index: int) -> Path:
@@ -149,14 +127,11 @@ def photo_pairs(config: PairsConfig, cancel: ShouldStop = lambda: False) -> Phot
             hint="give at least two sharp photos of one face each, seen from the front",
         )
     order = random.Random(config.seed).sample(range(len(usable)), len(usable))
-    giver = {order[k]: order[(k + 1) % len(order)] for k in range(len(order))}
+    giver = dict(zip(order, order[1:] + order[:1], strict=True))
+    photo_of = [Path(config.reference or usable[giver[k]][0]) for k in range(len(usable))]
     pairs = tuple(
-        PhotoPair(
-            path,
-            face,
-            {part: (Path(config.reference or usable[giver[k]][0]),) for part in config.parts},
-        )
-        for k, (path, face) in enumerate(usable)
+        PhotoPair(path, face, dict.fromkeys(config.parts, (photo,)))
+        for (path, face), photo in zip(usable, photo_of, strict=True)
     )
     named = [
         (p.target.name, [str(r) for given in p.references.values() for r in given]) for p in pairs
@@ -175,9 +150,8 @@ def _usable(
         faces = finder(read_image(path)[0])
         if len(faces) != 1 or faces[0].presence < demands.min_presence:
             continue
-        if abs(head_pose(faces[0].landmarks).yaw_deg) > demands.max_yaw_deg:
-            continue
-        found.append((path, faces[0]))
+        if abs(head_pose(faces[0].landmarks).yaw_deg) <= demands.max_yaw_deg:
+            found.append((path, faces[0]))
         if len(found) == count:
             break
     return found

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,7 @@ from fapvideo.evaluation.suites.material import (
     references_of,
 )
 from fapvideo.evaluation.suites.photos import PhotoPairs, photo_pairs, picture_path
-from fapvideo.evaluation.suites.systems import (
-    Outside,
-    System,
-    bundle_identity,
-)
+from fapvideo.evaluation.suites.systems import Outside, System, bundle_identity
 from fapvideo.evaluation.views import Clip, Material
 from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.progress import OnProgress, Progress, ShouldStop
@@ -75,11 +72,9 @@ class SuiteResult:
 
     def materials(self) -> dict[str, Material]:
         """Return what was measured on, by name; follows clips whose measurements were kept."""
-        found: dict[str, Material] = {}
-        for task in self.clips:
-            if task.name not in self.opened:
-                self.opened[task.name] = _opened(task, self.scratch)
-            found[task.name] = self.opened[task.name]
+        found: dict[str, Material] = {
+            task.name: _followed(task, self.scratch, self.opened) for task in self.clips
+        }
         return found if self.photos is None else {**found, PAIRS: self.photos}
 
 
@@ -92,12 +87,8 @@ def run_suite(
 ) -> SuiteResult:
     """Run every system on every clip and pair, and measure what comes out.
 
-    Args:
-        preset: which clips and pairs.
-        systems: of `systems.make_systems`; they are closed one after the other.
-        work: folder of what is kept; made if it is not there.
-        scratch: an existing folder for landmarks; needed as long as the result is used.
-        hooks: progress, and the wish to stop.
+    What is kept lies in `work`, made if it is not there; landmarks in `scratch`, an existing folder
+    that is needed as long as the result is used. Systems are closed one after the other.
 
     Raises:
         FapVideoError: whatever a clip or a system raises.
@@ -106,13 +97,15 @@ def run_suite(
     return _Run(preset, systems, work, scratch, hooks or Hooks()).run()
 
 
-def _opened(task: ClipTask, scratch: Path) -> Clip:
-    """Follow the faces of a clip."""
-    folder = scratch / task.name
-    folder.mkdir(exist_ok=True)
-    # Who gets the own parts is no nearer to the reference than before.
-    references = {} if task.itself else aligned_references(task.preset)
-    return Clip.open(task.path, task.preset, task.parts, folder, references)
+def _followed(task: ClipTask, scratch: Path, opened: dict[str, Clip]) -> Clip:
+    """Return a clip whose faces have been followed, once: it is kept in `opened`."""
+    if task.name not in opened:
+        folder = scratch / task.name
+        folder.mkdir(exist_ok=True)
+        # Who gets the own parts is no nearer to the reference than before.
+        references = {} if task.itself else aligned_references(task.preset)
+        opened[task.name] = Clip.open(task.path, task.preset, task.parts, folder, references)
+    return opened[task.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +153,9 @@ class _Run:
         self._begin("measure", frames * len(self._systems))
         found = [item for clip in clips for item in self._measure_clip(clip)]
         if pairs is not None:
-            found += self._measure_pairs(pairs)
-        notes = tuple(self._notes)
-        return SuiteResult(tuple(found), notes, tuple(clips), pairs, self._scratch, self._clips)
+            found += self._measure(PAIRS, pairs.frames, [pairs.key], lambda: pairs, None)
+        made = tuple(found), tuple(self._notes), tuple(clips)
+        return SuiteResult(*made, pairs, self._scratch, self._clips)
 
     # ------------------------------------------------------------------------------ prepare
 
@@ -185,16 +178,9 @@ class _Run:
             pairs = photo_pairs(config.pairs, stop)
             self._tick(1, PAIRS)
         tasks = {
-            "clips": {
-                clip.name: {
-                    "source": str(clip.path),
-                    "references": _texts(references_of(clip.preset)),
-                }
-                for clip in clips
-            },
+            "clips": {clip.name: _as_text(clip.path, references_of(clip.preset)) for clip in clips},
             PAIRS: [
-                {"source": str(pair.target), "references": _texts(pair.references)}
-                for pair in (pairs.chosen if pairs else ())
+                _as_text(pair.target, pair.references) for pair in (pairs.chosen if pairs else ())
             ],
         }
         self._work.write_json(self._work.root / "tasks.json", tasks)
@@ -262,20 +248,10 @@ class _Run:
 
     def _measure_clip(self, clip: ClipTask) -> Iterator[Measurement]:
         """Measure every system's result of one clip; the clip is followed only if it must be."""
-        truth = None if clip.truth is None else np.load(clip.truth)
-
-        def followed() -> Clip:
-            if clip.name not in self._clips:
-                self._clips[clip.name] = _opened(clip, self._scratch)
-            return self._clips[clip.name]
-
+        known = Known(None if clip.truth is None else np.load(clip.truth), clip.itself)
         made_of = [clip.key, clip.itself, clip.preset.model_dump(mode="json")]
-        known = Known(truth, clip.itself)
-        yield from self._measure(clip.name, clip.frames, made_of, followed, known)
-
-    def _measure_pairs(self, pairs: PhotoPairs) -> Iterator[Measurement]:
-        """Measure every system's pictures."""
-        yield from self._measure(PAIRS, pairs.frames, [pairs.key], lambda: pairs, None)
+        followed = partial(_followed, clip, self._scratch, self._clips)
+        return self._measure(clip.name, clip.frames, made_of, followed, known)
 
     def _measure(
         self,
@@ -310,7 +286,7 @@ class _Run:
             )
             self._done = base + frames
             self._work.empty(record.parent)
-            self._work.write_json(record, found.to_dict())
+            self._work.write_json(record, asdict(found))
             yield replace(found, extra=output.extra)
 
     # ------------------------------------------------------------------------------- inside
@@ -356,15 +332,10 @@ def _making_key(
     weights = bundle_identity(preset.bundle)
     wanted = preset.model_dump(mode="json")
     return digest(
-        code_version(NOT_MAKING),
-        system.name,
-        system.identity,
-        wanted,
-        weights,
-        photos,
-        material,
+        code_version(NOT_MAKING), system.name, system.identity, wanted, weights, photos, material
     )
 
 
-def _texts(references: Mapping[str, Sequence[Path]]) -> dict[str, list[str]]:
-    return {part: [str(path) for path in given] for part, given in references.items()}
+def _as_text(source: Path, references: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
+    texts = {part: [str(path) for path in given] for part, given in references.items()}
+    return {"source": str(source), "references": texts}

@@ -40,20 +40,12 @@ class Measured:
 
 
 def measure(
-    rgb: Bytes,
-    finder: FaceFinder,
-    size: int,
-    config: DataConfig,
-    enlarger: RRDBNet | None = None,
+    rgb: Bytes, finder: FaceFinder, size: int, config: DataConfig, enlarger: RRDBNet | None = None
 ) -> Measured | str:
-    """Return the largest face of a picture in a crop of `size` px, or `reason: details`.
+    """Return the largest face of [H, W, 3] in a crop of `size` px, or `reason: details`.
 
-    Args:
-        rgb: uint8 [H, W, 3].
-        finder: with `min_presence` 0, so that a covered face is told from none.
-        size: side of the crop, pixels.
-        config: `[data]`, the demands.
-        enlarger: draws faces that are smaller than the crop, after they have met the demands.
+    `finder` has `min_presence` 0, so that a covered face is told from none. `enlarger` draws faces
+    that are smaller than the crop, after they have met the demands of `config`.
     """
     faces = finder(rgb)
     if not faces:
@@ -87,14 +79,7 @@ def measure(
 
 
 def enlarged(rgb: Bytes, matrix: Matrix, size: int, enlarger: RRDBNet) -> Bytes:
-    """Return the crop [S, S, 3] that `matrix` cuts out of a picture, detail drawn by a network.
-
-    Args:
-        rgb: uint8 [H, W, 3].
-        matrix: [2, 3] from the picture to the crop; it enlarges.
-        size: side of the crop, pixels.
-        enlarger: Real-ESRGAN.
-    """
+    """Return the crop [S, S, 3] that `matrix` [2, 3] cuts out of [H, W, 3], details drawn."""
     sides = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64)
     corners = transform(invert(matrix), sides)
     limits = np.array(rgb.shape[1::-1])

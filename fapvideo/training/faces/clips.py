@@ -46,11 +46,7 @@ class ClipFaces:
 
 
 def clip_faces(
-    path: Path,
-    finder: FaceFinder,
-    size: int,
-    config: DataConfig,
-    stop: ShouldStop = lambda: False,
+    path: Path, finder: FaceFinder, size: int, config: DataConfig, stop: ShouldStop = lambda: False
 ) -> ClipFaces | str:
     """Return at most `config.video_frames` faces of a video, or why it cannot be read.
 

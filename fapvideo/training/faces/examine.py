@@ -64,11 +64,7 @@ def examine(
 
 
 def _examine_photo(
-    blank: Finding,
-    finder: FaceFinder,
-    size: int,
-    config: DataConfig,
-    enlarger: RRDBNet | None,
+    blank: Finding, finder: FaceFinder, size: int, config: DataConfig, enlarger: RRDBNet | None
 ) -> tuple[Finding, list[Measured]]:
     try:
         rgb, _ = read_image(blank.source.path)

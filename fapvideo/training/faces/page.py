@@ -30,14 +30,10 @@ p.more { opacity: .7; }
 
 
 def faces_page(findings: Sequence[Finding], crops: Array) -> str:
-    """Return a page that needs no other file.
-
-    Args:
-        findings: one for each file, sorted; their faces are the rows of `crops`.
-        crops: [N or more, S, S, 3] uint8.
-    """
+    """Return a page that needs no other file; the findings' faces are the rows of `crops`."""
     faces = [(finding, name) for finding in findings for name in finding.names]
     dropped = [finding for finding in findings if finding.reason]
+    counts = Counter(_reason(finding) for finding in dropped)
     held = [row for row, (finding, _) in enumerate(faces) if finding.heldout]
     used = [row for row, (finding, _) in enumerate(faces) if not finding.heldout]
 
@@ -49,7 +45,7 @@ def faces_page(findings: Sequence[Finding], crops: Array) -> str:
         "<h1>Faces for training</h1>",
         f"<p>{len(faces)} faces from {len(findings) - len(dropped)} of {len(findings)} files:"
         f" {len(used)} to train on, {len(held)} held out. {len(dropped)} files are left out.</p>",
-        _reasons(dropped),
+        _table("Why files are left out", ("reason", "files"), counts.most_common()),
         _people(findings),
         _videos(findings),
         f"<h2>Trained on ({len(used)})</h2>",
@@ -89,11 +85,6 @@ def _left_out(dropped: list[Finding]) -> str:
 
 def _reason(finding: Finding) -> str:
     return finding.reason.partition(":")[0]
-
-
-def _reasons(dropped: list[Finding]) -> str:
-    counts = Counter(_reason(finding) for finding in dropped)
-    return _table("Why files are left out", ("reason", "files"), counts.most_common())
 
 
 def _people(findings: Sequence[Finding]) -> str:

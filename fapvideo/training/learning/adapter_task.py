@@ -8,7 +8,7 @@ fuses them, and what is trained is exported as a bundle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,8 +29,10 @@ from fapvideo.structs import Bytes
 from fapvideo.training.learning.adversary import Adversary
 from fapvideo.training.learning.draws import Draws
 from fapvideo.training.learning.losses import held_out_metrics, hole_weight
-from fapvideo.training.learning.network import evaluation_copy, stored, tune
-from fapvideo.training.learning.task import Batch, Samples, TrainedNetwork, contact_sheet
+from fapvideo.training.learning.network import stored, tune
+from fapvideo.training.learning.task import TrainedNetwork, contact_sheet
+from fapvideo.training.samples.pool import Batch
+from fapvideo.training.samples.resident import Samples
 from fapvideo.weights.bundle import Bundle, default_blocks
 
 MEASURED = 32
@@ -80,9 +82,9 @@ class AdapterNetwork(TrainedNetwork):
         self.adapter, self.projector = _injection(manifest, start)
         self.trains_unet = train_unet
         self.unet.requires_grad_(train_unet)
-        for trained in (self.adapter, self.projector):
-            if trained is not None:
-                trained.requires_grad_(True)
+        self.adapter.requires_grad_(True)
+        if self.projector is not None:
+            self.projector.requires_grad_(True)
         side = manifest.resolution // start.codec.factor
         self.latent_shape = (start.codec.channels, side, side)
         self.fill, self.hole_noise = manifest.hole_fill, manifest.hole_noise
@@ -133,10 +135,6 @@ class AdapterNetwork(TrainedNetwork):
         tokens = torch.where(injected.view(-1, 1, 1) > 0, tokens, self.unconditional)
         return self.adapter.project(self.projector(tokens))
 
-    def averaged(self, state: Mapping[str, Tensor]) -> AdapterNetwork:
-        """See `TrainedNetwork`."""
-        return evaluation_copy(self, self.adapter, state)
-
     def files(self) -> dict[str, dict[str, Tensor]]:
         """See `TrainedNetwork`: in float16; a frozen UNet is left to `export.base_files`."""
         modules: dict[str, nn.Module] = {"adapter.safetensors": self.adapter}
@@ -144,9 +142,7 @@ class AdapterNetwork(TrainedNetwork):
             modules["projector.safetensors"] = self.projector
         if self.trains_unet:
             modules["unet.safetensors"] = self.unet
-        return {
-            name: stored(module.state_dict(), torch.float16) for name, module in modules.items()
-        }
+        return {name: stored(each.state_dict(), torch.float16) for name, each in modules.items()}
 
 
 def _injection(manifest: BundleManifest, start: Bundle) -> tuple[Adapter, MlpProjector | None]:
@@ -228,12 +224,8 @@ class AdapterTask:
         assert isinstance(network, AdapterNetwork)
         batch = heldout.batch(heldout.ready()[:SHOWN], self.device)
         target, guide, core, _ = batch
-        results = [
-            self._result(network, batch),
-            self._result(network, batch, scale=0.0),
-            self._result(network, batch, sampling=PUBLISHED),
-        ]
-        pasted = [torch.lerp(target, result, core) for result in results]
+        ways: list[dict[str, Any]] = [{}, {"scale": 0.0}, {"sampling": PUBLISHED}]
+        pasted = [torch.lerp(target, self._result(network, batch, **way), core) for way in ways]
         return contact_sheet([target * (1 - core) - core, guide, *pasted, target])
 
     def _sampled(self, network: AdapterNetwork, batch: Batch) -> dict[str, float]:
@@ -260,20 +252,15 @@ class AdapterTask:
     ) -> Tensor:
         """Return what `Denoiser` makes of a batch."""
         config = DenoiseConfig(steps=STEPS, guidance=1.0, batch_size=8)
-        bundle = Bundle(
+        bundle = replace(
+            self.start,
             manifest=self.manifest,
-            folder=None,
             codec=network.codec,
-            encoder=self.start.encoder,
             unet=network.unet,
             adapter=network.adapter,
             projector=network.projector,
-            files=(),
-            device=self.device,
-            dtype=torch.float32,
         )
-        fuse = FuseConfig(scale=scale)
-        denoiser = Denoiser(bundle, config, fuse, default=sampling)
+        denoiser = Denoiser(bundle, config, FuseConfig(scale=scale), default=sampling)
         target, guide, core, tokens = batch
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn((len(target), *denoiser.noise_shape), generator=generator)

@@ -34,8 +34,7 @@ class Adversary:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = PatchDiscriminator()
-        memory: Any = {"memory_format": torch.channels_last}
-        self.network.to(device).to(**memory)
+        self.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), LEARNING_RATE, betas=(0.5, 0.99), weight_decay=0.0
         )
@@ -58,11 +57,8 @@ class Adversary:
         The discriminator's spectral norms bound them: it cannot drown the other losses, and while
         it has learnt nothing it says next to nothing.
 
-        Args:
-            predicted: [B, 3, R, R] with gradients.
-            target: the truth, same shape.
-            core: [B, 1, R, R] the hole.
-            judged: indices of the samples that take part; at least one.
+        `predicted` and `target`, the truth, are [B, 3, R, R], `core` [B, 1, R, R] the hole,
+        `judged` the indices of the samples that take part; at least one.
         """
         real, hole = target[judged], core[judged]
         painted = torch.lerp(real, predicted[judged], hole)

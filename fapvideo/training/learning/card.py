@@ -21,6 +21,17 @@ from fapvideo.weights.bundle import Bundle
 
 OWN_PHOTOS = "the trainer's own; their licence and the consent of the people shown decide"
 
+AS_USED = (
+    "\n\nMeasured as it was trained. It is used with half of the start noise and nine tenths of"
+    " the correction: nearer to the guide where that is good."
+)
+"""What the table does not show of an embedded bundle: see `network.for_sampling`."""
+USE = (
+    "Meant for swapping eyes, brows, nose and mouth in videos with `fapvideo run --set"
+    " bundle=FOLDER`: virtual humans, brand avatars, research. Only with the consent of the"
+    " people shown, and with the result marked as synthetic where people may take it for real."
+)
+
 PURPOSES = {
     ENCODER_SET: "image tower",
     PERCEPTUAL_SET: "training loss",
@@ -101,7 +112,7 @@ def model_card(training: Training) -> str:
         _facts(training),
         "## Data and licences\n\n" + _data(training),
         "## Held-out metrics\n\n" + _metrics(training),
-        "## Use\n\n" + _use(training),
+        "## Use\n\n" + USE,
         "## Limits\n\n" + _limits(preset),
         "## Settings\n\n```toml\n"
         + tomlkit.dumps(preset.model_dump(mode="json", exclude_none=True)).strip()
@@ -111,35 +122,34 @@ def model_card(training: Training) -> str:
 
 
 def _facts(training: Training) -> str:
+    """Return what was trained, from what, and for how long."""
     model, optim = training.preset.model, training.preset.optim
-    seen = training.steps * optim.batch_size
     if training.start is not None and model.kind == "sd15_adapter":
-        return _adapter_facts(training, training.start, seen)
+        place = (
+            "added inside its ResNet blocks (FuseAnyPart's variant A)"
+            if model.variant == "A"
+            else "in place of its cross-attention (FuseAnyPart's variant B)"
+        )
+        learnt = "UNet and injection were trained" if optim.train_unet else "The UNet was frozen"
+        network = (
+            f"The UNet of bundle {training.start.manifest.name} on {model.resolution} px face"
+            f" crops, with the fused reference tokens {place}. {learnt}: noise prediction on"
+            " DDPM's schedule."
+        )
+        kept = "what was trained is"
+    else:
+        network = (
+            f"A rectified-flow UNet (levels of {', '.join(map(str, model.channels))} channels) on"
+            f" {model.resolution} px face crops, {model.factor}x space-to-depth, with the fused"
+            " reference tokens of a frozen MobileNetV2 added inside its ResNet blocks"
+            " (FuseAnyPart's variant A) and the warped reference as a guide."
+        )
+        kept = "weights are"
     return (
-        f"A rectified-flow UNet (levels of {', '.join(map(str, model.channels))} channels) on"
-        f" {model.resolution} px face crops, {model.factor}x space-to-depth, with the fused"
-        " reference tokens of a frozen MobileNetV2 added inside its ResNet blocks (FuseAnyPart's"
-        " variant A) and the warped reference as a guide.\n\n"
-        f"Trained for {training.steps} steps of {optim.batch_size} samples ({seen} samples drawn"
-        f" from a pool of {training.samples}) in {training.seconds / 3600:.1f} hours, by"
-        f" `fapvideo train`; weights are the exponential moving average."
-    )
-
-
-def _adapter_facts(training: Training, start: Bundle, seen: int) -> str:
-    model, optim = training.preset.model, training.preset.optim
-    place = (
-        "added inside its ResNet blocks (FuseAnyPart's variant A)"
-        if model.variant == "A"
-        else "in place of its cross-attention (FuseAnyPart's variant B)"
-    )
-    learnt = "UNet and injection were trained" if optim.train_unet else "The UNet was frozen"
-    return (
-        f"The UNet of bundle {start.manifest.name} on {model.resolution} px face crops, with the"
-        f" fused reference tokens {place}. {learnt}: noise prediction on DDPM's schedule.\n\n"
-        f"Trained for {training.steps} steps of {optim.batch_size} samples ({seen} samples drawn"
-        f" from a pool of {training.samples}) in {training.seconds / 3600:.1f} hours, by"
-        f" `fapvideo train`; what was trained is the exponential moving average."
+        f"{network}\n\nTrained for {training.steps} steps of {optim.batch_size} samples"
+        f" ({training.steps * optim.batch_size} samples drawn from a pool of {training.samples}) in"
+        f" {training.seconds / 3600:.1f} hours, by `fapvideo train`; {kept} the exponential moving"
+        " average."
     )
 
 
@@ -150,13 +160,11 @@ def _data(training: Training) -> str:
     if not lines:
         lines.append(f"- photos: {OWN_PHOTOS}")
     for name in wanted_sets(training.preset):
-        what = PURPOSES[name]
-        lines.append(_set_line(what, public_set(name)))
+        lines.append(_set_line(PURPOSES[name], public_set(name)))
     people = f"of {faces.identities} people" if faces.identities else "not sorted by person"
-    lines.append(
-        f"- {len(faces)} photos used, {people}; {len(faces.dropped)} left out"
-        + (f" ({_counted(faces.reasons())})" if faces.dropped else "")
-    )
+    reasons = ", ".join(f"{count} {reason}" for reason, count in faces.reasons().items())
+    left_out = f"{len(faces.dropped)} left out" + (f" ({reasons})" if reasons else "")
+    lines.append(f"- {len(faces)} photos used, {people}; {left_out}")
     lines.append(
         f"- held out: every {training.preset.data.holdout}th photo by sorted name, {held} of those"
         " used; never trained on"
@@ -177,19 +185,17 @@ def _set_line(what: str, entry: PublicSet) -> str:
     return f"- {what}: {entry.title}; {entry.licence}; from `{entry.package}`"
 
 
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
-
-
 def _metrics(training: Training) -> str:
-    metrics = training.metrics
+    metrics, how, note = training.metrics, "one step", AS_USED
+    if training.preset.model.kind == "sd15_adapter":
+        how, note = f"{STEPS} steps without guidance, of the first {MEASURED} samples", ""
 
     def cell(name: str, form: str) -> str:
         return format(metrics[name], form) if name in metrics else "–"
 
     rows = [
         ("guide alone (no network)", "guide_psnr", "guide_lpips"),
-        (f"result, {_steps(training.preset)}", "psnr", "lpips"),
+        (f"result, {how}", "psnr", "lpips"),
         ("result without injection", "psnr_no_injection", "lpips_no_injection"),
     ]
     table = ["| | PSNR in the hole, dB (higher is better) | LPIPS in the hole (lower is better) |"]
@@ -198,31 +204,7 @@ def _metrics(training: Training) -> str:
     return (
         f"{training.heldout_samples} samples of held-out faces, each a face whose parts are to be"
         " restored from a reference with the errors of real swaps; the truth is the face itself."
-        "\n\n" + "\n".join(table) + _used_as(training.preset)
-    )
-
-
-def _used_as(preset: TrainPreset) -> str:
-    """Return what the table does not show of an embedded bundle: see `network.for_sampling`."""
-    if preset.model.kind == "sd15_adapter":
-        return ""
-    return (
-        "\n\nMeasured as it was trained. It is used with half of the start noise and nine tenths of"
-        " the correction: nearer to the guide where that is good."
-    )
-
-
-def _steps(preset: TrainPreset) -> str:
-    if preset.model.kind == "sd15_adapter":
-        return f"{STEPS} steps without guidance, of the first {MEASURED} samples"
-    return "one step"
-
-
-def _use(training: Training) -> str:
-    return (
-        "Meant for swapping eyes, brows, nose and mouth in videos with `fapvideo run --set"
-        " bundle=FOLDER`: virtual humans, brand avatars, research. Only with the consent of the"
-        " people shown, and with the result marked as synthetic where people may take it for real."
+        "\n\n" + "\n".join(table) + note
     )
 
 

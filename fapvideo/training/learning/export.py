@@ -29,20 +29,12 @@ def export_bundle(
     licences: Mapping[str, str],
     model_card: str,
 ) -> BundleManifest:
-    """Write `network` (averaged parameters) and the frozen networks as a bundle, in one step.
+    """Write `network` (averaged parameters) and the `frozen` networks as a bundle, in one step.
 
-    Args:
-        folder: replaced if it is a bundle already.
-        manifest: of the networks; its file list is written anew.
-        network: what was trained.
-        frozen: of `encoder_file` or `base_files`.
-        licences: file name -> licence.
-        model_card: Markdown, stored as `MODEL_CARD.md`.
+    See `save_bundle`; `frozen` is of `encoder_file` or `base_files`.
     """
-    states = {**frozen, **network.files()}
-    return save_bundle(
-        folder, manifest, states, licences=licences, extra={"MODEL_CARD.md": model_card}
-    )
+    states, card = {**frozen, **network.files()}, {"MODEL_CARD.md": model_card}
+    return save_bundle(folder, manifest, states, licences=licences, extra=card)
 
 
 def encoder_file(encoder: MobileNetV2Tokens) -> States:

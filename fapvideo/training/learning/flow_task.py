@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +16,9 @@ from fapvideo.training.learning.draws import Draws
 from fapvideo.training.learning.losses import held_out_metrics, restoration_loss
 from fapvideo.training.learning.network import FlowNetwork, embedded_manifest, tune
 from fapvideo.training.learning.processes import Processes
-from fapvideo.training.learning.task import Batch, Samples, TrainedNetwork, contact_sheet
+from fapvideo.training.learning.task import TrainedNetwork, contact_sheet
+from fapvideo.training.samples.pool import Batch
+from fapvideo.training.samples.resident import Samples
 from fapvideo.weights.bundle import Bundle
 
 FULL_TIME = 0.6
@@ -42,8 +43,7 @@ class FlowTask:
     ) -> None:
         """Build with random weights, or with those of `start`, a bundle of this architecture.
 
-        Args:
-            tower: the image tower that made the samples' tokens, for `optim.token_weight`.
+        `tower` is the image tower that made the samples' tokens, for `optim.token_weight`.
         """
         self.optim, self.device = preset.optim, device
         self.manifest = embedded_manifest(preset)
@@ -52,8 +52,7 @@ class FlowTask:
             self.network.unet.load_state_dict(start.unet.state_dict())
             self.network.adapter.load_state_dict(start.adapter.state_dict())
         self.network.to(device)
-        memory: Any = {"memory_format": torch.channels_last}
-        self.network.unet.to(**memory)
+        self.network.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         tune(self.network.unet, self.network.adapter, preset.optim)
         self.perceptual = None if perceptual is None else perceptual.to(device)
         self.tower = None
@@ -127,11 +126,7 @@ class FlowTask:
         return chosen.nonzero()[:, 0].to(self.device)
 
     def _one_step(
-        self,
-        network: TrainedNetwork,
-        batch: Batch,
-        injected: float,
-        generator: torch.Generator,
+        self, network: TrainedNetwork, batch: Batch, injected: float, generator: torch.Generator
     ) -> Tensor:
         target, guide, core, tokens = batch
         ones = torch.ones(len(target), device=self.device)

@@ -39,8 +39,8 @@ from fapvideo.training.learning.flow_task import FlowTask
 from fapvideo.training.learning.network import Ema
 from fapvideo.training.learning.processes import ALONE, Processes
 from fapvideo.training.learning.records import append_log, cut_log, read_log
-from fapvideo.training.learning.task import Samples, Task, TrainedNetwork
-from fapvideo.training.samples.resident import on_device
+from fapvideo.training.learning.task import Task, TrainedNetwork
+from fapvideo.training.samples.resident import Samples, on_device
 from fapvideo.weights.bundle import Bundle
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,12 @@ class Trainer:
         self.device, self.processes = device, processes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(preset.seed)
-            self.task = self._new_task(perceptual, start, tower)
+            self.task: Task
+            if preset.model.kind == "sd15_adapter":
+                assert start is not None  # the preset was checked
+                self.task = AdapterTask(preset, device, start)
+            else:
+                self.task = FlowTask(preset, perceptual, device, start, processes, tower)
             state = torch.get_rng_state()
         self.draws = Draws(state, device, processes.rank, processes.count)
         optim = preset.optim
@@ -97,17 +102,6 @@ class Trainer:
             self._resume()
         self.board = Board(folder if processes.writes else None, self.step)
 
-    def _new_task(
-        self,
-        perceptual: PerceptualDistance | None,
-        start: Bundle | None,
-        tower: MobileNetV2Tokens | None,
-    ) -> Task:
-        if self.preset.model.kind == "sd15_adapter":
-            assert start is not None  # the preset was checked
-            return AdapterTask(self.preset, self.device, start)
-        return FlowTask(self.preset, perceptual, self.device, start, self.processes, tower)
-
     @property
     def manifest(self) -> BundleManifest:
         """Of the bundle that comes of it."""
@@ -119,12 +113,9 @@ class Trainer:
         return self.task.network
 
     def run(
-        self,
-        max_minutes: float | None = None,
-        progress: OnProgress = lambda now: None,
-        stop: ShouldStop = lambda: False,
+        self, progress: OnProgress = lambda now: None, stop: ShouldStop = lambda: False
     ) -> None:
-        """Train until `optim.steps`, for `max_minutes` of this call, or until `stop()` is true.
+        """Train until `optim.steps`, or until `stop()` is true.
 
         Always ends saved. Metrics of the start are the first row of the log. `progress` is told of
         every step, on an accelerator of every few.
@@ -135,8 +126,7 @@ class Trainer:
         while self.step < optim.steps:
             now = time.monotonic()
             self.seconds = before + now - started
-            late = max_minutes is not None and now - started > 60 * max_minutes
-            if self.processes.any(stop() or late, self.device):
+            if self.processes.any(stop(), self.device):
                 break
             if self.step == 0:
                 self._record_start()
@@ -209,8 +199,7 @@ class Trainer:
         """Draw rows among the samples that are ready."""
         ready = self.pool.ready()
         count = self.preset.optim.batch_size // self.processes.count
-        drawn: Array = ready[self.draws.integers(len(ready), count).numpy()]
-        return drawn
+        return ready[self.draws.integers(len(ready), count).numpy()]
 
     # -------------------------------------------------------------------------- checkpoints
 

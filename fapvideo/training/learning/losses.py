@@ -37,13 +37,8 @@ def restoration_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss and its parts (detached).
 
-    Args:
-        predicted: [B, 3, R, R] in about [-1, 1].
-        target: the truth, same shape.
-        core: [B, 1, R, R] hole.
-        config: weights of the terms.
-        perceptual: LPIPS, or None to leave it out.
-        tower: the image tower whose tokens are injected, or None to leave its term out.
+    `predicted` and `target`, the truth, are [B, 3, R, R] in about [-1, 1], `core` [B, 1, R, R] the
+    hole. Without `perceptual` or `tower`, whose tokens are injected, their terms are left out.
     """
     weight = hole_weight(core, config.outside_weight)
     pixel = ((predicted - target).abs() * weight).mean()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +22,17 @@ from fapvideo.nets.adapter import Adapter
 from fapvideo.nets.inputs import conditioning, fill_hole
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.training.learning.task import TrainedNetwork
-from fapvideo.weights.bundle import Networks, build_networks
+from fapvideo.weights.bundle import build_networks
 
 
 def embedded_manifest(preset: TrainPreset) -> BundleManifest:
     """Return the manifest of the bundle that `preset` trains."""
     model = preset.model
-    channels = 3 * model.factor**2
     mask = model.factor**2
+    channels = 3 * mask
     inputs = channels * (3 if model.guide else 2) + mask
-    levels = len(model.channels)
-    deepest = ["DownBlock2D"] * (levels - 1) + ["AttnDownBlock2D"]
+    down = ["DownBlock2D"] * (len(model.channels) - 1) + ["AttnDownBlock2D"]
+    up = ["AttnUpBlock2D"] + ["UpBlock2D"] * (len(model.channels) - 1)
     return BundleManifest(
         name=preset.name,
         description=preset.description,
@@ -59,10 +58,8 @@ def embedded_manifest(preset: TrainPreset) -> BundleManifest:
                 "block_out_channels": list(model.channels),
                 "norm_num_groups": 16,
                 "attention_head_dim": 32,
-                "down_block_types": deepest,
-                "up_block_types": [
-                    "AttnUpBlock2D" if "Attn" in name else "UpBlock2D" for name in deepest[::-1]
-                ],
+                "down_block_types": down,
+                "up_block_types": up,
             },
         ),
         adapter=AdapterSpec(variant="A", file="adapter.safetensors"),
@@ -94,10 +91,9 @@ class FlowNetwork(TrainedNetwork):
     def __init__(self, manifest: BundleManifest) -> None:
         """Build with random weights; the correction and the injection start at zero."""
         super().__init__()
-        networks: Networks = build_networks(manifest, zero_init=True)
+        networks = build_networks(manifest, zero_init=True)
         self.codec, self.unet, self.adapter = networks.codec, networks.unet, networks.adapter
-        output = self.unet.get_submodule("conv_out")
-        for parameter in output.parameters():
+        for parameter in self.unet.get_submodule("conv_out").parameters():
             nn.init.zeros_(parameter)
         self.noise = manifest.sampler.noise
         self.fill = manifest.hole_fill
@@ -132,17 +128,11 @@ class FlowNetwork(TrainedNetwork):
         t = time.view(-1, 1, 1, 1)
         state = torch.lerp(end, start + self.noise * noise, t)
         given = conditioning(known, self.codec.mask(core), start if self.guided else None)
-        maps = {
-            name: value * injected.view(-1, 1, 1, 1)
-            for name, value in self.adapter.project(tokens).items()
-        }
+        keep = injected.view(-1, 1, 1, 1)
+        maps = {name: value * keep for name, value in self.adapter.project(tokens).items()}
         x = torch.cat([state, given], 1)
         change = self.adapter.predict(self.unet, x, time * FLOW_TIME_SCALE, maps)
         return self.codec.decode(start + change.float())
-
-    def averaged(self, state: Mapping[str, Tensor]) -> FlowNetwork:
-        """See `TrainedNetwork`."""
-        return evaluation_copy(self, self.adapter, state)
 
     def files(self) -> dict[str, dict[str, Tensor]]:
         """See `TrainedNetwork`: in bfloat16, which is what they are trained and run in."""
@@ -166,19 +156,6 @@ class Ema:
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, value in network.trained_state().items():
             self.state[name].lerp_(value.float(), 1.0 - decay)
-
-
-N = TypeVar("N", bound=TrainedNetwork)
-
-
-def evaluation_copy(network: N, adapter: Adapter, state: Mapping[str, Tensor]) -> N:
-    """Return a frozen copy of an injected network with the trained parameters `state`."""
-    adapter.eject()
-    other = copy.deepcopy(network)
-    adapter.inject()
-    other.load_trained_state(state)
-    cast(Adapter, other.get_submodule("adapter")).inject()
-    return other.eval().requires_grad_(False)
 
 
 def tune(unet: nn.Module, adapter: Adapter, optim: OptimConfig) -> None:

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fapvideo.config.bundle import BundleManifest
-from fapvideo.structs import Array, Bytes
+from fapvideo.nets.adapter import Adapter
+from fapvideo.structs import Bytes
 from fapvideo.training.learning.adversary import Adversary
 from fapvideo.training.learning.draws import Draws
-
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Target and guide [B, 3, R, R] in [-1, 1], hole [B, 1, R, R], fused tokens [B, G*G, C]."""
-
-
-class Samples(Protocol):
-    """A pool of samples, on disk or on the device."""
-
-    def ready(self) -> Array:
-        """Return the rows that are there."""
-        ...
-
-    def batch(self, rows: Array, device: torch.device) -> Batch:
-        """Return these rows."""
-        ...
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        ...
+from fapvideo.training.samples.pool import Batch
+from fapvideo.training.samples.resident import Samples
 
 
 class TrainedNetwork(nn.Module):
     """A network that becomes a bundle: some parameters are trained, others may be frozen."""
+
+    adapter: Adapter
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return what training changes, by name: what is averaged and saved."""
@@ -54,9 +41,14 @@ class TrainedNetwork(nn.Module):
             raise KeyError(f"parameters differ, first {odd[0]}")
         self.load_state_dict(dict(state), strict=False)
 
-    def averaged(self, state: Mapping[str, Tensor]) -> TrainedNetwork:
-        """Return an evaluation copy with the averaged parameters."""
-        raise NotImplementedError
+    def averaged(self, state: Mapping[str, Tensor]) -> Self:
+        """Return a frozen copy with the averaged parameters `state`; both are injected."""
+        self.adapter.eject()
+        other = copy.deepcopy(self)
+        self.adapter.inject()
+        other.load_trained_state(state)
+        other.adapter.inject()
+        return other.eval().requires_grad_(False)
 
     def files(self) -> dict[str, dict[str, Tensor]]:
         """Return the tensors of the bundle's files, as they are stored."""

@@ -38,16 +38,8 @@ def cover_target(
     Most of the time it is cut out of the hole, roughly, as `mask.keep_out` does. Otherwise the
     hole covers its middle: what is to be seen of it outside says how it goes on.
 
-    Args:
-        rng: what is drawn at random.
-        image: [S, S, 3] the face.
-        points: [478, 3] its landmarks.
-        parts: which are swapped.
-        masks: of these parts.
-
-    Returns:
-        The picture, and the masks with what is protected taken out; both as they were where
-        nothing that was tried fits.
+    Returns the picture [S, S, 3] and the masks of `parts` with what is protected taken out; both as
+    they were where nothing that was tried fits. `points` [478, 3] are the face's landmarks.
     """
     for _ in range(TRIES):
         thing = draw_thing(rng, image, points, parts, reference=False)
@@ -71,12 +63,7 @@ def cover_reference(
 
 
 def draw_thing(
-    rng: np.random.Generator,
-    image: Floats,
-    points: Floats,
-    parts: Sequence[str],
-    *,
-    reference: bool,
+    rng: np.random.Generator, image: Floats, points: Floats, parts: Sequence[str], reference: bool
 ) -> Thing:
     """Draw a thing that covers some of `parts`; hands only before a target."""
     scene = scene_of(rng, image, points)
@@ -122,9 +109,8 @@ def _microphone_at(rng: np.random.Generator, scene: Scene) -> Thing:
     away = np.array([np.cos(angle), np.sin(angle)])
     mouth = scene.points[[mesh.UPPER_LIP, mesh.LOWER_LIP], :2].mean(axis=0)
     sideways = np.array([rng.normal(0, 0.15) * scene.unit, 0.0])
-    return microphone(
-        rng, scene, mouth + sideways + away * rng.uniform(0.2, 0.5) * scene.unit, away
-    )
+    at = mouth + sideways + away * rng.uniform(0.2, 0.5) * scene.unit
+    return microphone(rng, scene, at, away)
 
 
 def _keep_outs(rng: np.random.Generator, alpha: Floats) -> list[Floats]:

@@ -32,9 +32,8 @@ class Thing:
     def over(self, image: Floats) -> Floats:
         """Return `image` [S, S, 3] with the thing in front."""
         shaded = image * (1.0 - self.shadow[..., None]) ** (1.0, 1.12, 1.2)  # skin's shadow is red
-        return np.clip(shaded + self.alpha[..., None] * (self.colour - shaded), 0.0, 1.0).astype(
-            np.float32
-        )
+        mixed = shaded + self.alpha[..., None] * (self.colour - shaded)
+        return np.clip(mixed, 0.0, 1.0).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +62,8 @@ def scene_of(rng: np.random.Generator, image: Floats, points: Floats) -> Scene:
     top = np.clip(points[mesh.FOREHEAD, :2] - [0, 0.12 * size], 0, size - 1).astype(np.int64)
     # The brighter cheek tells the side the light is on.
     side = float(luma(cheeks[1::2]).mean() - luma(cheeks[::2]).mean())
-    light = np.array(
-        [np.clip(4 * side, -0.8, 0.8) + rng.normal(0, 0.15), -rng.uniform(0.2, 0.7), 1]
-    )
+    left = np.clip(4 * side, -0.8, 0.8) + rng.normal(0, 0.15)
+    light = np.array([left, -rng.uniform(0.2, 0.7), 1])
     return Scene(
         points * FINER,
         size * FINER,

@@ -174,9 +174,8 @@ def _draw_hole(
     """Return the masks of a swap with another person's face [478, 3]: over the old and new part."""
     pose = head_pose(points)
     weights = shape_weights(_draw_shape(rng), parts)
-    shape = guide_landmarks(
-        points, pose, pose.to_head(points), head_pose(other).to_head(other), weights
-    )
+    theirs = head_pose(other).to_head(other)
+    shape = guide_landmarks(points, pose, pose.to_head(points), theirs, weights)
     return part_masks([points, shape], parts, _draw_masks(rng), size, CROP_INTEROCULAR * size)
 
 
@@ -211,12 +210,7 @@ def _draw_guide(rng: np.random.Generator) -> GuideConfig:
     )
 
 
-def _through(
-    rng: np.random.Generator,
-    a: Face,
-    b: Face,
-    parts: tuple[str, ...],
-) -> Face:
+def _through(rng: np.random.Generator, a: Face, b: Face, parts: tuple[str, ...]) -> Face:
     """Swap A's parts into B's face; return that picture and where A's points lie in it."""
     size = b[0].shape[0]
     iod = CROP_INTEROCULAR * size

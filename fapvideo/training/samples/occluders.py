@@ -42,13 +42,9 @@ FINGERS = (0.9, 1.0, 0.94, 0.78)
 
 
 def hand(rng: np.random.Generator, scene: Scene, tip: Floats, away: Floats) -> Thing:
-    """Return one to four fingers side by side.
+    """Return one to four fingers side by side; the longest one ends at `tip` [2].
 
-    Args:
-        rng: what is drawn at random.
-        scene: the face.
-        tip: [2] where the longest finger ends, pixels of the enlarged crop.
-        away: [2] unit vector from there to the hand.
+    `tip` is in pixels of the enlarged crop, `away` [2] a unit vector from there to the hand.
     """
     width = rng.uniform(0.2, 0.26) * scene.unit
     count = int(rng.integers(1, 5))
@@ -175,9 +171,8 @@ def microphone(rng: np.random.Generator, scene: Scene, at: Floats, away: Floats)
     metal = exposed(scene, (130, 130, 135)) * (lit(band, scene, 0.3) ** 2)[..., None]
     colour = np.where((band > 0)[..., None], metal, colour)
     if foam:
-        ball = (
-            tone * (lit(head, scene, 0.6) * (1 + mottle(rng, size, 0.05, 0.25)[..., 0]))[..., None]
-        )
+        rough = 1 + mottle(rng, size, 0.05, 0.25)[..., 0]
+        ball = tone * (lit(head, scene, 0.6) * rough)[..., None]
     else:
         ball = tone * (lit(head, scene, 0.35) * _lattice(rng, head, at, away, radius))[..., None]
         ball = ball + (0.16 * spark(head, scene))[..., None]
@@ -246,10 +241,8 @@ def _glasses_shape(rng: np.random.Generator) -> tuple[list[Floats], Floats, list
     bridge = np.stack([t * inner, arch, np.full(9, front)], axis=1)
     outer = middle + width
     hinge = np.array([outer, drop - 0.35 * height, front + 0.18 * outer**2])
-    temples: list[Floats] = []
-    for side, ear in ((-1, 127), (1, 356)):
-        temples.append(np.stack([hinge * (side, 1, 1), face[ear]]))
-    return lenses, bridge, temples
+    ears = ((-1, 127), (1, 356))
+    return lenses, bridge, [np.stack([hinge * (side, 1, 1), face[ear]]) for side, ear in ears]
 
 
 def _glare(rng: np.random.Generator, size: int) -> Floats:

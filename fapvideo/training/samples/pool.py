@@ -7,6 +7,7 @@ and resumably: sample `i` is a function of (seed, i).
 from __future__ import annotations
 
 import copy
+import math
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -38,6 +39,7 @@ from fapvideo.progress import OnProgress, Progress, ShouldStop
 from fapvideo.structs import Array
 from fapvideo.training.faces.prepare import load_faces
 from fapvideo.training.samples.making import Sample, SampleMaker
+from fapvideo.weights.encoder import ImageEncoder
 
 CHUNK = 32
 """Samples that are flagged together."""
@@ -47,17 +49,10 @@ ENCODED_AT_ONCE = 4
 """Pictures per call of the image tower: few enough for its widest layers to stay in the cache."""
 
 T = TypeVar("T")
-
-
-class TokenEncoder(Protocol):
-    """An image tower: `MobileNetV2Tokens`, or a bundle's `ImageEncoder`."""
-
-    grid: int
-    width: int
-
-    def __call__(self, images: Tensor, /) -> Tensor:
-        """Return tokens [N, (1 +) grid*grid, width] of pictures [N, 3, S, S] in [0, 1]."""
-        ...
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Target and guide [B, 3, R, R] in [-1, 1], hole [B, 1, R, R], fused tokens [B, G*G, C]."""
+TokenEncoder = MobileNetV2Tokens | ImageEncoder
+"""An image tower: pictures [N, 3, S, S] in [0, 1] -> tokens [N, (1 +) grid*grid, width]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +79,15 @@ class Pool:
         """Return the number of samples."""
         return len(self.target)
 
-    def batch(self, rows: Array, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return target and guide [B, 3, R, R] in [-1, 1], core [B, 1, R, R], tokens."""
-
+    def batch(self, rows: Array, device: torch.device) -> Batch:
+        """Return these rows."""
         arrays = (self.target, self.guide, self.core, self.tokens)
         target, guide, core, tokens = (torch.from_numpy(a[rows]).to(device) for a in arrays)
         return as_batch(target, guide, core, tokens)
 
 
-def as_batch(
-    target: Tensor, guide: Tensor, core: Tensor, tokens: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return rows as they are stored in the form that training takes; see `Pool.batch`."""
+def as_batch(target: Tensor, guide: Tensor, core: Tensor, tokens: Tensor) -> Batch:
+    """Return rows as they are stored in the form that training takes."""
 
     def picture(pixels: Tensor) -> Tensor:
         return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
@@ -170,9 +162,9 @@ def build_pool(
     assert encoder is not None
     pool = _create(folder, count, recipe.size, (encoder.grid**2, encoder.width))
     starts = range(0, count, CHUNK)
-    flags = np.load(pool.flags) if pool.flags.is_file() else np.zeros(len(starts), bool)
     if not pool.flags.is_file():
-        np.save(pool.flags, flags)
+        np.save(pool.flags, np.zeros(len(starts), bool))
+    flags = np.load(pool.flags)
     missing = [
         range(start, min(start + PIECE, count))
         for k, chunk in enumerate(starts)
@@ -191,13 +183,6 @@ def build_pool(
                     np.save(fresh, flags)
                 progress(Progress(stage, min(int(flags.sum()) * CHUNK, count), count))
     return pool
-
-
-def open_pool(folder: Path) -> Pool:
-    """Open a pool that `build_pool` made or is still making."""
-    names = ("target", "guide", "core", "tokens")
-    arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
-    return Pool(arrays[0], arrays[1], arrays[2], arrays[3], folder / "done.npy")
 
 
 def fused_tokens(
@@ -263,9 +248,8 @@ def _create(folder: Path, count: int, size: int, tokens: tuple[int, int]) -> Poo
     }
     folder.mkdir(parents=True, exist_ok=True)
     absent = [name for name in shapes if not (folder / f"{name}.npy").is_file()]
-    needed = sum(
-        int(np.prod(shapes[name][0])) * np.dtype(shapes[name][1]).itemsize for name in absent
-    )
+    sizes = {name: math.prod(shape) * np.dtype(of).itemsize for name, (shape, of) in shapes.items()}
+    needed = sum(sizes[name] for name in absent)
     free = shutil.disk_usage(folder).free
     if needed > free:  # a mapped file that finds the disk full ends the process without a word
         raise WeightsError(

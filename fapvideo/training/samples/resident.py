@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from fapvideo.structs import Array
-from fapvideo.training.learning.task import Batch, Samples
-from fapvideo.training.samples.pool import Pool, as_batch
+from fapvideo.training.samples.pool import Batch, Pool, as_batch
 
 SHARE = 0.4
 """Of the free memory of a GPU that the samples of one pool may take."""
@@ -21,11 +20,8 @@ class ResidentPool:
         """Copy them."""
 
         def copied(array: Array) -> Tensor:
-            whole = torch.empty(
-                (len(rows), *array.shape[1:]),
-                dtype=torch.from_numpy(array[:1]).dtype,
-                device=device,
-            )
+            kind = torch.from_numpy(array[:1]).dtype
+            whole = torch.empty((len(rows), *array.shape[1:]), dtype=kind, device=device)
             for place, row in enumerate(rows):  # never all of it in the host's memory
                 whole[place] = torch.from_numpy(np.array(array[row]))
             return whole
@@ -46,6 +42,10 @@ class ResidentPool:
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self._arrays[0])
+
+
+Samples = Pool | ResidentPool
+"""A pool of samples, on disk or on the device."""
 
 
 def on_device(pool: Samples, device: torch.device) -> Samples:

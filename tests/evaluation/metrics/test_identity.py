@@ -120,9 +120,7 @@ def test_her_own_frames_are_near_and_another_face_is_far() -> None:
 def somebody_else(view: FaceView) -> FaceView:
     brand = photo("brand")
     return replace(
-        view,
-        result=np.round(brand.crop * 255).astype(np.uint8),
-        measured_result=brand.landmarks,
+        view, result=np.round(brand.crop * 255).astype(np.uint8), measured_result=brand.landmarks
     )
 
 

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import pytest
 import report_material as material
 from report_material import BAD, CLIP, FRAMES, HOSTILE, OTHER, PHOTOS
 
-from fapvideo.errors import PresetError
+from fapvideo.errors import PresetError, VideoReadError
 from fapvideo.evaluation.report import page as page_module
 from fapvideo.evaluation.report.record import read_report
 from fapvideo.structs import Bytes
@@ -65,6 +64,10 @@ def page(written: Path) -> Parsed:
 
 @pytest.fixture(scope="module")
 def data(page: Parsed) -> dict[str, Any]:
+    return script_data(page)
+
+
+def script_data(page: Parsed) -> dict[str, Any]:
     """Return what the page's script works on."""
     return json.loads(next(text for text in page.texts["script"] if text.startswith("{")))
 
@@ -148,9 +151,7 @@ def test_the_page_stays_small_the_suspects_stay_in(
     monkeypatch.setattr(page_module, "PAGE_BYTES", limit)  # less than the fewest strips take
     small = material.write_report(tmp_path)
     assert small.stat().st_size <= limit
-    strips = json.loads(
-        next(t for t in Parsed(small.read_text("utf-8")).texts["script"] if t.startswith("{"))
-    )["clips"][0]["strips"]
+    strips = script_data(Parsed(small.read_text("utf-8")))["clips"][0]["strips"]
     assert str(BAD) in strips
     assert len(strips) < len(data["clips"][0]["strips"])
 
@@ -220,7 +221,9 @@ def test_frames_without_a_face_are_shown_whole(tmp_path: Path) -> None:
             for pair in super().pairs(result):
                 yield material.replace(pair, faces=())
 
-    made = collect(Faceless(material.clip()), {"a": material.result()}, [0], [0], None)
+    clip = material.clip()
+    faceless = Faceless(clip, clip.path, clip.parts)
+    made = collect(faceless, {"a": material.result()}, [0], [0], None)
     assert made.strips[0].faces == 0
     whole = picture(made.strips[0].before)
     assert whole[:30].max() < 12, "letterboxed"
@@ -242,7 +245,7 @@ def test_the_json_can_be_read_again(written: Path, tmp_path: Path) -> None:
     assert report["packages"]["fapvideo"]["licence"] == "Apache-2.0"
     assert report["machine"]["cores"] >= 1
     assert "NaN" not in (written.parent / "report.json").read_text("utf-8")
-    material.write_report(tmp_path, clips={}, against=report)
+    page_module.write_page(tmp_path, material.record(), {}, report)
 
 
 @pytest.mark.parametrize(
@@ -275,20 +278,15 @@ def test_the_markdown_has_tables_suspects_and_notes(written: Path) -> None:
 
 def test_nothing_is_written_if_a_result_cannot_be_read(tmp_path: Path) -> None:
     gone = [material.replace(m, result=str(tmp_path / "gone.mkv")) for m in material.measurements()]
-    clips: Mapping[str, Any] = {CLIP: material.clip()}
-    from fapvideo.errors import VideoReadError
-
+    record = material.replace(material.record(), measurements=gone)
     with pytest.raises(VideoReadError, match=r"gone\.mkv"):
-        page_module.write_page(tmp_path / "made", gone, clips, material.DEFINITIONS, title="x")
+        page_module.write_page(tmp_path / "made", record, {CLIP: material.clip()})
     assert not (tmp_path / "made").exists()
 
 
 def test_clips_without_material_have_numbers_and_curves(tmp_path: Path) -> None:
-    written = page_module.write_page(
-        tmp_path, material.measurements(), {}, material.DEFINITIONS, title="Numbers only"
-    )
+    written = page_module.write_page(tmp_path, material.record(), {})
     page = Parsed(written.read_text("utf-8"))
     assert page.all("img") == []
     assert page.all("video") == []
-    data = json.loads(next(text for text in page.texts["script"] if text.startswith("{")))
-    assert data["clips"][0]["curves"][0]["values"][OTHER][BAD] == 6.5
+    assert script_data(page)["clips"][0]["curves"][0]["values"][OTHER][BAD] == 6.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from report_material import Limits
 
+from fapvideo.config.evaluation import Threshold
 from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.measure import Measurement, Suspect
 from fapvideo.evaluation.report.picks import choose, film_positions, worst
@@ -37,7 +37,7 @@ def measured(
 
 
 def record(*items: Measurement, **fields: object) -> Record:
-    return Record("t", items, DEFINITIONS, **fields)  # type: ignore[arg-type]
+    return Record(title="t", measurements=items, definitions=DEFINITIONS, **fields)  # type: ignore[arg-type]
 
 
 def cells(made: Record, key: str, table: int = 0, **options: object) -> list[Cell | None]:
@@ -77,7 +77,7 @@ def test_doing_nothing_is_never_the_best() -> None:
     idle = replace(idle, values={**idle.values, "edit.strength": 0.01})
     made = record(idle, measured("a", down_nose=1.0), measured("b", down_nose=2.0))
     assert [cell.best for cell in cells(made, "a.down.nose") if cell] == [True, False, False]
-    floor = {"edit.strength": Limits(min=0.2)}
+    floor = {"edit.strength": Threshold(min=0.2)}
     strict = record(*made.measurements, thresholds=floor)
     assert [cell.best for cell in cells(strict, "a.down.nose") if cell] == [False, True, False]
     assert headline_tables(strict)[0].idle == ("idle",)
@@ -99,9 +99,7 @@ def test_columns_are_the_headline_metrics_in_the_order_of_their_definitions() ->
 
 def test_several_clips_are_averaged_over_those_that_have_the_value() -> None:
     made = record(
-        measured("a", "one", up=10.0),
-        measured("a", "two", up=20.0),
-        measured("b", "one", up=40.0),
+        measured("a", "one", up=10.0), measured("a", "two", up=20.0), measured("b", "one", up=40.0)
     )
     average, one, two = headline_tables(made)
     assert [average.name, one.name, two.name] == ["Average", "one", "two"]
@@ -111,12 +109,13 @@ def test_several_clips_are_averaged_over_those_that_have_the_value() -> None:
 
 
 def test_misses_are_what_the_thresholds_say() -> None:
-    limits = {"a.down.*": Limits(max=2.0), "a.down.eye": Limits(max=9.0), "a.one": Limits(0.8, 1.2)}
+    near = Threshold(min=0.8, max=1.2)
+    limits = {"a.down.*": Threshold(max=2.0), "a.down.eye": Threshold(max=9.0), "a.one": near}
     made = record(measured("s", down_nose=3, down_eye=3, one=0.7, up=1), thresholds=limits)
     missed = {key: cells(made, key)[0] for key in ("a.down.nose", "a.down.eye", "a.one", "a.up")}
     assert {key for key, cell in missed.items() if cell and cell.missed} == {"a.down.nose", "a.one"}
-    assert passes(1.2, Limits(0.8, 1.2))
-    assert not passes(1.21, Limits(0.8, 1.2))
+    assert passes(1.2, near)
+    assert not passes(1.21, near)
 
 
 @pytest.mark.parametrize(

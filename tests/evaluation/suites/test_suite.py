@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -252,5 +252,5 @@ def test_a_clip_needs_references(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_measurements_of_several_clips_are_plain_json(folder: Path) -> None:
     found = run(folder, systems="noop")
-    text = json.dumps([item.to_dict() for item in found.measurements])
+    text = json.dumps([asdict(item) for item in found.measurements])
     assert replace(found.measurements[0]).clip in text

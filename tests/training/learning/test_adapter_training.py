@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from clips import make_clip
-from portrait import headshot
 from test_loop import CPU, assert_same_state, stop_after
-from training_setup import first_of
+from training_setup import first_of, swap_nose
 
-from fapvideo.cli.main import run_program
 from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.config.train import TrainPreset, load_train_preset
 from fapvideo.denoise.denoiser import Denoiser
@@ -171,16 +166,7 @@ def test_a_short_run_learns_and_its_bundle_swaps_parts(
     rows = read_log(work_folder(output) / "log.csv")
     assert metrics_of(rows[-1])["loss"] < 1.5
     assert (work_folder(output) / "sheet_000010.png").is_file()
-    reference = tmp_path / "reference.png"
-    cv2.imwrite(str(reference), headshot(400)[..., ::-1])
-    clip = make_clip(
-        tmp_path, "plain", lambda i: pictures[i % 8], size=(200, 200), frames=2, audio=()
-    )
-    preset = tmp_path / "nose.toml"
-    preset.write_text('[references]\nnose = "reference.png"\n')
-    arguments = ["run", str(clip), "-o", str(tmp_path / "out.mp4"), "-p", str(preset), "--json"]
-    assert run_program([*arguments, "--set", f"bundle={output}"], as_json=True) == 0
-    shown = json.loads(capfd.readouterr().out)
+    shown = swap_nose(output, pictures, 2, tmp_path, capfd)
     assert shown["frames"]["swapped"] == 2
     assert shown["outside_changed_samples"] == 0
     card = (output / "MODEL_CARD.md").read_text("utf-8")

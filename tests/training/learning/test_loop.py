@@ -119,7 +119,7 @@ def test_the_network_starts_as_the_guide(pool: Pool, tmp_path: Path) -> None:
 
 def test_time_is_up_at_once_and_the_run_is_saved(pool: Pool, tmp_path: Path) -> None:
     run = trainer(tmp_path, pool)
-    run.run(max_minutes=0)
+    run.run(stop=lambda: True)
     assert run.step == 0
     assert checkpoint(tmp_path)["step"] == 0
 

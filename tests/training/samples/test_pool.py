@@ -23,7 +23,6 @@ from fapvideo.training.samples.pool import (
     build_pool,
     encode,
     fused_tokens,
-    open_pool,
     quick_copy,
 )
 
@@ -59,7 +58,7 @@ def test_a_stopped_pool_goes_on_and_ends_the_same(recipe: PoolRecipe, tmp_path: 
     assert heard == [(4, 5), (5, 5)]  # nothing is made twice
     assert whole.ready().tolist() == [0, 1, 2, 3, 4]
     assert_equal(whole, straight)
-    assert_equal(open_pool(tmp_path / "parts"), straight)
+    assert_equal(build_pool(tmp_path / "parts", recipe, 5), straight)
 
 
 @pytest.mark.parametrize("workers", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
