@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from fresh import run_fresh
 
 import fapvideo
 from fapvideo import errors
@@ -73,7 +74,7 @@ def test_the_swapper_loads_no_library_that_it_may_not_need() -> None:
         "import fapvideo.swapper, sys\n"
         "print(' '.join({m.partition('.')[0] for m in sys.modules}), *sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_fresh(code)
     modules = set(done.stdout.split())
     assert not modules & {"diffusers", "transformers", "torchvision", "groundingdino", "open_clip"}
     assert not modules & {"scipy", "matplotlib", "jinja2", "accelerate", "torch._dynamo"}

@@ -132,7 +132,7 @@ def test_a_face_that_leaves_and_returns(clip, tmp_path):
     assert log == {("faded", 0), ("faded", 1)}
 
 
-@pytest.mark.parametrize("policy", ["fade", "hold", "keep"])
+@pytest.mark.parametrize("policy", ["fade", "hold", pytest.param("keep", marks=pytest.mark.slow)])
 def test_an_occluded_face_by_policy(clip, tmp_path, policy):
     report, before, after = run(
         clip("occluded"), tmp_path / "o.mkv", mask={"policy": policy, "hold_s": 0.4}

@@ -415,7 +415,9 @@ def grounding_dino_py(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         yield tiny.write_py_folder(folder / "model", model, folder / "bert")
 
 
-@pytest.mark.parametrize("backend", ["grounding_dino", "grounding_dino_py"])
+@pytest.mark.parametrize(
+    "backend", ["grounding_dino", pytest.param("grounding_dino_py", marks=pytest.mark.slow)]
+)
 def test_a_real_network_runs_end_to_end(
     talk: Path,
     tmp_path: Path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -34,8 +35,13 @@ def case_of(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {key.removeprefix(f"{name}."): v for key, v in tensors.items() if key.startswith(name)}
 
 
-B_CASES = [(c["case"], c["attn2_scale"]) for c in manifest_of("unet_b_cases")["cases"]]
-A_CASES = [c["case"] for c in manifest_of("unet_a_cases")["cases"]]
+def quick(case: str, *values: float) -> Any:
+    """Return a parameter; cases of 64 x 64 latents are slow."""
+    return pytest.param(case, *values, marks=pytest.mark.slow if "_64_" in case else ())
+
+
+B_CASES = [quick(c["case"], c["attn2_scale"]) for c in manifest_of("unet_b_cases")["cases"]]
+A_CASES = [quick(c["case"]) for c in manifest_of("unet_a_cases")["cases"]]
 
 
 @pytest.mark.parametrize(("name", "scale"), B_CASES)

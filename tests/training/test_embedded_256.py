@@ -46,7 +46,7 @@ def test_a_step_an_export_and_a_result_at_256_px(
     assert isinstance(encoder, MobileNetV2Tokens)
     chosen = tuple(faces.indices(heldout=False))
     drawn = PoolRecipe(faces_folder, chosen, 1, 256, preset.data, encoder)
-    pool = build_pool(tmp_path / "pool", drawn, 4)
+    pool = build_pool(tmp_path / "pool", drawn, 2)
     run = Trainer(preset, tmp_path / "work", pool, pool, None, CPU)
     monkeypatch.setattr(run, "_record_start", lambda: None)
     run.run()

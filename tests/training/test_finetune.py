@@ -44,6 +44,7 @@ def anna(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_twenty_photos_and_one_command(
     anna: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

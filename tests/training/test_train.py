@@ -79,6 +79,7 @@ def test_training_starts_from_a_bundle(trained: Path, photos: Path, tmp_path: Pa
     assert "weights it started from: bundle debug" in card
 
 
+@pytest.mark.slow
 def test_what_a_bundle_may_be_used_for_is_handed_on(photos: Path, tmp_path: Path) -> None:
     """The packaged bundle is for research only, and so is what starts from it."""
     shipped = load_train_preset("embedded", {"start": "embedded", "optim.perceptual_weight": 0})

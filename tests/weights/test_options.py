@@ -39,7 +39,9 @@ def run(bundle: Bundle, **config: Any) -> Tensor:
     return result
 
 
-@pytest.mark.parametrize("side", [64, 192, 256, 384, 512])
+@pytest.mark.parametrize(
+    "side", [64, 256, *(pytest.param(x, marks=pytest.mark.slow) for x in (192, 384, 512))]
+)
 def test_resolution_of_a_bundle_with_a_vae(side: int) -> None:
     bundle = load_bundle("tiny_sd15", options=DenoiseConfig(resolution=side))
     assert run(bundle).shape == (1, 3, side, side)
@@ -95,7 +97,10 @@ def lora_tensors(style: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return tensors, {name: scale * add for name, add in adds.items()}
 
 
-@pytest.mark.parametrize("style", ["kohya", "peft", "diffusers"])
+@pytest.mark.parametrize(
+    "style",
+    ["kohya", *(pytest.param(x, marks=pytest.mark.slow) for x in ("peft", "diffusers"))],
+)
 def test_a_lora_is_merged(tmp_path: Path, style: str) -> None:
     tensors, adds = lora_tensors(style)
     dead = f"unet.{LAYER.replace('attn1', 'attn2')}"

@@ -218,7 +218,7 @@ def test_the_truth_metric_sees_a_part_that_is_not_what_it_was(folder: Path) -> N
         name = "itself"
         portrait = "pkg:brand_face.png"
         side = 192
-        seconds = 0.24
+        seconds = 0.16
         preset = "tiny.toml"
         itself = true
     """

@@ -30,7 +30,6 @@ from fapvideo.training.work import work_folder
 from fapvideo.weights.bundle import Bundle, load_bundle
 
 pytestmark = pytest.mark.usefixtures("quick_numbers")
-VARIANTS = [("A", True), ("A", False), ("B", True), ("B", False)]
 QUICK = {
     "data.pool": 16,
     "data.heldout_pool": 4,
@@ -84,7 +83,13 @@ def lively(start: Bundle, preset: TrainPreset) -> AdapterTask:
     return task
 
 
-@pytest.mark.parametrize(("variant", "train_unet"), VARIANTS)
+@pytest.mark.parametrize(
+    ("variant", "train_unet"),
+    [
+        *(("A", True), ("B", False)),
+        *(pytest.param(*kind, marks=pytest.mark.slow) for kind in (("A", False), ("B", True))),
+    ],
+)
 def test_training_and_the_denoiser_compute_the_same(
     adapter_pool: Pool, tmp_path: Path, variant: str, train_unet: bool
 ) -> None:
@@ -143,7 +148,9 @@ def test_what_is_under_the_hole_is_seen_as_noise_only(adapter_pool: Pool) -> Non
     torch.testing.assert_close(*results)
 
 
-@pytest.mark.parametrize(("variant", "train_unet"), [("A", True), ("B", False)])
+@pytest.mark.parametrize(
+    ("variant", "train_unet"), [pytest.param("A", True, marks=pytest.mark.slow), ("B", False)]
+)
 def test_a_short_run_learns_and_its_bundle_swaps_parts(
     photos: Path,
     pictures: list[Bytes],
