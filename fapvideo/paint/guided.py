@@ -40,6 +40,7 @@ class GuidedPainter:
         self.resolution = bundle.manifest.resolution
         self.identity = f"{bundle.encoder.identity} {self.resolution}px"
         self.denoiser = Denoiser(bundle, preset.denoise, preset.fuse)
+        self._weights: dict[tuple[str, ...], Floats] = {}
 
     def close(self) -> None:
         """Take the adapter off again."""
@@ -92,7 +93,9 @@ class GuidedPainter:
     def _pieces(self, face: FaceCrop) -> list[GuidePart]:
         """Return the references to use, placed on the target."""
         target, index = face.target, face.placement.index
-        weights = shape_weights(self.preset.guide.shape, target.parts)
+        if target.parts not in self._weights:
+            self._weights[target.parts] = shape_weights(self.preset.guide.shape, target.parts)
+        weights = self._weights[target.parts]
         photos: dict[str, Reference] = {}
         chosen: dict[str, str] = {}
         for part, group in target.references.items():
