@@ -42,6 +42,7 @@ from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
 from fapvideo.structs import Array, Floats
 from fapvideo.track.finder import FaceFinder
+from fapvideo.track.older import OlderMesh
 from fapvideo.training.faces.prepare import FaceSet, prepare
 from fapvideo.training.faces.sets import fetch, sets_folder
 from fapvideo.training.faces.sources import sources_in
@@ -116,7 +117,7 @@ def clip_frames(name: str) -> Frames:
     """Return faces of one clip, each measured by itself."""
     collection, file = CLIPS[name]
     path = ROOT / file if not collection else fetch(collection, sets_folder())[0].parent / file
-    finder = FaceFinder()
+    finder = FaceFinder(mesh=OlderMesh())
     reader = VideoReader(path, VideoConfig())
     step = max(1, reader.info.frames // FRAMES)
     pictures, times = [], []

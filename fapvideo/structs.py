@@ -203,6 +203,8 @@ class Track:
     """[T] disagreement of the raw mesh with its neighbours, inter-ocular distances."""
     neutral: Floats
     """[478, 3] median shape in the canonical head frame (inter-ocular distance 1)."""
+    faults: tuple[str, ...] = ()
+    """[T] why a frame was not measured, a code of `track.tracker`; empty where it was."""
 
     def __post_init__(self) -> None:
         """Check that all per-frame arrays have one length."""

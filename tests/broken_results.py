@@ -27,7 +27,7 @@ from fapvideo.evaluation.views import SIDE, Bools, Clip, FaceView, FramePair
 from fapvideo.ops.geometry import warp
 from fapvideo.structs import Bytes, Floats
 from fapvideo.synth.motion import Motion, talking
-from fapvideo.track.landmarks import FaceMesh
+from fapvideo.track.older import OlderMesh
 
 Curves = Mapping[str, Mapping[int, float]]
 FRAMES = 24
@@ -113,9 +113,9 @@ def _broken(pair: FramePair, damage: Break) -> FramePair:
 
 
 @cache
-def face_mesh() -> FaceMesh:
+def face_mesh() -> OlderMesh:
     """Return one mesh net for all tests."""
-    return FaceMesh()
+    return OlderMesh()
 
 
 def run(metric: Metric, frames: Sequence[FramePair]) -> tuple[Mapping[str, float], Curves]:

@@ -26,7 +26,7 @@ from fapvideo.plan.follow import follow
 from fapvideo.plan.targets import Plan
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Bytes, Floats, VideoFrame, VideoInfo
-from fapvideo.track.landmarks import FaceMesh
+from fapvideo.track.older import OlderMesh
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
 
@@ -170,7 +170,7 @@ class Clip:
         """
         reader = VideoReader(probe(path), preset.video)
         rate = float(reader.info.frame_rate)
-        followed = follow(reader.batches(BATCH), rate, preset.track, scratch)
+        followed = follow(reader.batches(BATCH), preset.track, scratch)
         plan = decide(followed, rate, preset, {}, RESOLUTION)
         if not plan.targets:
             raise NoFaceFound(
@@ -203,7 +203,7 @@ class Clip:
         Raises:
             VideoReadError: one of the two cannot be read.
         """
-        mesh = FaceMesh()
+        mesh = OlderMesh()
         cuts = {0, *self.plan.cuts}
         reader = VideoReader(self.info, self.preset.video)
         follower = _Follower(result, self.info.display_size)
@@ -233,7 +233,7 @@ def face_view(
     landmarks: Floats,
     parts: Sequence[str],
     config: MaskConfig,
-    mesh: FaceMesh,
+    mesh: OlderMesh,
     *,
     track: int = 0,
     presence: float = 1.0,

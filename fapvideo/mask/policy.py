@@ -80,10 +80,12 @@ def _state(weight: float, held: bool) -> FrameState:
 
 def _reasons(track: Track, config: MaskConfig) -> tuple[str, ...]:
     out = []
-    for landmarks, presence, jump in zip(track.landmarks, track.presence, track.jump, strict=True):
+    faults = track.faults or ("",) * len(track)
+    rows = zip(track.landmarks, track.presence, track.jump, faults, strict=True)
+    for landmarks, presence, jump, fault in rows:
         yaw = abs(head_pose(landmarks).yaw_deg)
         if presence <= 0.0:
-            out.append("face lost")
+            out.append(fault or "not_measured")
         elif yaw > config.max_yaw_deg:
             out.append(f"turned by {yaw:.0f} degrees")
         elif jump > config.max_jump:

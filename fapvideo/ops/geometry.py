@@ -72,6 +72,26 @@ def scale_of(matrix: Matrix) -> float:
     return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
 
 
+def turned_square(
+    centre: Points, direction: Points, side: float, size: int, *, flip: bool = False
+) -> Matrix:
+    """Return the transform of a square whose upper edge lies along `direction` into a crop.
+
+    Args:
+        centre: [2 or more] x, y of its middle; what follows is not looked at.
+        direction: [2] any length.
+        side: of the square, in the picture.
+        size: of the crop.
+        flip: mirror the crop.
+    """
+    cos, sin = direction / max(float(np.linalg.norm(direction)), 1e-6)
+    scale = size / max(side, 1e-3)
+    linear = scale * np.array([[cos, sin], [-sin, cos]])
+    if flip:
+        linear[0] *= -1
+    return np.column_stack([linear, size / 2 - linear @ centre[:2]])
+
+
 def warp(
     image: NDArray[Any],
     matrix: Matrix,

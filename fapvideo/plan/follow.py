@@ -15,7 +15,6 @@ from fapvideo.track.tracker import FaceTracker
 
 def follow(
     batches: Iterable[FrameBatch],
-    frame_rate: float,
     config: TrackConfig,
     scratch: Path,
     advance: Callable[[int], None] = lambda frames: None,
@@ -24,7 +23,6 @@ def follow(
 
     Args:
         batches: the whole clip.
-        frame_rate: frames per second.
         config: `[track]`.
         scratch: an existing folder for the landmarks; needed as long as the result is used.
         advance: called with the number of frames done.
@@ -32,9 +30,9 @@ def follow(
     tracker = FaceTracker(config, scratch)
     times: list[float] = []
     for batch in batches:
-        for picture in batch.rgb:
-            tracker.update(picture)
+        for picture, time_s in zip(batch.rgb, batch.times_s, strict=True):
+            tracker.update(picture, float(time_s))
         times += batch.times_s.tolist()
         advance(len(batch))
-    tracks = tracker.tracks(frame_rate)
+    tracks = tracker.tracks()
     return Plan(np.array(times, np.float64), tuple(tracker.cuts), tracks, ())

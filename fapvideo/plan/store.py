@@ -23,7 +23,7 @@ from fapvideo.ops.files import write_atomically
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _BOXES = ("parts", "keep_out", "strength")
@@ -55,7 +55,10 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         "schema_version": SCHEMA_VERSION,
         "made_from": made_from,
         "cuts": plan.cuts,
-        "tracks": [{"id": track.id, "first_frame": track.first_frame} for track in plan.tracks],
+        "tracks": [
+            {"id": track.id, "first_frame": track.first_frame, "faults": track.faults}
+            for track in plan.tracks
+        ],
         "references": [
             {name: getattr(reference, name) for name in _REFERENCE}
             for reference in references.values()
@@ -140,7 +143,8 @@ def _track(row: Mapping[str, Any], folder: Path, arrays: Arrays) -> Track:
         arrays[f"track.{number}.{name}"] for name in ("presence", "jump", "neutral")
     )
     landmarks = np.load(folder / f"track-{number}.npy", mmap_mode="r")
-    return Track(number, row["first_frame"], landmarks, presence, jump, neutral)
+    faults = tuple(row["faults"])
+    return Track(number, row["first_frame"], landmarks, presence, jump, neutral, faults)
 
 
 def _target(

@@ -17,7 +17,7 @@ from fapvideo.structs import Floats
 
 log = logging.getLogger(__name__)
 
-PREPROCESSING = "part-alone-1"
+PREPROCESSING = "part-alone-2"
 """Change it when a part is cut out differently before it is encoded."""
 
 

@@ -51,8 +51,7 @@ class Engine:
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
             batches = self._decoded(source, watch, looked_at=True)
-            rate = float(source.info.frame_rate)
-            plan = follow(batches, rate, self.preset.track, scratch, ticker.advance)
+            plan = follow(batches, self.preset.track, scratch, ticker.advance)
             return self.decide(plan, source, cast, watch, ticker)
 
     def decide(

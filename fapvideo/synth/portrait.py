@@ -20,6 +20,7 @@ from fapvideo.ops.pose import HeadPose, head_pose
 from fapvideo.structs import Bytes, Floats
 from fapvideo.synth.motion import EYES, Eye, Motion, expressed, talking
 from fapvideo.track.finder import FaceFinder
+from fapvideo.track.older import OlderMesh
 
 NECK = np.array([0.0, 0.95, 0.9])
 """The point of the head frame about which the head turns."""
@@ -69,7 +70,7 @@ class AnimatedPortrait:
             view = np.array([[scale, 0, 0], [0, scale, 0]], np.float64)
             view[:, 2] = np.array(size) / 2 - scale * np.array([width, height]) / 2
         self.view = view
-        faces = FaceFinder()(photo)
+        faces = FaceFinder(mesh=OlderMesh())(photo)
         if not faces:
             raise ReferenceImageError(
                 "no face found in the photo to animate", hint="give a sharp, frontal portrait"

@@ -1,7 +1,8 @@
-"""Face boxes: MediaPipe's short-range BlazeFace through OpenCV, tiled for wide shots."""
+"""Face boxes: MediaPipe's BlazeFace (short range) through OpenCV, any way up, in wide shots too."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -9,12 +10,29 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fapvideo.ops.geometry import box_areas, iou, shared_areas
+from fapvideo.ops.geometry import (
+    box_areas,
+    invert,
+    iou,
+    shared_areas,
+    transform,
+    turned_square,
+    warp,
+)
 from fapvideo.structs import Bytes, Floats
 
 INPUT = 128
 TILE_ABOVE = 360
 """Frames whose shorter side is larger than this are also searched tile by tile."""
+UP = np.array([1.0, 0.0], np.float32)
+QUARTERS = tuple(np.array(v, np.float32) for v in ((0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)))
+"""From the right eye to the left one: of an upright face, and of one turned by quarters."""
+UPRIGHT = 0.75
+"""An upright face scores above this; one on its head up to 0.7, with its points in wrong places."""
+SURE = 0.85
+"""A find under this is looked at from all four sides."""
+AROUND = 3.0
+"""Side of the square around a find in which it is looked at again, in sides of its box."""
 
 
 def read_net(name: str) -> cv2.dnn.Net:
@@ -28,13 +46,13 @@ def read_net(name: str) -> cv2.dnn.Net:
 
 
 def _anchors() -> Floats:
-    """Return [896, 2] anchor centres in [0, 1]: two per cell at stride 8, six at stride 16."""
+    """Return [896, 2] anchor centres, pixels: two per cell at stride 8, six at stride 16."""
     rows = []
     for grid, count in ((16, 2), (8, 6)):
         y, x = np.mgrid[0:grid, 0:grid]
         centres = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) / grid
         rows.append(np.repeat(centres, count, axis=0))
-    return np.concatenate(rows).astype(np.float32)
+    return INPUT * np.concatenate(rows).astype(np.float32)
 
 
 def nms(boxes: Floats, scores: Floats, max_iou: float = 0.3) -> NDArray[np.int64]:
@@ -55,6 +73,18 @@ def nms(boxes: Floats, scores: Floats, max_iou: float = 0.3) -> NDArray[np.int64
     return np.array(keep, np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one or several looks found."""
+
+    boxes: Floats
+    """[N, 4]"""
+    scores: Floats
+    """[N]"""
+    points: Floats
+    """[N, 6, 2]"""
+
+
 class FaceDetector:
     """Finds faces in one picture.
 
@@ -73,7 +103,11 @@ class FaceDetector:
 
         Keypoints: right eye, left eye, nose tip, mouth, right ear, left ear. `rgb` is uint8
         [H, W, 3]. With `tiles`, large frames are also searched in overlapping squares, so that a
-        face of some 40 px is found in a shot of 1280x720.
+        face of some 40 px is found in a shot of 1280x720; and where nothing upright is found, the
+        picture is searched turned by quarters, too.
+
+        Every find is looked at again in a square of its own: in a wide shot the box of a small
+        face takes in the hair, and its points are coarse.
         """
         height, width = rgb.shape[:2]
         windows = [_window(width / 2, height / 2, max(width, height))]
@@ -81,12 +115,76 @@ class FaceDetector:
             windows += _tiles(width, height, min(width, height) / 2)
         elif tiles and max(width, height) > 1.2 * min(width, height):
             windows += _tiles(width, height, min(width, height))
-        found = [self._search(rgb, window) for window in windows]
-        boxes, scores, points = (np.concatenate(part) for part in zip(*found, strict=True))
-        keep = nms(boxes, scores)
-        return boxes[keep], scores[keep], points[keep]
+        found = self._all(rgb, windows, UP)
+        upright = len(found.scores)
+        if tiles and (not len(found.scores) or found.scores.max() < UPRIGHT):
+            turned = [self._all(rgb, windows, quarter) for quarter in QUARTERS]
+            found = _joined([found, *turned])
+        found = self._closer(rgb, found, upright)
+        keep = nms(found.boxes, found.scores)
+        return found.boxes[keep], found.scores[keep], found.points[keep]
 
-    def _search(self, rgb: Bytes, window: Floats) -> tuple[Floats, Floats, Floats]:
+    def near(
+        self, rgb: Bytes, centre: Floats, side: float, direction: Floats
+    ) -> tuple[Floats, float, Floats] | None:
+        """Return box [4], score and keypoints [6, 2] of the face nearest to a place, or None.
+
+        Args:
+            rgb: uint8 [H, W, 3].
+            centre: [2] where a face is thought to be.
+            side: of the square that is searched, pixels.
+            direction: [2] from the right eye to the left one, so that the face stands upright.
+        """
+        found = self._turned(rgb, centre, side, direction)
+        if not len(found.scores):
+            return None
+        middles = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+        # A sure find a little farther off counts as much as a doubtful one in the middle.
+        away = np.linalg.norm(middles - centre[:2], axis=-1) / side - found.scores / 4
+        best = int(away.argmin())
+        return found.boxes[best], float(found.scores[best]), found.points[best]
+
+    def _all(self, rgb: Bytes, windows: list[Floats], up: Floats) -> _Found:
+        """Search all `windows`, turned so that `up`, the direction between the eyes, is level."""
+        if up is UP:
+            return _joined([self._search(rgb, window) for window in windows])
+        return _joined([self._turned(rgb, w[:2] + w[2] / 2, float(w[2]), up) for w in windows])
+
+    def _turned(self, rgb: Bytes, centre: Floats, side: float, direction: Floats) -> _Found:
+        """Search one square turned along `direction`; boxes come back as upright ones about it."""
+        matrix = turned_square(centre, direction, side, INPUT)
+        crop = warp(rgb, matrix, (INPUT, INPUT), border=cv2.BORDER_CONSTANT)
+        found = self._run(crop.astype(np.float32) / 127.5 - 1.0)
+        back = invert(matrix)
+        middles = transform(back, (found.boxes[:, :2] + found.boxes[:, 2:]) / 2)
+        half = (found.boxes[:, 2:] - found.boxes[:, :2]) / 2 * (side / INPUT)
+        boxes = np.concatenate([middles - half, middles + half], axis=1)
+        return _Found(boxes, found.scores, transform(back, found.points))
+
+    def _closer(self, rgb: Bytes, found: _Found, upright: int) -> _Found:
+        """Look at every find again, the way up that suits it best; scores stay the first look's.
+
+        Where the second look sees nothing the first one stays if it is one of the `upright` first
+        ones; a find in a turned picture has to look like a face from near by, too.
+        """
+        rows = []
+        for i in nms(found.boxes, found.scores):
+            box, score, points = found.boxes[i], float(found.scores[i]), found.points[i]
+            centre, side = _square_of(box)
+            eyes = points[1] - points[0]
+            ways = sorted((UP, *QUARTERS), key=lambda way: -float(way @ eyes))
+            looks = [self.near(rgb, centre, AROUND * side, way) for way in ways[:1]]
+            if looks[0] is None or looks[0][1] < SURE:
+                looks += [self.near(rgb, centre, AROUND * side, way) for way in ways[1:]]
+            near = [look for look in looks if look and iou(look[0], box)[0, 0] > 0.3]
+            best = max(near, key=lambda look: look[1], default=(box, score, points))
+            if i < upright or best[1] >= UPRIGHT:
+                rows.append((best[0], score, best[2]))
+        if not rows:
+            return _Found(*(getattr(found, name)[:0] for name in ("boxes", "scores", "points")))
+        return _Found(*(np.array(column, np.float32) for column in zip(*rows, strict=True)))
+
+    def _search(self, rgb: Bytes, window: Floats) -> _Found:
         """Run the network on one square `window` (x0, y0, side); pixels outside are black."""
         x0, y0, side = (float(value) for value in window)
         height, width = rgb.shape[:2]
@@ -102,21 +200,39 @@ class FaceDetector:
         px, py = max(0, round((left - x0) * scale)), max(0, round((top - y0) * scale))
         part = part[: INPUT - py, : INPUT - px]
         canvas[py : py + part.shape[0], px : px + part.shape[1]] = part / 127.5 - 1.0
-        self._net.setInput(canvas.transpose(2, 0, 1)[None])
+        found, origin = self._run(canvas), np.array([x0, y0], np.float32)
+        return _Found(
+            found.boxes / scale + np.tile(origin, 2), found.scores, found.points / scale + origin
+        )
+
+    def _run(self, crop: Floats) -> _Found:
+        """Run the network on [128, 128, 3] in [-1, 1]; boxes and points in its pixels."""
+        self._net.setInput(crop.transpose(2, 0, 1)[None])
         logits, values = self._net.forward(self._names)
         scores = 1.0 / (1.0 + np.exp(-np.clip(logits.reshape(-1), -60, 60)))
         chosen = np.nonzero(scores >= self.min_score)[0]
-        raw = values.reshape(896, 16)[chosen] / INPUT
-        centre = self._anchors[chosen] + raw[:, :2]
-        half = raw[:, 2:4] / 2
-        boxes = np.concatenate([centre - half, centre + half], axis=1)
+        raw = values.reshape(896, 16)[chosen]
+        centre, half = self._anchors[chosen] + raw[:, :2], raw[:, 2:4] / 2
         points = raw[:, 4:].reshape(-1, 6, 2) + self._anchors[chosen][:, None]
-        origin = np.array([x0, y0], np.float32)
-        return (
-            (boxes * side + np.tile(origin, 2)).astype(np.float32),
+        return _Found(
+            np.concatenate([centre - half, centre + half], axis=1).astype(np.float32),
             scores[chosen].astype(np.float32),
-            (points * side + origin).astype(np.float32),
+            points.astype(np.float32),
         )
+
+
+def _joined(finds: list[_Found]) -> _Found:
+    return _Found(
+        *(
+            np.concatenate([getattr(f, name) for f in finds])
+            for name in ("boxes", "scores", "points")
+        )
+    )
+
+
+def _square_of(box: Floats) -> tuple[Floats, float]:
+    """Return centre [2] and side of the square about a box."""
+    return (box[:2] + box[2:]) / 2, float(max(box[2:] - box[:2]))
 
 
 def _window(x: float, y: float, side: float) -> Floats:

@@ -10,10 +10,19 @@ from fapvideo.track.landmarks import FaceMesh
 class FaceFinder:
     """Detector and mesh together, for pictures that are no video."""
 
-    def __init__(self, min_score: float = 0.5, min_presence: float = 0.5) -> None:
-        """Load the networks; weaker detections and meshes are dropped."""
+    def __init__(
+        self,
+        min_score: float = 0.5,
+        min_presence: float = 0.5,
+        *,
+        mesh: FaceMesh | None = None,
+    ) -> None:
+        """Load the networks; weaker detections and meshes are dropped.
+
+        `mesh` is what measures, if it is to be another one than the program follows with.
+        """
         self._detector = FaceDetector(min_score)
-        self._mesh = FaceMesh()
+        self._mesh = mesh or FaceMesh()
         self._min_presence = min_presence
 
     def __call__(self, rgb: Bytes) -> list[Face]:

@@ -1,8 +1,11 @@
-"""Steadying landmarks over time with look-ahead: no delay, no damped blinks.
+"""Steadying landmarks over time with look-ahead: no delay, no lag, no damped blinks.
 
-Offline video is filtered from both sides. The rigid part of the motion (where the head is) is
-averaged over the whole window; the rest (expression) goes through a Savitzky-Golay filter, which
-keeps the height of short peaks such as a blink (Savitzky & Golay, Analytical Chemistry 1964).
+Offline video is filtered from both sides, and time is the frames' own: where they come irregularly
+a window holds fewer or more of them. The rigid part of the motion (where the head is) follows a
+straight line fitted about every frame; where the head moves faster than lines can follow, the
+measurement itself counts. The rest (expression) goes through a local quadratic fit, which keeps
+the height of short peaks such as a blink (Savitzky & Golay, Analytical Chemistry 1964; for
+irregular samples: Cleveland, JASA 1979).
 """
 
 from __future__ import annotations
@@ -18,77 +21,140 @@ from fapvideo.structs import Floats
 
 CHUNK = 2048
 """Frames filtered at a time, so that memory does not grow with the length of a track."""
+SHAPE_S = 0.085
+"""Largest half width of the window for expression, seconds: two frames at 24 to 30 a second."""
+NOISE = 3.0
+"""How many times the noise of a track a line may part from its measurements."""
+FLOOR, CEILING = 0.006, 0.012
+"""Bounds of that, inter-ocular distances: a real head's mesh trembles by 0.001 to 0.005..."""
+TREMBLE_PX = 0.5
+"""... and of a small one by a quarter of a pixel: the upper bound is at least this."""
+
+Times = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 
 
-def fill_gaps(landmarks: Floats, valid: NDArray[np.bool_]) -> None:
-    """Interpolate [T, N, 3] `landmarks` linearly, in place, where `valid` [T] is False."""
+def fill_gaps(landmarks: Floats, valid: NDArray[np.bool_], times_s: Times) -> None:
+    """Interpolate [T, N, 3] `landmarks` in time, in place, where `valid` [T] is False."""
     known = np.nonzero(valid)[0]
     for first, last in pairwise(known):
         if last - first > 1:
             steps = np.arange(first + 1, last)
-            share = ((steps - first) / (last - first)).astype(np.float32)[:, None, None]
+            whole = max(times_s[last] - times_s[first], 1e-9)
+            share = ((times_s[steps] - times_s[first]) / whole).astype(np.float32)[:, None, None]
             landmarks[steps] = (1 - share) * landmarks[first] + share * landmarks[last]
 
 
-def smooth(landmarks: Floats, half_window: int) -> Floats:
+def smooth(landmarks: Floats, times_s: Times, half_s: float) -> Floats:
     """Return zero-phase smoothed [T, N, 3] landmarks.
 
     Args:
         landmarks: [T, N, 3] with gaps already filled.
-        half_window: frames on each side; 0 returns a copy.
+        times_s: [T] increasing presentation times.
+        half_s: half width of the window, seconds; 0 returns a copy.
     """
-    from scipy.signal import savgol_filter  # where it is used, as all of scipy: start-up time
-
     count = len(landmarks)
-    half = min(half_window, (count - 1) // 2)
-    if half < 1:
+    if half_s <= 0 or count < 3:
         return np.array(landmarks, np.float32)
     stable = list(mesh.STABLE)
-    anchor = landmarks[count // 2].astype(np.float64)
+    anchor, poses, shapes = _apart(landmarks)
+    line = _local_fit(poses, times_s, half_s, half_s / 2, degree=1)
+    unit = max(mesh.interocular(anchor), 1e-6)
+    parted = _distance(poses - line, anchor[stable]) / unit
+    limit = float(np.clip(NOISE * np.median(parted), FLOOR, max(CEILING, TREMBLE_PX / unit)))
+    fast = np.clip(parted / limit - 1.0, 0.0, 1.0)
+    fast = _local_fit(_widened(fast)[:, None], times_s, half_s / 2, half_s / 4, degree=0)
+    poses = line + np.clip(fast, 0.0, 1.0) * (poses - line)
+    shape_s = min(half_s, SHAPE_S)
+    shapes = _local_fit(shapes.reshape(count, -1), times_s, shape_s, np.inf, degree=2)
+    linear, shifts = poses[:, :9].reshape(-1, 3, 3), poses[:, 9:]
+    shapes = shapes.reshape(landmarks.shape)
+    return (np.einsum("tij,tnj->tni", linear, shapes) + shifts[:, None]).astype(np.float32)
+
+
+def _apart(landmarks: Floats) -> tuple[Doubles, Doubles, Doubles]:
+    """Split [T, N, 3] into the head's motion and what remains of the face in the head's frame.
+
+    Returns:
+        anchor: [N, 3] the face in mid-track about the middle of its stable points.
+        poses: [T, 12] linear part and shift that carry the anchor's stable points to every frame's.
+        shapes: [T, N, 3] every frame's points in the anchor's place.
+    """
+    stable = list(mesh.STABLE)
+    count = len(landmarks)
+    anchor = landmarks[[(count - 1) // 2, count // 2]].mean(axis=0, dtype=np.float64)
     anchor -= anchor[stable].mean(axis=0)
     poses = np.empty((count, 12))
-    residual = np.empty(landmarks.shape, np.float64)
+    shapes = np.empty(landmarks.shape, np.float64)
     for i in range(count):
         scale, rotation, shift = fit_similarity(anchor[stable], landmarks[i, stable])
         poses[i] = np.concatenate([(scale * rotation).ravel(), shift])
-        residual[i] = (landmarks[i] - shift) @ rotation / scale
-    # Linear extension at the ends keeps a steady motion steady there.
-    poses = _gaussian(poses, half)
-    window = 2 * min(half, 2) + 1
-    residual = savgol_filter(residual, window, polyorder=2, axis=0, mode="interp")
-    linear = poses[:, :9].reshape(-1, 3, 3)
-    return (np.einsum("tij,tnj->tni", linear, residual) + poses[:, None, 9:]).astype(np.float32)
+        shapes[i] = (landmarks[i] - shift) @ rotation / scale
+    return anchor, poses, shapes
 
 
-def _gaussian(values: NDArray[np.float64], half: int) -> NDArray[np.float64]:
-    """Filter [T, K] along time with a Gaussian; ends are extended by point reflection."""
-    from scipy.ndimage import correlate1d
-
-    kernel = np.exp(-0.5 * (np.arange(-half, half + 1) / (half / 2)) ** 2)
-    head = 2 * values[0] - values[1 : half + 1][::-1]
-    tail = 2 * values[-1] - values[-half - 1 : -1][::-1]
-    padded = np.concatenate([head, values, tail])
-    return correlate1d(padded, kernel / kernel.sum(), axis=0)[half:-half]
+def _distance(change: Doubles, points: Doubles) -> Doubles:
+    """Return [T] how far (root mean square) changes of the pose [T, 12] move `points`, pixels."""
+    linear, shift = change[:, :9].reshape(-1, 3, 3), change[:, 9:]
+    moved = (np.einsum("tij,nj->tni", linear, points) + shift[:, None])[..., :2]
+    return np.sqrt((moved**2).sum(axis=-1).mean(axis=-1))
 
 
-def smooth_into(source: Floats, target: Floats, half_window: int) -> None:
+def _widened(values: Doubles) -> Doubles:
+    """Return [T] the largest of every value and its two neighbours."""
+    padded = np.pad(values, 1, mode="edge")
+    return np.maximum(np.maximum(padded[:-2], padded[2:]), values)
+
+
+def _local_fit(
+    values: Doubles, times_s: Times, half_s: float, sigma_s: float, *, degree: int
+) -> Doubles:
+    """Fit a polynomial in time about every frame; return its values [T, K] there.
+
+    Frames up to `half_s` away count, with Gaussian weights of `sigma_s`. At the ends, and where
+    frames are missing, the window is one-sided, and lower degrees are used where there are no more
+    frames than coefficients.
+    """
+    out = np.empty_like(values)
+    first = np.searchsorted(times_s, times_s - half_s * (1 + 1e-6) - 1e-9)
+    last = np.searchsorted(times_s, times_s + half_s * (1 + 1e-6) + 1e-9)
+    for i, (low, high) in enumerate(zip(first, last, strict=True)):
+        x = (times_s[low:high] - times_s[i]) / half_s
+        used = min(degree, (high - low) - 1)
+        basis = np.vander(x, used + 1, increasing=True)
+        weight = np.exp(-0.25 * (x * half_s / sigma_s) ** 2)
+        # The constant's row of the weighted least-squares solution: one share for every frame.
+        out[i] = (np.linalg.pinv(basis * weight[:, None])[0] * weight) @ values[low:high]
+    return out
+
+
+def smooth_into(source: Floats, target: Floats, times_s: Times, half_s: float) -> None:
     """Smooth [T, N, 3] `source` into `target` chunk by chunk with overlap."""
-    margin = 4 * half_window
     for start in range(0, len(source), CHUNK):
         stop = min(start + CHUNK, len(source))
-        low, high = max(0, start - margin), min(len(source), stop + margin)
-        target[start:stop] = smooth(source[low:high], half_window)[start - low : stop - low]
+        low = int(np.searchsorted(times_s, times_s[start] - 4 * half_s))
+        high = int(np.searchsorted(times_s, times_s[stop - 1] + 4 * half_s, side="right"))
+        part = smooth(source[low:high], times_s[low:high], half_s)
+        target[start:stop] = part[start - low : stop - low]
 
 
 def jumps(landmarks: Floats) -> Floats:
-    """Return [T] how far each raw mesh lies from its neighbours' mean, in inter-ocular distances.
+    """Return [T] how far each raw face lies from its neighbours' mean, in inter-ocular distances.
 
-    A face that moves steadily has 0; a mesh that snaps to something else for a frame stands out.
+    The head's own motion does not count, however fast: only how the points lie to each other. A
+    face that moves has 0; a mesh that snaps to something else for a frame stands out.
     """
     out = np.zeros(len(landmarks), np.float32)
     points = list(mesh.STABLE + mesh.LIPS_OUTER + mesh.RIGHT_BROW + mesh.LEFT_BROW)
     for i in range(1, len(landmarks) - 1):
-        middle = (landmarks[i - 1, points, :2] + landmarks[i + 1, points, :2]) / 2
-        distance = np.linalg.norm(landmarks[i, points, :2] - middle, axis=-1)
+        here = landmarks[i, points]
+        before, after = (_onto(landmarks[j, points], here) for j in (i - 1, i + 1))
+        distance = np.linalg.norm(here - (before + after) / 2, axis=-1)
         out[i] = np.median(distance) / max(mesh.interocular(landmarks[i]), 1e-3)
     return out
+
+
+def _onto(points: Floats, target: Floats) -> Doubles:
+    """Return [N, 3] points moved, turned and scaled so that they lie on `target` as they can."""
+    scale, rotation, shift = fit_similarity(points, target)
+    return scale * points.astype(np.float64) @ rotation.T + shift

@@ -2,6 +2,11 @@
 
 Call `update` once per frame in order, then `tracks`. Landmarks are spooled to a scratch folder and
 mapped, so a long clip costs disk and not memory.
+
+A measurement counts if something independent agrees: the mesh is placed by the frame before, and
+when a head moves fast it can slide off the face and still look sure of itself. So the detector
+looks at the same place, too, and its eyes, nose and mouth have to be the mesh's. What disagrees is
+measured anew from what the detector sees about there; what still disagrees is not measured.
 """
 
 from __future__ import annotations
@@ -19,13 +24,27 @@ from fapvideo.ops.pose import head_pose
 from fapvideo.structs import NUM_LANDMARKS, Bytes, Face, Floats, Track
 from fapvideo.track import smoother
 from fapvideo.track.detector import FaceDetector
-from fapvideo.track.landmarks import FaceMesh
+from fapvideo.track.landmarks import FaceMesh, upright_square
 from fapvideo.track.linker import associate
 
 ROW = NUM_LANDMARKS * 3
 NEUTRAL_SAMPLES = 400
-LOST_AFTER = 12
-"""Frames without a measurement after which a track ends."""
+LOST_AFTER_S = 0.5
+"""Time without a measurement after which a track ends."""
+NEAR, WIDE = 2.5, 3.5
+"""Sides of the squares in which the detector looks for a followed face, in the face's sides: to
+ask whether it is there, and to find where it has gone."""
+AGREE = 0.2
+"""Distance of the detector's points from the mesh's up to which they agree, in the head's scale:
+0.05 to 0.15 on faces, 0.25 to 1.1 where the mesh has slid off."""
+ALONE = 0.95
+"""Presence from which the mesh counts where the detector sees nothing at all: in profile, covered,
+blurred."""
+
+NOSE_TIP = 4
+
+MEASURED, NOT_MEASURED, DISAGREES, TOO_SMALL = "", "not_measured", "disagrees", "too_small"
+"""What can be said of a track's frame; see `structs.REASONS`."""
 
 
 @dataclass(slots=True)
@@ -37,7 +56,14 @@ class _Open:
     path: Path
     face: Face
     presence: list[float] = field(default_factory=list)
-    missing: int = 0
+    faults: list[str] = field(default_factory=list)
+    seen_s: float = 0.0
+    """When it was measured last."""
+
+    @property
+    def missing(self) -> bool:
+        """Whether the last frame could not be measured."""
+        return bool(self.faults) and self.faults[-1] != MEASURED
 
 
 class FaceTracker:
@@ -55,37 +81,46 @@ class FaceTracker:
         self._closed: list[_Open] = []
         self._histogram: Floats | None = None
         self._next_id = 0
-        self._frame = -1
+        self._times: list[float] = []
 
-    def update(self, rgb: Bytes) -> None:
-        """Take the next frame, uint8 [H, W, 3]."""
-        self._frame += 1
+    @property
+    def _frame(self) -> int:
+        """Index of the newest frame."""
+        return len(self._times) - 1
+
+    def update(self, rgb: Bytes, time_s: float) -> None:
+        """Take the next frame, uint8 [H, W, 3], shown at `time_s`."""
+        self._times.append(time_s)
         if self._is_cut(rgb):
             self.cuts.append(self._frame)
             self._closed += self._open
             self._open = []
         lost = False
         for track in self._open:
-            lost |= not self._append(track, self._mesh.from_landmarks(rgb, track.face.landmarks))
+            face, fault = self._follow(rgb, track.face.landmarks)
+            self._append(track, face, fault)
+            lost |= track.missing
         self._drop_duplicates()
         due = self._frame % self.config.detect_every == 0
         cut = bool(self.cuts) and self.cuts[-1] == self._frame
         # Without any face there is time to look at every frame: one that comes back shows at once.
         if due or lost or cut or not self._open:
             self._detect(rgb, tiles=due or cut)
-        for track in [t for t in self._open if t.missing > LOST_AFTER]:
+        for track in [t for t in self._open if time_s - t.seen_s > LOST_AFTER_S]:
             self._open.remove(track)
             self._closed.append(track)
 
-    def tracks(self, frame_rate: float) -> tuple[Track, ...]:
+    def tracks(self) -> tuple[Track, ...]:
         """Return all tracks, smoothed, in the order they appeared.
 
         Tracks shorter than a tenth of a second are dropped: a face that brief is a misdetection.
         """
         self._closed += self._open
         self._open = []
-        shortest = max(1, min(round(0.1 * frame_rate), (self._frame + 1) // 2))
-        done = [self._finish(t, frame_rate) for t in sorted(self._closed, key=lambda t: t.id)]
+        times = np.array(self._times, np.float64)
+        step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+        shortest = max(1, min(round(0.1 / max(step, 1e-6)), len(times) // 2))
+        done = [self._finish(t, times) for t in sorted(self._closed, key=lambda t: t.id)]
         return tuple(track for track in done if track is not None and len(track) >= shortest)
 
     def _is_cut(self, rgb: Bytes) -> bool:
@@ -99,29 +134,57 @@ class FaceTracker:
             return False
         return float(np.abs(histogram - before).sum()) / 2 > self.config.cut_threshold
 
-    def _append(self, track: _Open, face: Face) -> bool:
-        """Add one measurement if it is trustworthy; return whether it was."""
-        size = float(min(face.box[2:] - face.box[:2]))
-        good = face.presence >= self.config.presence and size >= self.config.min_face_px / 2
-        if good:
-            track.face = face
-            track.missing = 0
-        else:
-            track.missing += 1
-        self.measured += good
-        track.presence.append(face.presence if good else 0.0)
+    # ------------------------------------------------------------------------ measuring
+
+    def _follow(self, rgb: Bytes, landmarks: Floats) -> tuple[Face, str]:
+        """Measure the face that was at `landmarks` in the frame before; say what is wrong with it.
+
+        Measured at its old place, and if that is not convincing from what the detector sees there.
+        """
+        face = self._mesh.from_landmarks(rgb, landmarks)
+        fault = self._fault(rgb, face)
+        if fault in (MEASURED, TOO_SMALL):
+            return face, fault
+        centre, direction, side = upright_square(landmarks)
+        seen = self._detector.near(rgb, centre, WIDE * side, direction)
+        if seen is None:
+            return face, fault
+        again = self._mesh.from_box(rgb, seen[0], seen[2])
+        if not 0.5 < mesh.interocular(again.landmarks) / mesh.interocular(landmarks) < 2.0:
+            return face, fault
+        return again, self._fault(rgb, again)
+
+    def _fault(self, rgb: Bytes, face: Face) -> str:
+        """Return what speaks against a measurement; empty where nothing does."""
+        if face.presence < self.config.presence:
+            return NOT_MEASURED
+        if min(face.box[2:] - face.box[:2]) < self.config.min_face_px / 2:
+            return TOO_SMALL
+        centre, direction, side = upright_square(face.landmarks)
+        seen = self._detector.near(rgb, centre, NEAR * side, direction)
+        if seen is None:
+            return MEASURED if face.presence >= ALONE else NOT_MEASURED
+        return MEASURED if disagreement(face.landmarks, seen[2]) <= AGREE else DISAGREES
+
+    def _append(self, track: _Open, face: Face, fault: str) -> None:
+        """Add one frame to a track; a measurement with a fault leaves the face where it was."""
+        track.presence.append(0.0)
+        track.faults.append(fault)
         with track.path.open("ab") as file:
             file.write(np.ascontiguousarray(track.face.landmarks, np.float32).tobytes())
-        return good
+        if fault == MEASURED:
+            self._measure_last(track, face)
 
-    def _replace_last(self, track: _Open, face: Face) -> None:
-        """Put a fresh measurement in place of this frame's missing one."""
+    def _measure_last(self, track: _Open, face: Face) -> None:
+        """Put a measurement in place of the newest frame's missing one."""
         with track.path.open("r+b") as file:
             file.seek(-ROW * 4, 2)
             file.write(np.ascontiguousarray(face.landmarks, np.float32).tobytes())
-        track.face, track.missing = face, 0
-        track.presence[-1] = face.presence
+        track.face, track.seen_s = face, self._times[-1]
+        track.presence[-1], track.faults[-1] = face.presence, MEASURED
         self.measured += 1
+
+    # -------------------------------------------------------------------------- finding
 
     def _detect(self, rgb: Bytes, *, tiles: bool) -> None:
         """Look for faces; revive lost tracks, start new ones."""
@@ -132,23 +195,23 @@ class FaceTracker:
             track = self._open[i]
             if track.missing:
                 face = self._mesh.from_box(rgb, boxes[j], points[j])
-                if face.presence >= self.config.presence:
-                    self._replace_last(track, face)
+                if self._fault(rgb, face) == MEASURED:
+                    self._measure_last(track, face)
         for j in sorted(set(range(len(boxes))) - {j for _, j in pairs}):
             if len(self._open) < self.config.max_faces:
-                self._start(self._mesh.from_box(rgb, boxes[j], points[j]))
+                self._start(rgb, self._mesh.from_box(rgb, boxes[j], points[j]))
         self._drop_duplicates()
 
-    def _start(self, face: Face) -> None:
+    def _start(self, rgb: Bytes, face: Face) -> None:
         """Begin a track with `face` if it is one."""
         size = float(min(face.box[2:] - face.box[:2]))
-        if face.presence < self.config.presence or size < self.config.min_face_px:
+        if size < self.config.min_face_px or self._fault(rgb, face) != MEASURED:
             return
         path = self._scratch / f"track{self._next_id}.f32"
         path.write_bytes(b"")
         track = _Open(self._next_id, self._frame, path, face)
         self._next_id += 1
-        self._append(track, face)
+        self._append(track, face, MEASURED)
         self._open.append(track)
 
     def _drop_duplicates(self) -> None:
@@ -162,26 +225,43 @@ class FaceTracker:
         for i in range(len(live)):
             for j in range(i + 1, len(live)):
                 if same[i, j] and live[j] in self._open:
-                    live[j].presence[-1] = 0.0
+                    live[j].presence[-1], live[j].faults[-1] = 0.0, DISAGREES
                     self._open.remove(live[j])
                     self._closed.append(live[j])
 
-    def _finish(self, track: _Open, frame_rate: float) -> Track | None:
+    def _finish(self, track: _Open, times_s: smoother.Times) -> Track | None:
         """Trim, fill, measure and smooth one track."""
         presence = np.array(track.presence, np.float32)
         seen = np.nonzero(presence > 0)[0]
         if not len(seen):
             return None
         count = int(seen[-1]) + 1
-        presence = presence[:count]
+        presence, faults = presence[:count], tuple(track.faults[:count])
+        times_s = times_s[track.first_frame : track.first_frame + count]
         raw = np.memmap(track.path, np.float32, "r+", shape=(count, NUM_LANDMARKS, 3))
-        smoother.fill_gaps(raw, presence > 0)
+        smoother.fill_gaps(raw, presence > 0, times_s)
         path = track.path.with_suffix(".smooth.f32")
         out = np.memmap(path, np.float32, "w+", shape=(count, NUM_LANDMARKS, 3))
-        smoother.smooth_into(raw, out, round(self.config.smooth_s * frame_rate))
-        return Track(
-            track.id, track.first_frame, out, presence, smoother.jumps(raw), _neutral(out, presence)
-        )
+        smoother.smooth_into(raw, out, times_s, self.config.smooth_s)
+        jump, neutral = smoother.jumps(raw), _neutral(out, presence)
+        return Track(track.id, track.first_frame, out, presence, jump, neutral, faults)
+
+
+def disagreement(landmarks: Floats, keypoints: Floats) -> float:
+    """Return how far a detector's eyes, nose tip and mouth lie from a mesh's.
+
+    Args:
+        landmarks: [478, 3].
+        keypoints: [6, 2] of `FaceDetector`.
+
+    Returns:
+        The median of the four distances, in the head's scale (its inter-ocular distance as if it
+        were seen from the front).
+    """
+    mouth = landmarks[list(mesh.LIPS_INNER), :2].mean(axis=0)
+    points = np.stack([*mesh.eye_centres(landmarks[:, :2]), landmarks[NOSE_TIP, :2], mouth])
+    away = np.linalg.norm(points - keypoints[:4], axis=-1)
+    return float(np.median(away)) / max(head_pose(landmarks).scale, 1e-3)
 
 
 def _neutral(landmarks: Floats, presence: Floats) -> Floats:

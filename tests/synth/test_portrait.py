@@ -15,15 +15,15 @@ from fapvideo.ops.pose import expression, head_pose
 from fapvideo.structs import Bytes, Floats
 from fapvideo.synth.motion import Motion, expressed, speech, talking
 from fapvideo.synth.portrait import AnimatedPortrait
-from fapvideo.track.landmarks import FaceMesh
+from fapvideo.track.older import OlderMesh
 
 SIZE = (320, 240)
 INNER = [i for i in range(468) if i not in mesh.FACE_OVAL]
 
 
 @cache
-def face_mesh() -> FaceMesh:
-    return FaceMesh()
+def face_mesh() -> OlderMesh:
+    return OlderMesh()
 
 
 @cache

@@ -8,7 +8,7 @@ from portrait import astronaut_face, posed, scene
 from fapvideo.config.schema import TrackConfig
 from fapvideo.ops import mesh
 from fapvideo.structs import Face, Track
-from fapvideo.track.tracker import LOST_AFTER, FaceTracker, select
+from fapvideo.track.tracker import LOST_AFTER_S, FaceTracker, select
 
 RATE = 25.0
 SIZE = (320, 180)
@@ -18,9 +18,9 @@ def follow(pictures, folder, rate=RATE, **config):
     """Return the tracks of a list of pictures, and the tracker."""
     scratch = Path(tempfile.mkdtemp(dir=folder))
     tracker = FaceTracker(TrackConfig(**config), scratch)
-    for picture in pictures:
-        tracker.update(picture)
-    return tracker.tracks(rate), tracker
+    for number, picture in enumerate(pictures):
+        tracker.update(picture, number / rate)
+    return tracker.tracks(), tracker
 
 
 def centres(track):
@@ -109,7 +109,7 @@ def test_a_face_hidden_for_some_frames_is_one_track_with_a_gap(tmp_path):
 
 def test_a_face_that_comes_back_late_is_a_new_track(tmp_path):
     """And the first one ends with its last measurement, not with the wait."""
-    gone = LOST_AFTER + 2
+    gone = round(LOST_AFTER_S * RATE) + 2
     face, empty = scene(SIZE, [(160, 90, 80)]), scene(SIZE, [])
     tracks, _ = follow([face] * 5 + [empty] * gone + [face] * 5, tmp_path)
     assert [(t.first_frame, t.last_frame) for t in tracks] == [(0, 4), (5 + gone, 9 + gone)]
@@ -179,15 +179,15 @@ def test_two_tracks_on_one_face_become_one(tmp_path):
     """The younger is ended."""
     picture = scene(SIZE, [(160, 90, 80)])
     tracker = FaceTracker(TrackConfig(), tmp_path)
-    tracker.update(picture)
+    tracker.update(picture, 0.0)
     (track,) = tracker._open
-    moved = Face(track.face.box + 3, track.face.landmarks + 3, 0.9)
-    tracker._start(moved)
+    moved = Face(track.face.box + 3, track.face.landmarks + 3, 0.99)
+    tracker._start(picture, moved)
     assert len(tracker._open) == 2
-    for _ in range(5):
-        tracker.update(picture)
+    for number in range(1, 6):
+        tracker.update(picture, number / RATE)
     assert [t.id for t in tracker._open] == [0]
-    assert [(t.id, len(t)) for t in tracker.tracks(RATE)] == [(0, 6)]
+    assert [(t.id, len(t)) for t in tracker.tracks()] == [(0, 6)]
 
 
 def test_a_long_track_lies_on_disk(tmp_path):

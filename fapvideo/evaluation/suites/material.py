@@ -24,6 +24,7 @@ from fapvideo.reference.images import AlignedFace, align, read_image
 from fapvideo.structs import Bytes
 from fapvideo.synth.portrait import AnimatedPortrait
 from fapvideo.track.finder import FaceFinder
+from fapvideo.track.older import OlderMesh
 from fapvideo.training.faces.sets import fetch, sets_folder
 from fapvideo.video.pictures import write_pictures
 from fapvideo.video.probe import probe
@@ -161,7 +162,7 @@ def aligned_references(preset: RunPreset) -> dict[str, tuple[AlignedFace, ...]]:
     Raises:
         ReferenceImageError: one of them cannot be used.
     """
-    return aligned(references_of(preset), FaceFinder(), preset.reference)
+    return aligned(references_of(preset), FaceFinder(mesh=OlderMesh()), preset.reference)
 
 
 def aligned(

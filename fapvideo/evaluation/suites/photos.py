@@ -24,7 +24,7 @@ from fapvideo.reference.images import read_image
 from fapvideo.run.sources import FrameSource
 from fapvideo.structs import Bytes, Face
 from fapvideo.track.finder import FaceFinder
-from fapvideo.track.landmarks import FaceMesh
+from fapvideo.track.older import OlderMesh
 from fapvideo.training.faces.sets import fetch, sets_folder
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -69,7 +69,8 @@ class PhotoPairs:
         Raises:
             VideoReadError: a picture is missing, or has another size.
         """
-        mesh, finder = FaceMesh(), FaceFinder()
+        mesh = OlderMesh()
+        finder = FaceFinder(mesh=mesh)
         for index, pair in enumerate(self.chosen):
             rgb = read_image(pair.target)[0]
             other = self._result(result, index, rgb)
@@ -143,7 +144,7 @@ def _usable(
     photos: Sequence[Path], demands: DataConfig, count: int, cancel: ShouldStop
 ) -> list[tuple[Path, Face]]:
     """Return the first `count` photos with one face that meets the training's demands."""
-    finder, found = FaceFinder(), []
+    finder, found = FaceFinder(mesh=OlderMesh()), []
     for path in photos:
         if cancel():
             raise Cancelled("stopped while looking at photos")
