@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from fapvideo.composite.paste import cut, paste
 from fapvideo.composite.planes import FrameCanvas, changed_outside
-from fapvideo.ops.geometry import transform
+from fapvideo.ops.geometry import stretched, transform
 from fapvideo.ops.memory import keep_freed_memory
 from fapvideo.ops.pose import crop_matrix, head_pose
 from fapvideo.paint.painter import FaceCrop, FaceJob, Painter
@@ -76,9 +76,11 @@ class Pipeline:
         """Cut the crop; let the painter mask the parts and build what it starts from."""
         size, pose = target.crop_size, head_pose(placement.landmarks)
         matrix = self.painter.framed(crop_matrix(pose, size), size)
-        picture = cut(canvas, matrix, size, self.info.display_size)
+        raster = stretched(matrix, self.info.pixel_shape)
+        picture = cut(canvas, raster, size, self.info.display_size)
         landmarks = transform(matrix, placement.landmarks)
-        return self.painter.prepare(FaceCrop(target, placement, pose, matrix, landmarks, picture))
+        face = FaceCrop(target, placement, pose, matrix, raster, landmarks, picture)
+        return self.painter.prepare(face)
 
     def _composite(
         self,
@@ -91,7 +93,7 @@ class Pipeline:
         regions = []
         for job, result in zip(jobs, results, strict=True):
             alpha = job.masks.hole * (job.face.placement.weight * self.opacity)
-            region = paste(canvas, result, alpha, job.face.matrix, self.info.display_size)
+            region = paste(canvas, result, alpha, job.face.raster, self.info.display_size)
             if region is not None:
                 regions.append(region)
         painted = canvas.frame()

@@ -101,13 +101,23 @@ class VideoInfo:
     """The 9 numbers behind `rotation` (16.16 and 2.30 fixed point); empty if there are none."""
     start_pts: int = 0
     """Presentation time of the first frame; `VideoFrame.time_s` counts from here."""
+    mirrored: bool = False
+    """Whether the picture, turned by `rotation`, is then mirrored left to right for display."""
 
     @property
     def display_size(self) -> tuple[int, int]:
-        """(width, height) of a frame as shown."""
+        """(width, height) of a frame as shown, in its own pixels."""
         return (
             (self.height, self.width) if self.rotation in (90, 270) else (self.width, self.height)
         )
+
+    @property
+    def pixel_shape(self) -> tuple[float, float]:
+        """(width, height) of a displayed pixel, the shorter one 1: what makes pixels square."""
+        aspect = float(self.sample_aspect_ratio)
+        if self.rotation in (90, 270):
+            aspect = 1 / aspect
+        return max(1.0, aspect), max(1.0, 1 / aspect)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ class Clip:
     """Presentation time of the first frame, in ticks."""
     rotation: int = 0
     """Clockwise degrees for display."""
+    display_matrix: tuple[int, ...] = ()
+    """In place of `rotation`."""
     sar: Fraction = Fraction(1)
     matrix: int = 1
     primaries: int = 1
@@ -246,7 +248,9 @@ def _add_video(output: av.container.OutputContainer, clip: Clip) -> av.VideoStre
     stream.codec_context.sample_aspect_ratio = clip.sar
     stream.codec_context.thread_count = 1
     _tag(stream.codec_context, clip)
-    if clip.rotation:
+    if clip.display_matrix:
+        stream.set_display_matrix(clip.display_matrix)
+    elif clip.rotation:
         stream.set_display_rotation(-clip.rotation)
     stream.metadata.update(clip.stream_metadata)
     return stream

@@ -125,12 +125,28 @@ def _upright(index: int) -> Bytes:
     return np.rot90(_one(index))
 
 
+def _on_its_head(index: int) -> Bytes:
+    return np.rot90(_one(index), 2)
+
+
+def _as_in_a_mirror(index: int) -> Bytes:
+    """The picture as coded; turned clockwise and then mirrored for display it is the usual one."""
+    return np.rot90(np.fliplr(_one(index)))
+
+
+def _squeezed(index: int) -> Bytes:
+    """Half as wide as it is shown."""
+    return cv2.resize(_one(index), (SIZE[0] // 2, SIZE[1]), interpolation=cv2.INTER_AREA)
+
+
 def _uneven(index: int) -> Bytes:
     """Show what the face does at the frame's own time."""
     seconds = sum(VFR_GAPS[i % len(VFR_GAPS)] for i in range(index)) / 90000
     return rendered(animated_astronaut(), START + seconds)[0]
 
 
+TURNED_AND_MIRRORED = (0, 1 << 16, 0, 1 << 16, 0, 0, 0, 0, 1 << 30)
+"""Display matrix that swaps x and y: a quarter clockwise, then left to right."""
 _PLAIN = Clip(size=SIZE, frames=24, options={"bf": "2"})
 FACE_CLIPS: dict[str, tuple[Clip, Paint]] = {
     "one_face": (replace(_PLAIN, audio=("aac",), metadata={"title": "One face"}), _one),
@@ -139,6 +155,15 @@ FACE_CLIPS: dict[str, tuple[Clip, Paint]] = {
     "leaving": (replace(_PLAIN, frames=30), _leaving),
     "no_face": (replace(_PLAIN, frames=12), lambda index: picture(index, SIZE)),
     "rotated": (replace(_PLAIN, size=SIZE[::-1], rotation=90, frames=12), _upright),
+    "on_its_head": (replace(_PLAIN, frames=12), _on_its_head),
+    "mirrored": (
+        replace(_PLAIN, size=SIZE[::-1], display_matrix=TURNED_AND_MIRRORED, frames=12),
+        _as_in_a_mirror,
+    ),
+    "squeezed": (
+        replace(_PLAIN, size=(SIZE[0] // 2, SIZE[1]), sar=Fraction(2), frames=12),
+        _squeezed,
+    ),
     "vfr": (replace(_PLAIN, time_base=Fraction(1, 90000), gaps=VFR_GAPS, frames=16), _uneven),
     "wide_shot": (replace(_PLAIN, size=(1280, 720), frames=8), _wide),
     "occluded": (_PLAIN, _occluded),

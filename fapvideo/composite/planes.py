@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fapvideo.ops.display import to_coded, to_display
 from fapvideo.ops.yuv import (
     PlaneLayout,
     dequantise,
@@ -47,7 +46,7 @@ class FrameCanvas:
         """
         self._frame = frame
         self._layout = plane_layout(frame.pixel_format)
-        self._rotation = info.rotation
+        self._info = info
         self._height, self._width = frame.planes[0].shape
         if (self._width, self._height) != (info.width, info.height):
             raise ValueError(
@@ -75,7 +74,7 @@ class FrameCanvas:
             rgb = yuv_to_rgb(np.stack(components, axis=-1), self._matrix)
         if clip:
             np.clip(rgb, 0.0, 1.0, out=rgb)
-        return np.ascontiguousarray(to_display(rgb, self._rotation))
+        return np.ascontiguousarray(to_display(rgb, self._info))
 
     def blend(self, rgb: Floats, alpha: Floats, box: Box) -> None:
         """Paint `rgb` float32 [h, w, 3] over `box` with `alpha` float32 [h, w] in [0, 1].
@@ -90,11 +89,11 @@ class FrameCanvas:
         shape = (box[3] - box[1], box[2] - box[0])
         if rgb.shape != (*shape, 3) or alpha.shape != shape:
             raise ValueError(f"box {box} needs rgb {(*shape, 3)} and alpha {shape}")
-        alpha = to_coded(np.asarray(alpha, np.float32), self._rotation)
+        alpha = to_coded(np.asarray(alpha, np.float32), self._info)
         touched = alpha > 0
         if not touched.any():
             return
-        rgb = np.where(touched[..., None], to_coded(rgb, self._rotation), 0.0).astype(np.float32)
+        rgb = np.where(touched[..., None], to_coded(rgb, self._info), 0.0).astype(np.float32)
         self._copy_once()
         for plane, values in enumerate(self._to_components(rgb)):
             self._paint(plane, values, alpha, coded)
@@ -117,17 +116,19 @@ class FrameCanvas:
     def _coded_box(self, box: Box) -> Box:
         """Turn a display box into the coded orientation, after checking it."""
         width, height = self._width, self._height
-        shown = (height, width) if self._rotation in (90, 270) else (width, height)
+        shown, rotation = self._info.display_size, self._info.rotation
         x0, y0, x1, y1 = box
         if not (0 <= x0 < x1 <= shown[0] and 0 <= y0 < y1 <= shown[1]):
             raise ValueError(f"box {box} is not inside the picture of {shown[0]}x{shown[1]}")
-        if self._rotation == 90:  # display (x, y) is coded (y, H - 1 - x)
+        if self._info.mirrored:
+            x0, x1 = shown[0] - x1, shown[0] - x0
+        if rotation == 90:  # display (x, y) is coded (y, H - 1 - x)
             return y0, height - x1, y1, height - x0
-        if self._rotation == 180:
+        if rotation == 180:
             return width - x1, height - y1, width - x0, height - y0
-        if self._rotation == 270:  # display (x, y) is coded (W - 1 - y, x)
+        if rotation == 270:  # display (x, y) is coded (W - 1 - y, x)
             return width - y1, x0, width - y0, x1
-        return box
+        return x0, y0, x1, y1
 
     def _component(self, plane: int, box: Box) -> Floats:
         """Return one plane over a coded box at luma resolution, in nominal values."""
@@ -191,16 +192,6 @@ def blend(frame: VideoFrame, info: VideoInfo, rgb: Floats, alpha: Floats, box: B
     return canvas.frame()
 
 
-def to_coded(picture: NDArray[Any], rotation: Literal[0, 90, 180, 270]) -> NDArray[Any]:
-    """Turn [h, w, ...] from display to coded orientation; a view."""
-    return np.rot90(picture, rotation // 90)
-
-
-def to_display(picture: NDArray[Any], rotation: Literal[0, 90, 180, 270]) -> NDArray[Any]:
-    """Turn [h, w, ...] from coded to display orientation; a view."""
-    return np.rot90(picture, -rotation // 90)
-
-
 def changed_outside(
     before: VideoFrame, after: VideoFrame, info: VideoInfo, regions: Iterable[Region] = ()
 ) -> int:
@@ -236,6 +227,8 @@ def _touched_pixels(region: Region, info: VideoInfo) -> tuple[Array, Array]:
     (left, top, _, _), alpha = region
     rows, columns = np.nonzero(alpha > 0)
     x, y = columns + left, rows + top
+    if info.mirrored:
+        x = info.display_size[0] - 1 - x
     if info.rotation == 90:
         return y, info.height - 1 - x
     if info.rotation == 180:

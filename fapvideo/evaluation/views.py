@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.errors import NoFaceFound, VideoReadError
 from fapvideo.mask.parts import part_masks
-from fapvideo.ops.geometry import Matrix, transform, warp
+from fapvideo.ops.geometry import Matrix, stretched, transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
 from fapvideo.plan.decide import decide
 from fapvideo.plan.follow import follow
@@ -170,7 +170,7 @@ class Clip:
         """
         reader = VideoReader(probe(path), preset.video)
         rate = float(reader.info.frame_rate)
-        followed = follow(reader.batches(BATCH), preset.track, scratch)
+        followed = follow(reader.batches(BATCH), reader.info, preset.track, scratch)
         plan = decide(followed, rate, preset, {}, RESOLUTION)
         if not plan.targets:
             raise NoFaceFound(
@@ -215,6 +215,7 @@ class Clip:
             faces = tuple(
                 face_view(
                     rgb, other_rgb, place.landmarks, self.parts, self.preset.mask, mesh,
+                    pixel_shape=self.info.pixel_shape,
                     track=item.track.id, weight=place.weight,
                     presence=float(item.track.presence[frame.index - item.track.first_frame]),
                 )
@@ -235,18 +236,21 @@ def face_view(
     config: MaskConfig,
     mesh: OlderMesh,
     *,
+    pixel_shape: tuple[float, float] = (1.0, 1.0),
     track: int = 0,
     presence: float = 1.0,
     weight: float = 1.0,
 ) -> FaceView:
     """Cut one face out of both pictures [H, W, 3] and measure it in each by `mesh`.
 
-    `landmarks` [478, 3] say where the face is in the source; an inner mouth that is kept by
+    `landmarks` [478, 3] say where the face is in the source, in square pixels, where the pictures'
+    are `pixel_shape`; an inner mouth that is kept by
     `config` still belongs to the mouth. The rest goes into the view as it is.
     """
     pose = head_pose(landmarks)
-    matrix = crop_matrix(pose, SIDE)
-    inside = transform(matrix, landmarks)
+    square = crop_matrix(pose, SIDE)
+    inside = transform(square, landmarks)
+    matrix = stretched(square, pixel_shape)
     cut = [warp(picture, matrix, (SIDE, SIDE)) for picture in (source, result)]
     whole = config.model_copy(update={"keep_inner_mouth": False})
     masks = part_masks([inside], parts, whole, SIDE, CROP_INTEROCULAR * SIDE)

@@ -61,6 +61,11 @@ def transform(matrix: Matrix, points: Points) -> NDArray[np.float32]:
     return out
 
 
+def stretched(matrix: Matrix, shape: tuple[float, float]) -> Matrix:
+    """Return a [2, 3] transform of square pixels for pixels that are `shape` (width, height)."""
+    return matrix * np.array([*shape, 1.0])
+
+
 def invert(matrix: Matrix) -> Matrix:
     """Return the inverse of a [2, 3] transform."""
     linear = np.linalg.inv(matrix[:, :2])

@@ -23,7 +23,9 @@ class FaceCrop:
     placement: Placement
     pose: HeadPose
     matrix: Matrix
-    """Frame -> crop."""
+    """Frame of square pixels, in which faces are followed -> crop."""
+    raster: Matrix
+    """Frame as displayed, in its own pixels -> crop."""
     landmarks: Floats
     """[478, 3] in the crop."""
     picture: Floats

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from fapvideo.config.schema import TrackConfig
+from fapvideo.ops.display import square_pixels
 from fapvideo.plan.targets import Plan
-from fapvideo.structs import FrameBatch
+from fapvideo.structs import FrameBatch, VideoInfo
 from fapvideo.track.tracker import FaceTracker
 
 
 def follow(
     batches: Iterable[FrameBatch],
+    info: VideoInfo,
     config: TrackConfig,
     scratch: Path,
     advance: Callable[[int], None] = lambda frames: None,
@@ -23,6 +25,7 @@ def follow(
 
     Args:
         batches: the whole clip.
+        info: of the clip; says how wide its pixels are.
         config: `[track]`.
         scratch: an existing folder for the landmarks; needed as long as the result is used.
         advance: called with the number of frames done.
@@ -31,7 +34,7 @@ def follow(
     times: list[float] = []
     for batch in batches:
         for picture, time_s in zip(batch.rgb, batch.times_s, strict=True):
-            tracker.update(picture, float(time_s))
+            tracker.update(square_pixels(picture, info), float(time_s))
         times += batch.times_s.tolist()
         advance(len(batch))
     tracks = tracker.tracks()

@@ -11,11 +11,12 @@ import numpy as np
 from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.mask.grounding import OpenSetDetector
 from fapvideo.mask.open_set import BoxSearch, load_detector, needs_detector, parts_to_find
+from fapvideo.ops.display import square_pixels
 from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import crop_matrix, head_pose
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.progress import Ticker
-from fapvideo.structs import Bytes, Floats, FrameBatch
+from fapvideo.structs import Bytes, Floats, FrameBatch, VideoInfo
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,7 @@ class BoxFinder:
         self,
         plan: Plan,
         batches: Iterable[FrameBatch],
-        frame_rate: float,
+        info: VideoInfo,
         parts: Sequence[str],
         ticker: Ticker,
     ) -> Plan:
@@ -62,7 +63,7 @@ class BoxFinder:
         Args:
             plan: of the same clip.
             batches: the whole clip again.
-            frame_rate: frames per second.
+            info: of the clip.
             parts: whose boxes the painter needs.
             ticker: told of every frame.
         """
@@ -84,10 +85,10 @@ class BoxFinder:
                 for target, wanted, search in searches:
                     index = frame.index - target.track.first_frame
                     if index in wanted:
-                        search.look(index, *_cut(target, index, picture))
+                        search.look(index, *_cut(target, index, square_pixels(picture, info)))
                 ticker.advance(1)
         half_window, hold, fade = (
-            round(seconds * frame_rate)
+            round(seconds * float(info.frame_rate))
             for seconds in (self._preset.track.smooth_s, config.hold_s, config.fade_s)
         )
         hold = max(hold, config.detector_every)

@@ -51,7 +51,7 @@ class Engine:
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
             batches = self._decoded(source, watch, looked_at=True)
-            plan = follow(batches, self.preset.track, scratch, ticker.advance)
+            plan = follow(batches, source.info, self.preset.track, scratch, ticker.advance)
             return self.decide(plan, source, cast, watch, ticker)
 
     def decide(
@@ -68,7 +68,7 @@ class Engine:
         plan = decide(plan, rate, self.preset, cast, self.painter.resolution)
         searched = self.painter.searched(tuple(cast))
         batches = self._decoded(source, watch, looked_at=True)
-        return self.boxes.find(plan, batches, rate, searched, ticker)
+        return self.boxes.find(plan, batches, source.info, searched, ticker)
 
     def swap(
         self, source: Source, plan: Plan, watch: Stopwatch | None = None

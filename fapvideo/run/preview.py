@@ -94,10 +94,10 @@ def sheet_column(source: Bytes, result: Bytes, jobs: Sequence[FaceJob]) -> Bytes
     size = (source.shape[1], source.shape[0])
     for job in jobs:
         for part, mask in job.masks.parts.items():
-            alpha = 0.6 * place(mask, job.face.matrix, size)[..., None]
+            alpha = 0.6 * place(mask, job.face.raster, size)[..., None]
             masks += alpha * (np.array(PARTS[part].colour, np.float32) - masks)
-        alpha = place(job.masks.core, job.face.matrix, size)[..., None]
-        guide += alpha * (place(job.guide, job.face.matrix, size) * 255 - guide)
+        alpha = place(job.masks.core, job.face.raster, size)[..., None]
+        guide += alpha * (place(job.guide, job.face.raster, size) * 255 - guide)
     rows = [source, masks.astype(np.uint8), guide.clip(0, 255).astype(np.uint8), result]
     return np.concatenate([_scaled(row) for row in rows])
 

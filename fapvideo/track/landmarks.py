@@ -16,6 +16,14 @@ PRESENT = 11.0
 it has slid off one."""
 
 
+FAR_MOVED, FAR_DEG, FAR_SCALED = 0.1, 8.0, 1.15
+"""Change from one frame to the next, in sides of the face, degrees in the picture and as a factor,
+over which a face is measured twice. A head that turns by 20 degrees a frame lags by 5 otherwise."""
+
+Square = tuple[Floats, Floats, float]
+"""Centre [2], direction of the upper edge [2] and side of the square about a face."""
+
+
 class FaceMesh:
     """Measures 478 landmarks of one face, given roughly where it is.
 
@@ -36,12 +44,17 @@ class FaceMesh:
         centre = (box[:2] + box[2:]) / 2
         side = float(max(box[2:] - box[:2]))
         first = self._measure(rgb, centre, keypoints[1] - keypoints[0], side, fine=False)
-        return self.from_landmarks(rgb, first.landmarks)
+        return self._measure(rgb, *upright_square(first.landmarks), fine=True)
 
     def from_landmarks(self, rgb: Bytes, landmarks: Floats) -> Face:
-        """Measure the face whose `landmarks` [478, 3] were found in a picture just before."""
-        centre, direction, side = upright_square(landmarks)
-        return self._measure(rgb, centre, direction, side, fine=True)
+        """Measure the face whose `landmarks` [478, 3] were found in a picture just before.
+
+        Where it has moved far since, the crop was off and so is what was measured in it: once more.
+        """
+        before = upright_square(landmarks)
+        face = self._measure(rgb, *before, fine=True)
+        after = upright_square(face.landmarks)
+        return self._measure(rgb, *after, fine=True) if _far(before, after) else face
 
     def _measure(
         self, rgb: Bytes, centre: Floats, direction: Floats, side: float, *, fine: bool
@@ -56,17 +69,25 @@ class FaceMesh:
         return located(matrix, points, logit - PRESENT)
 
 
-def upright_square(landmarks: Floats) -> tuple[Floats, Floats, float]:
-    """Return centre [2], direction of the upper edge [2] and side of the square about a face."""
+def _far(before: Square, after: Square) -> bool:
+    """Tell whether a crop placed by one square was far off for the other."""
+    moved = float(np.linalg.norm(after[0] - before[0])) / before[2]
+    lengths = np.linalg.norm(after[1]) * np.linalg.norm(before[1])
+    turned = float(after[1] @ before[1]) < np.cos(np.radians(FAR_DEG)) * float(lengths)
+    return turned or moved > FAR_MOVED or not 1 / FAR_SCALED < after[2] / before[2] < FAR_SCALED
+
+
+def upright_square(landmarks: Floats) -> Square:
+    """Return the square about a face of `landmarks` [478, 3]; a sound one of unsound points."""
     points = landmarks[:468, :2]
     right, left = mesh.eye_centres(landmarks[:, :2])
-    direction = left - right
+    direction = left - right if (left != right).any() else np.array([1.0, 0.0], np.float32)
     axis = direction / max(float(np.linalg.norm(direction)), 1e-6)
     back = np.array([[axis[0], -axis[1]], [axis[1], axis[0]]])
     turned = points @ back
     low, high = turned.min(axis=0), turned.max(axis=0)
     centre = (back @ ((low + high) / 2)).astype(np.float32)
-    return centre, direction, float(max(high - low))
+    return centre, direction, max(float(max(high - low)), 1.0)
 
 
 def cut(

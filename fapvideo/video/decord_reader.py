@@ -17,6 +17,7 @@ import numpy as np
 
 from fapvideo.config.schema import VideoConfig
 from fapvideo.errors import VideoReadError
+from fapvideo.ops.display import to_coded
 from fapvideo.structs import VideoFrame, VideoInfo
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import Picture, VideoReader
@@ -40,6 +41,11 @@ class DecordReader(AbstractContextManager["DecordReader"]):
                 "video.reader is decord, which is not installed",
                 hint='pip install "fapvideo[decord]" (x86-64 Linux), or set video.reader = "pyav"',
             ) from error
+        if self.info.mirrored:
+            raise VideoReadError(
+                f"{self.info.path} is shown mirrored, which decord does not do",
+                hint='set video.reader = "pyav"',
+            )
         try:
             self._video = decord.VideoReader(str(self.info.path), num_threads=1)
             starts = self._video.get_frame_timestamp(np.arange(len(self._video)))[:, 0]
@@ -87,7 +93,7 @@ class DecordReader(AbstractContextManager["DecordReader"]):
     def _picture(self, rank: int, rgb: Any) -> Picture:
         """Describe one frame; decord has applied the rotation, planes are kept as coded."""
         time = float(self._times[self._delivered[rank]])
-        coded = np.rot90(rgb, self.info.rotation // 90)
+        coded = to_coded(rgb, self.info)
         frame = VideoFrame(
             index=rank,
             pts=self.info.start_pts + round(time / self.info.time_base),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -205,7 +206,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, times: _Times
     time_base = stream.time_base or Fraction(1, 90_000)
     pixel_format = frame.format.name
     planar_format(pixel_format)  # raises for what cannot be processed
-    rotation, matrix = _rotation(frame)
+    rotation, mirrored, matrix = _orientation(frame)
     promised = int(stream.frames or 0)
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
     return VideoInfo(
@@ -231,6 +232,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, times: _Times
         chapters=len(container.chapters()),
         display_matrix=matrix,
         start_pts=times.start,
+        mirrored=mirrored,
     )
 
 
@@ -246,13 +248,23 @@ def _duration(container: Any, stream: Any, times: _Times, time_base: Fraction) -
     return times.frames / float(rate) if times.complete else 0.0
 
 
-def _rotation(frame: Any) -> tuple[Literal[0, 90, 180, 270], tuple[int, ...]]:
-    """Return (clockwise degrees for display, display matrix), to the nearest quarter turn."""
+def _orientation(frame: Any) -> tuple[Literal[0, 90, 180, 270], bool, tuple[int, ...]]:
+    """Return how the frame is turned clockwise, then mirrored, for display, and its matrix.
+
+    To the nearest quarter turn. The matrix maps (x, y) to (a x + c y, b x + d y) (FFmpeg,
+    libavutil/display.h); a negative determinant mirrors.
+    """
     data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
     if data is None:
-        return 0, ()
-    clockwise = round(-frame.rotation / 90) % 4 * 90
-    return cast(Literal[0, 90, 180, 270], clockwise), struct.unpack("9i", bytes(data))
+        return 0, False, ()
+    matrix = struct.unpack("9i", bytes(data))
+    a, b, _, c, d = matrix[:5]
+    mirrored = a * d < b * c
+    if mirrored:
+        a, c = -a, -c
+    # Both columns say it; together they do so for a matrix that is not quite a turn, too.
+    clockwise = round(math.degrees(math.atan2(b - c, a + d)) / 90) % 4 * 90
+    return cast(Literal[0, 90, 180, 270], clockwise), mirrored, matrix
 
 
 def _stream_info(stream: Any) -> StreamInfo:

@@ -15,6 +15,7 @@ import numpy as np
 
 from fapvideo.config.schema import VideoConfig
 from fapvideo.errors import VideoReadError
+from fapvideo.ops.display import to_display
 from fapvideo.structs import Bytes, FrameBatch, VideoFrame, VideoInfo
 from fapvideo.video.color import RgbConverter
 from fapvideo.video.planar import planar_format, planes_of
@@ -233,7 +234,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             )
 
         def picture() -> Bytes:
-            return np.rot90(self._to_rgb(frame, planar, planes), -self.info.rotation // 90)
+            return to_display(self._to_rgb(frame, planar, planes), self.info)
 
         own = VideoFrame(
             index=index,

@@ -17,6 +17,7 @@ from runs import FAST, decode, swapper
 
 from fapvideo.errors import NoFaceFound
 from fapvideo.ops import mesh
+from fapvideo.ops.display import to_display
 from fapvideo.ops.pose import expression
 
 LOSSLESS_MP4 = {"codec": "h264", "crf": 0, "speed": "ultrafast"}
@@ -37,7 +38,7 @@ def run(source, output, **tables):
 def changed(before, after, index):
     """Return [H, W] where the luma of one frame differs, as displayed."""
     plane = before.frames[index].planes[0] != after.frames[index].planes[0]
-    return np.rot90(plane, -before.info.rotation // 90)
+    return to_display(plane, before.info)
 
 
 def untouched(before, after):
@@ -178,12 +179,12 @@ def test_without_a_face_where_one_is_required(clip, tmp_path):
 # ----------------------------------------------------------------------------- kinds of video
 
 
-def mouth_is_painted(before, after, index):
-    """Tell whether what changed lies at the true mouth."""
+def mouth_is_painted(before, after, index, place=lambda points: points):
+    """Tell whether what changed lies at the true mouth; `place` says where `one_face` is seen."""
     truth = face_clips.one_face(index)[1]
-    lips = truth[list(mesh.LIPS_OUTER), :2]
+    lips = place(truth[list(mesh.LIPS_OUTER), :2])
     rows, columns = np.nonzero(changed(before, after, index))
-    centre = np.array([columns.mean(), rows.mean()])
+    centre = np.array([columns.mean(), rows.mean()]) + 0.5
     return len(rows) > 30 and np.linalg.norm(centre - lips.mean(axis=0)) < 0.15 * mesh.interocular(
         truth
     )
@@ -194,6 +195,34 @@ def test_a_phone_held_upright(clip, tmp_path):
     assert (report.input["rotation"], after.info.rotation) == (90, 90)
     assert (before.info.width, before.info.height) == (240, 320)
     assert all(mouth_is_painted(before, after, index) for index in range(3))
+
+
+def test_a_face_on_its_head(clip, tmp_path):
+    """Found, and painted on its head too; nobody has turned the picture."""
+    _, before, after = run(clip("on_its_head", frames=3), tmp_path / "o.mp4", video=LOSSLESS_MP4)
+    turned = np.array(face_clips.SIZE)
+    assert all(mouth_is_painted(before, after, i, lambda points: turned - points) for i in range(3))
+
+
+def test_a_picture_that_is_shown_mirrored(clip, tmp_path):
+    """A display matrix with a negative determinant; a swapped mouth stays a mirrored one."""
+    _, before, after = run(clip("mirrored", frames=3), tmp_path / "o.mov", video=LOSSLESS_MP4)
+    assert (before.info.rotation, before.info.mirrored) == (90, True)
+    assert after.info.display_matrix == before.info.display_matrix
+    assert all(mouth_is_painted(before, after, index) for index in range(3))
+
+
+def test_pixels_that_are_not_square(clip, tmp_path):
+    """The part is as wide as on square pixels: followed and painted as it is shown."""
+    _, before, after = run(clip("squeezed", frames=3), tmp_path / "o.mp4", video=LOSSLESS_MP4)
+    _, square, painted = run(clip("one_face", frames=3), tmp_path / "p.mp4", video=LOSSLESS_MP4)
+    assert after.info.sample_aspect_ratio == before.info.sample_aspect_ratio == 2
+    for index in range(3):
+        assert mouth_is_painted(before, after, index, lambda points: points / (2, 1))
+        wide, high = (np.ptp(axis) for axis in np.nonzero(changed(before, after, index))[::-1])
+        true = [np.ptp(axis) for axis in np.nonzero(changed(square, painted, index))[::-1]]
+        assert 2 * wide == pytest.approx(true[0], rel=0.1)
+        assert high == pytest.approx(true[1], rel=0.1)
 
 
 def test_a_variable_frame_rate_stays_as_it_is(clip, tmp_path):

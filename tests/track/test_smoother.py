@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from portrait import posed, rotation
+from portrait import rotation
 
 from fapvideo.ops import mesh
 from fapvideo.ops.pose import HeadPose

@@ -1,17 +1,22 @@
 import tempfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from portrait import astronaut_face, posed, scene
 
 from fapvideo.config.schema import TrackConfig
 from fapvideo.ops import mesh
+from fapvideo.ops.pose import head_pose
 from fapvideo.structs import Face, Track
-from fapvideo.track.tracker import LOST_AFTER_S, FaceTracker, select
+from fapvideo.track import landmarks
+from fapvideo.track.landmarks import FaceMesh
+from fapvideo.track.tracker import DISAGREES, LOST_AFTER_S, NOT_MEASURED, FaceTracker, select
 
 RATE = 25.0
 SIZE = (320, 180)
+BROKEN = np.full((478, 3), np.nan, np.float32)
 
 
 def follow(pictures, folder, rate=RATE, **config):
@@ -173,6 +178,86 @@ def test_smoothing_calms_a_noisy_picture(tmp_path):
 
     assert jitter(calm) < 0.5 * jitter(rough)
     assert np.abs(centres(calm) - eyes_at(160, 90, 80)).max() < 3
+
+
+def test_a_face_that_darts_to_and_fro_is_followed_in_every_frame(tmp_path):
+    """Half its width between two frames, with stops: steadied, it must not lag either."""
+    rng = np.random.default_rng(1)
+    x = 110 + np.cumsum([0, 40, 40, 0, 0, -40, -38, 0, 0, 0, 35, -35, 20, 40, 0, 0])
+    y = 90 + rng.integers(-8, 9, len(x))
+    places = [(float(a), float(b), 80) for a, b in zip(x, y, strict=True)]
+    (track,), _ = follow([scene(SIZE, [place]) for place in places], tmp_path)
+    assert len(track) == len(places)
+    assert set(track.faults) == {""}
+    away = np.linalg.norm(centres(track) - [eyes_at(*place) for place in places], axis=1)
+    assert away.max() < 0.06 * mesh.interocular(track.landmarks[0])
+
+
+def test_a_head_that_turns_over_is_followed_all_the_way_round(tmp_path):
+    """360 degrees, 20 a frame, beginning on its head."""
+    upright = scene((320, 320), [(160, 160, 110)])
+    turns = [180 + 20 * i for i in range(19)]
+    pictures = [
+        cv2.warpAffine(upright, cv2.getRotationMatrix2D((160, 160), turn, 1.0), (320, 320),
+                       borderMode=cv2.BORDER_REPLICATE)
+        for turn in turns
+    ]  # fmt: skip
+    (track,), _ = follow(pictures, tmp_path)
+    assert len(track) == len(turns)
+    assert set(track.faults) == {""}
+    leans = [np.degrees(head_pose(shape).roll) for shape in track.landmarks]
+    first = np.degrees(head_pose(astronaut_face().landmarks).roll)
+    away = (np.array(leans) - first + turns + 180) % 360 - 180
+    assert np.abs(away).max() < 2
+
+
+def test_a_mesh_that_slid_off_the_face_is_brought_back(tmp_path):
+    """The detector sees where the face is; nothing is taken from the neck."""
+    picture = scene(SIZE, [(160, 80, 70)])
+    tracker = FaceTracker(TrackConfig(), tmp_path)
+    for number in range(6):
+        tracker.update(picture, number / RATE)
+        if number == 2:
+            (track,) = tracker._open
+            slid = track.face.landmarks + np.array([20, 55, 0], np.float32)
+            track.face = Face(track.face.box + np.float32([20, 55, 20, 55]), slid, 0.99)
+    (track,) = tracker.tracks()
+    assert set(track.faults) == {""}
+    assert np.abs(centres(track) - eyes_at(160, 80, 70)).max() < 3
+
+
+def test_a_mesh_that_is_sure_of_a_face_elsewhere_is_not_believed(tmp_path, monkeypatch):
+    picture = scene(SIZE, [(160, 80, 70)])
+    tracker = FaceTracker(TrackConfig(smooth_s=0), tmp_path)
+    for number in range(4):
+        tracker.update(picture, number / RATE)
+    measure = FaceMesh._measure
+
+    def mistaken(self, rgb, centre, direction, side, *, fine):
+        face = measure(self, rgb, centre, direction, side, fine=fine)
+        return Face(face.box, face.landmarks + np.float32([0, 30, 0]), 1.0)
+
+    monkeypatch.setattr(FaceMesh, "_measure", mistaken)
+    tracker.update(picture, 4 / RATE)
+    monkeypatch.undo()
+    tracker.update(picture, 5 / RATE)
+    (track,) = tracker.tracks()
+    assert track.faults == ("", "", "", "", DISAGREES, "")
+    assert track.presence[4] == 0
+    assert np.abs(centres(track) - eyes_at(160, 80, 70)).max() < 3, "bridged"
+
+
+def test_points_that_are_no_numbers_are_not_measured(tmp_path, monkeypatch):
+    picture = scene(SIZE, [(160, 80, 70)])
+    tracker = FaceTracker(TrackConfig(), tmp_path)
+    for number in range(4):
+        with monkeypatch.context() as patch:
+            if number == 1:
+                patch.setattr(landmarks, "read_outputs", lambda *_: (BROKEN, 18.0))
+            tracker.update(picture, number / RATE)
+    (track,) = tracker.tracks()
+    assert track.faults == ("", NOT_MEASURED, "", "")
+    assert np.isfinite(track.landmarks).all()
 
 
 def test_two_tracks_on_one_face_become_one(tmp_path):

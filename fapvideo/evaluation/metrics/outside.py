@@ -8,9 +8,10 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from fapvideo.composite.planes import Region, changed_outside, to_display
+from fapvideo.composite.planes import Region, changed_outside
 from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.views import SIDE, FaceView, FramePair
+from fapvideo.ops.display import to_display
 from fapvideo.ops.geometry import invert, scale_of, transform, warp
 from fapvideo.ops.yuv import plane_layout
 from fapvideo.structs import Bytes, Floats, VideoInfo
@@ -168,7 +169,7 @@ def _changed_pixels(pair: FramePair, info: VideoInfo) -> Bytes:
             cells = np.ones((1 << shift_y, 1 << shift_x), np.uint8)
             changed = np.kron(changed, cells)[: size[1], : size[0]]
         out |= changed
-    return np.ascontiguousarray(to_display(out, info.rotation))
+    return np.ascontiguousarray(to_display(out, info))
 
 
 def _psnr(error: float) -> float:

@@ -299,7 +299,8 @@ def plan_video(clip: Clip, systems: int, duration_s: float, budget: int) -> Vide
     Its faces decide what is shown of a large frame.
     """
     width, height = clip.info.display_size
-    shapes = [item.track.landmarks[..., :2] for item in clip.plan.targets]
+    shape = np.array(clip.info.pixel_shape)
+    shapes = [item.track.landmarks[..., :2] / shape for item in clip.plan.targets]
     low = np.min([shape.min(axis=(0, 1)) for shape in shapes], axis=0)
     high = np.max([shape.max(axis=(0, 1)) for shape in shapes], axis=0)
     margin = MARGIN * float((high - low).max())
