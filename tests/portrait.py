@@ -11,6 +11,7 @@ from fapvideo.ops import mesh
 from fapvideo.ops.pose import HeadPose
 from fapvideo.structs import Bytes, Face, Floats
 from fapvideo.track.finder import FaceFinder
+from fapvideo.track.older import OlderMesh
 
 
 @cache
@@ -27,6 +28,12 @@ def astronaut() -> Bytes:
 def finder() -> FaceFinder:
     """Return one finder for all tests."""
     return FaceFinder()
+
+
+@cache
+def measuring_finder() -> FaceFinder:
+    """Return one finder with the mesh that evaluation measures with."""
+    return FaceFinder(mesh=OlderMesh())
 
 
 @cache

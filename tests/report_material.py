@@ -29,6 +29,7 @@ from fapvideo.evaluation.views import Clip, FramePair
 from fapvideo.reference.images import AlignedFace, align
 from fapvideo.structs import Bytes
 from fapvideo.track.finder import FaceFinder
+from fapvideo.track.older import OlderMesh
 
 FRAMES, BAD = 12, 7
 HOSTILE = "<script>hacked=1<!--"
@@ -70,7 +71,7 @@ class Photos:
 @cache
 def references() -> Mapping[str, tuple[AlignedFace, ...]]:
     """Return the brand face as the reference of nose and mouth."""
-    face = align(BRAND, FaceFinder(), ReferenceConfig())
+    face = align(BRAND, FaceFinder(mesh=OlderMesh()), ReferenceConfig())
     return {"nose": (face,), "mouth": (face,)}
 
 

@@ -26,6 +26,7 @@ from fapvideo.plan.follow import follow
 from fapvideo.plan.targets import Plan
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Bytes, Floats, VideoFrame, VideoInfo
+from fapvideo.track.landmarks import FaceMesh
 from fapvideo.track.older import OlderMesh
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
@@ -160,7 +161,7 @@ class Clip:
         scratch: Path,
         references: Mapping[str, Sequence[AlignedFace]] | None = None,
     ) -> Self:
-        """Follow the faces of the clip at `path`.
+        """Follow the faces of the clip at `path`, by another mesh than the program does.
 
         `scratch` is a folder that stays as long as the clip is used; for the others see `Clip`.
 
@@ -170,7 +171,9 @@ class Clip:
         """
         reader = VideoReader(probe(path), preset.video)
         rate = float(reader.info.frame_rate)
-        followed = follow(reader.batches(BATCH), reader.info, preset.track, scratch)
+        followed = follow(
+            reader.batches(BATCH), reader.info, preset.track, scratch, mesh=OlderMesh()
+        )
         plan = decide(followed, rate, preset, {}, RESOLUTION)
         if not plan.targets:
             raise NoFaceFound(
@@ -234,7 +237,7 @@ def face_view(
     landmarks: Floats,
     parts: Sequence[str],
     config: MaskConfig,
-    mesh: OlderMesh,
+    mesh: FaceMesh,
     *,
     pixel_shape: tuple[float, float] = (1.0, 1.0),
     track: int = 0,

@@ -11,6 +11,7 @@ from fapvideo.config.schema import TrackConfig
 from fapvideo.ops.display import square_pixels
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import FrameBatch, VideoInfo
+from fapvideo.track.landmarks import FaceMesh
 from fapvideo.track.tracker import FaceTracker
 
 
@@ -20,6 +21,8 @@ def follow(
     config: TrackConfig,
     scratch: Path,
     advance: Callable[[int], None] = lambda frames: None,
+    *,
+    mesh: FaceMesh | None = None,
 ) -> Plan:
     """Return a plan with all tracks and no targets yet (`decide` chooses them).
 
@@ -29,8 +32,9 @@ def follow(
         config: `[track]`.
         scratch: an existing folder for the landmarks; needed as long as the result is used.
         advance: called with the number of frames done.
+        mesh: what measures, if it is to be another one than the program's.
     """
-    tracker = FaceTracker(config, scratch)
+    tracker = FaceTracker(config, scratch, mesh)
     times: list[float] = []
     for batch in batches:
         for picture, time_s in zip(batch.rgb, batch.times_s, strict=True):

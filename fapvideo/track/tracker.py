@@ -69,14 +69,17 @@ class _Open:
 class FaceTracker:
     """Finds faces, measures their meshes, links them over time and cuts tracks at scene cuts."""
 
-    def __init__(self, config: TrackConfig, scratch: Path) -> None:
-        """Use `config`; keep spooled landmarks in the existing folder `scratch`."""
+    def __init__(self, config: TrackConfig, scratch: Path, mesh: FaceMesh | None = None) -> None:
+        """Use `config`; keep spooled landmarks in the existing folder `scratch`.
+
+        `mesh` is what measures, if it is to be another one than `FaceMesh`.
+        """
         self.config = config
         self.cuts: list[int] = []
         self.measured = 0
         self._scratch = scratch
         self._detector = FaceDetector(config.detect_score)
-        self._mesh = FaceMesh()
+        self._mesh = mesh or FaceMesh()
         self._open: list[_Open] = []
         self._closed: list[_Open] = []
         self._histogram: Floats | None = None

@@ -12,7 +12,7 @@ import pytest
 from broken_results import pairs, scratch
 from face_clips import BRAND
 from PIL import Image
-from portrait import astronaut_face, finder, headshot
+from portrait import astronaut_face, headshot, measuring_finder
 
 from fapvideo.config.schema import ReferenceConfig
 from fapvideo.errors import WeightsError
@@ -39,7 +39,7 @@ def photo(name: str) -> AlignedFace:
     if name == "astronaut":
         path = scratch() / "astronaut_identity.png"
         Image.fromarray(headshot(400)).save(path)
-    return align(path, finder(), ReferenceConfig())
+    return align(path, measuring_finder(), ReferenceConfig())
 
 
 class Counting:
@@ -57,7 +57,7 @@ def test_the_chip_shows_the_face_upright_in_its_place() -> None:
     view = pairs()[0].faces[0]
     chip = face_chip(view.source, view.measured_source)
     assert chip.shape == (CHIP, CHIP, 3)
-    (found,) = finder()(chip)
+    (found,) = measuring_finder()(chip)
     right, left = found.landmarks[33, :2], found.landmarks[263, :2]
     assert left - right == pytest.approx([73.9, 0.0], abs=4)
     same = face_chip(view.source.astype(np.float32) / 255, view.measured_source)

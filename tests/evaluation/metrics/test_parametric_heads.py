@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from broken_results import PARTS, face_mesh
 from face_clips import read_rgb
-from portrait import finder
+from portrait import measuring_finder
 
 from fapvideo.config.schema import MaskConfig
 from fapvideo.evaluation.metrics.features import PartFeatures
@@ -32,7 +32,7 @@ def heads() -> tuple[Bytes, Bytes]:
 def view(parts: tuple[str, ...] = PARTS) -> FaceView:
     """Return the second head as a result made of the first."""
     source, result = heads()
-    (face,) = finder()(source)
+    (face,) = measuring_finder()(source)
     return face_view(source, result, face.landmarks, parts, MaskConfig(), face_mesh())
 
 

@@ -14,7 +14,7 @@ import pytest
 from broken_results import PARTS, pairs, scratch
 from face_clips import BRAND
 from PIL import Image
-from portrait import finder, headshot
+from portrait import headshot, measuring_finder
 
 from fapvideo.config.schema import ReferenceConfig
 from fapvideo.evaluation.metrics.features import BASIS, MEASURED, PartFeatures
@@ -34,7 +34,7 @@ def features() -> PartFeatures:
 
 @cache
 def brand() -> AlignedFace:
-    return align(BRAND, finder(), ReferenceConfig())
+    return align(BRAND, measuring_finder(), ReferenceConfig())
 
 
 @cache
@@ -42,7 +42,7 @@ def own_photo() -> AlignedFace:
     """Return the photo that the source was animated from."""
     path = scratch() / "astronaut.png"
     Image.fromarray(headshot(400)).save(path)
-    return align(path, finder(), ReferenceConfig())
+    return align(path, measuring_finder(), ReferenceConfig())
 
 
 def of_brand(view: FaceView) -> FaceView:
