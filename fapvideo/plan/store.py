@@ -23,7 +23,7 @@ from fapvideo.ops.files import write_atomically
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _BOXES = ("parts", "keep_out", "strength")

@@ -16,7 +16,7 @@ from fapvideo.plan.follow import follow
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
-from fapvideo.run.report import Counts
+from fapvideo.run.books import Books
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
 from fapvideo.structs import FrameBatch, VideoFrame
@@ -81,18 +81,27 @@ class Engine:
         return prefetch(((batch, pipeline.swap(batch, plan)) for batch in batches), 1)
 
     def write(
-        self, source: Source, plan: Plan, sink: Sink, watch: Stopwatch, ticker: Ticker
-    ) -> Counts:
-        """Run the second pass into a sink; return what was done to the frames."""
-        counts = Counts()
+        self,
+        source: Source,
+        plan: Plan,
+        sink: Sink,
+        watch: Stopwatch,
+        ticker: Ticker,
+        spool: Path | None = None,
+    ) -> Books:
+        """Run the second pass into a sink; return what became of the frames.
+
+        With `spool`, a file to be made, a line about every frame goes there.
+        """
         ticker.begin("swap", plan.frames)
-        for batch, swapped in self.swap(source, plan, watch):
-            counts.add(batch, plan, swapped.outside_changed)
-            with watch.measure("encode_s"):
-                sink.write(finished(source, batch, swapped.frames))
-            ticker.advance(len(batch))
+        with Books(plan, source.info, spool) as books:
+            for batch, swapped in self.swap(source, plan, watch):
+                books.add(batch, swapped)
+                with watch.measure("encode_s"):
+                    sink.write(finished(source, batch, swapped.frames))
+                ticker.advance(len(batch))
         ticker.begin("finish", 0)
-        return counts
+        return books
 
     def _decoded(
         self, source: Source, watch: Stopwatch, *, looked_at: bool = False
