@@ -8,7 +8,8 @@
     +-- ReferenceImageError  6    a reference image cannot be used
     +-- WeightsError         7    model files are missing, damaged or of another architecture
     +-- DeviceError          8    the compute device is absent or out of memory
-    +-- QualityError         9    a result misses a threshold of quality (`eval --fail-under`)
+    +-- QualityError         9    a result misses what was asked of it (`eval --fail-under`,
+                                  `run --strict`)
     +-- Cancelled          130    the user or a callback asked to stop
 
 The number is the exit code of the command line. Every message says what is wrong and where;
@@ -87,7 +88,7 @@ class DeviceError(FapVideoError):
 
 
 class QualityError(FapVideoError):
-    """A result was measured, and misses a threshold of quality."""
+    """A result is there, and misses a threshold of quality, or a frame of it fell back."""
 
     exit_code = 9
 

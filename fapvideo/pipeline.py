@@ -10,10 +10,10 @@ the batch size. What happens between a crop and a finished crop is the painter's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from fapvideo.composite.paste import cut, paste
+from fapvideo.composite.paste import SMALLEST_ALPHA, cut, paste, share_outside
 from fapvideo.composite.planes import FrameCanvas, changed_outside
 from fapvideo.ops.geometry import stretched, transform
 from fapvideo.ops.memory import keep_freed_memory
@@ -22,6 +22,9 @@ from fapvideo.paint.painter import FaceCrop, FaceJob, Painter
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.progress import Stopwatch
 from fapvideo.structs import Floats, FrameBatch, Placement, VideoFrame, VideoInfo
+
+Check = Callable[[FaceJob, Floats], str]
+"""Returns a code of `structs.REASONS` for a finished crop that must not be shown, else nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,10 @@ class SwappedBatch:
     """Per frame and face: the finished crop [S, S, 3]."""
     outside_changed: int
     """Samples that changed outside every mask; must be 0."""
+    refused: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    """(frame, track) -> why a face was not painted after all, a code of `structs.REASONS`."""
+    cut_off: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    """(frame, track) -> share of the hole outside the picture, where it is not 0."""
 
 
 class Pipeline:
@@ -46,9 +53,18 @@ class Pipeline:
         painter: Painter,
         opacity: float = 1.0,
         stopwatch: Stopwatch | None = None,
+        check: Check = lambda job, result: "",
     ) -> None:
-        """Bind everything that stays the same for the whole clip; `opacity` is in [0, 1]."""
-        self.info, self.painter, self.opacity = info, painter, opacity
+        """Bind everything that stays the same for the whole clip.
+
+        Args:
+            info: of the clip.
+            painter: makes the finished crops.
+            opacity: of what is painted, [0, 1].
+            stopwatch: takes the seconds of each step.
+            check: says of a finished crop why it must not be shown, if it must not.
+        """
+        self.info, self.painter, self.opacity, self.check = info, painter, opacity, check
         self.stopwatch = stopwatch or Stopwatch()
         keep_freed_memory()
 
@@ -64,13 +80,16 @@ class Pipeline:
         with self.stopwatch.measure("denoise_s"):
             finished = iter(self.painter.paint(flat) if flat else [])
         results = tuple(tuple(next(finished) for _ in group) for group in jobs)
+        refused, cut_off = _beyond(batch, jobs, self.info.display_size)
         with self.stopwatch.measure("composite_s"):
+            refused |= self._wrong(batch, jobs, results, refused)
             done = [
-                self._composite(*work)
+                self._composite(*work, refused)
                 for work in zip(batch.frames, canvases, jobs, results, strict=True)
             ]
         frames = tuple(frame for frame, _ in done)
-        return SwappedBatch(frames, jobs, results, sum(changed for _, changed in done))
+        changed = sum(samples for _, samples in done)
+        return SwappedBatch(frames, jobs, results, changed, refused, cut_off)
 
     def _prepare(self, canvas: FrameCanvas, target: Target, placement: Placement) -> FaceJob:
         """Cut the crop; let the painter mask the parts and build what it starts from."""
@@ -82,19 +101,63 @@ class Pipeline:
         face = FaceCrop(target, placement, pose, matrix, raster, landmarks, picture)
         return self.painter.prepare(face)
 
+    def _wrong(
+        self,
+        batch: FrameBatch,
+        jobs: Sequence[Sequence[FaceJob]],
+        results: Sequence[Sequence[Floats]],
+        refused: Mapping[tuple[int, int], str],
+    ) -> dict[tuple[int, int], str]:
+        """Return the faces whose finished crops must not be shown, and why."""
+        wrong = {}
+        for frame, group, finished in zip(batch.frames, jobs, results, strict=True):
+            for job, result in zip(group, finished, strict=True):
+                face = frame.index, job.face.placement.track_id
+                reason = "" if face in refused else self.check(job, result)
+                if reason:
+                    wrong[face] = reason
+        return wrong
+
     def _composite(
         self,
         frame: VideoFrame,
         canvas: FrameCanvas,
         jobs: Sequence[FaceJob],
         results: Sequence[Floats],
+        refused: Mapping[tuple[int, int], str],
     ) -> tuple[VideoFrame, int]:
         """Paint the finished crops; return the frame and how many samples changed outside."""
         regions = []
         for job, result in zip(jobs, results, strict=True):
+            if (frame.index, job.face.placement.track_id) in refused:
+                continue
             alpha = job.masks.hole * (job.face.placement.weight * self.opacity)
             region = paste(canvas, result, alpha, job.face.raster, self.info.display_size)
             if region is not None:
                 regions.append(region)
         painted = canvas.frame()
         return painted, changed_outside(frame, painted, self.info, regions)
+
+
+def _beyond(
+    batch: FrameBatch, jobs: Sequence[Sequence[FaceJob]], size: tuple[int, int]
+) -> tuple[dict[tuple[int, int], str], dict[tuple[int, int], float]]:
+    """Return the faces of which nothing would be seen, with the reason, and those cut off.
+
+    Args:
+        batch: the frames.
+        jobs: per frame.
+        size: (width, height) of a frame as displayed.
+    """
+    refused, cut_off = {}, {}
+    for frame, group in zip(batch.frames, jobs, strict=True):
+        for job in group:
+            face = frame.index, job.face.placement.track_id
+            share = share_outside(job.masks.hole, job.face.raster, size)
+            if share > 0.0:
+                cut_off[face] = share
+            if share >= 1.0:
+                refused[face] = "leaves_frame"
+            elif job.masks.hole.max() < SMALLEST_ALPHA:
+                refused[face] = "covered"
+    return refused, cut_off

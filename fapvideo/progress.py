@@ -74,3 +74,9 @@ class Ticker:
             seconds = time.perf_counter() - self._started
             fps = self._done / seconds if self._done else 0.0
             self._progress(Progress(self._stage, self._done, self._total, fps))
+
+
+def clock(seconds: float) -> str:
+    """Return a time as 0:03.24."""
+    minutes, rest = divmod(round(seconds * 100), 6000)
+    return f"{minutes}:{rest // 100:02d}.{rest % 100:02d}"

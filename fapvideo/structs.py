@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,25 @@ Bytes = NDArray[np.uint8]
 NUM_LANDMARKS = 478
 """468 points of the MediaPipe face mesh, then 5 iris points of the right and 5 of the left eye."""
 
-FrameState = Literal["swapped", "kept", "held", "faded"]
+FrameState = Literal["swapped", "held", "faded", "left"]
+"""Of one face in one frame: swapped in full; with an earlier frame's geometry; in part; not."""
+STATES: tuple[FrameState, ...] = get_args(FrameState)
+"""The most intact first."""
+
+REASONS: Mapping[str, str] = {
+    "not_measured": "no face was measured here",
+    "disagrees": "the mesh disagrees with an independent look at the picture",
+    "jumps": "the mesh is out of shape against the frames beside it",
+    "profile": "turned too far to the side",
+    "too_small": "the face is too small",
+    "numeric": "a number is not finite",
+    "leaves_frame": "the parts lie outside the picture",
+    "covered": "something that stays covers the parts",
+    "looks_wrong": "what was painted failed its check",
+    "beside": "next to frames where it is not swapped",
+    "not_cast": "not asked for",
+}
+"""Code -> what it says: why a face is not plainly swapped in a frame. Figures stand elsewhere."""
 
 
 def _expect(name: str, array: Array, shape: tuple[int | None, ...]) -> None:
@@ -214,7 +232,7 @@ class Track:
     neutral: Floats
     """[478, 3] median shape in the canonical head frame (inter-ocular distance 1)."""
     faults: tuple[str, ...] = ()
-    """[T] why a frame was not measured, a code of `track.tracker`; empty where it was."""
+    """[T] why a frame was not measured, a code of `REASONS`; empty where it was."""
 
     def __post_init__(self) -> None:
         """Check that all per-frame arrays have one length."""
@@ -311,13 +329,19 @@ class RunReport:
     references: Sequence[Mapping[str, Any]]
     tracks: Sequence[Mapping[str, Any]]
     frames: Mapping[str, int]
+    """Frames in all and by their most intact face's state; without a face a frame is `left`."""
     outside_changed_samples: int
     timings: Mapping[str, float]
     peak_rss_bytes: int
     warnings: Sequence[str]
     versions: Mapping[str, str]
     frame_log: Sequence[Mapping[str, Any]] = ()
-    """Spans of frames that were not plainly swapped: first, last, track, state, reason."""
+    """Spans of frames in which a face was not plainly swapped: first, last, start_s, end_s, track,
+    state, reason (a code of `REASONS`)."""
+    faces: Mapping[str, int] = field(default_factory=dict)
+    """Faces of all frames, in all and by state."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Code of `REASONS` -> how many faces of frames were not plainly swapped because of it."""
     schema_version: int = 1
 
     def to_dict(self) -> dict[str, Any]:

@@ -170,7 +170,8 @@ class VideoSwapper:
             progress: called from this thread.
             cancel: asked between batches; true stops the run.
 
-        Returns the report, also written as `<output>.report.json` where the output is a file.
+        Returns the report. Where the output is a file, it is also written as
+        `<output>.report.json`, and what became of every face as `<output>.tracks.jsonl`.
 
         Raises:
             FapVideoError: one of its kinds, see `errors.py`.
@@ -193,14 +194,15 @@ class VideoSwapper:
                         f"{source.info.path}: no face to swap in {plan.frames} frames",
                         hint="lower track.detect_score, or leave out --require-face",
                     )
-                counts = engine.write(source, plan, sink, watch, ticker)
+                target = sink.output if isinstance(sink, VideoWriter) else None
+                spool = scratch / "tracks.jsonl" if target else None
+                books = engine.write(source, plan, sink, watch, ticker, spool)
             watch.seconds["wall_s"] = time.perf_counter() - started
             warnings += (*sink.warnings, *face_warnings(plan, source.damaged))
-            target = sink.output if isinstance(sink, VideoWriter) else None
-            used = self.preset, self._painter.bundle, plan, counts, cast
+            used = self.preset, self._painter.bundle, plan, books, cast
             report = make_report(source.info, target, *used, watch.seconds, warnings)
-        if target is not None:
-            write_report(report, target)
+            if target is not None:
+                write_report(report, books, target)
         return report
 
     def stream(

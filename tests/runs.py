@@ -1,7 +1,9 @@
-"""Swappers with the tiny bundle, and a reader of whole files, for tests of whole runs."""
+"""Swappers with the tiny bundle, a reader of whole files, an audit of books: for whole runs."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ import face_clips
 import numpy as np
 
 from fapvideo.config.schema import RunPreset
-from fapvideo.structs import Bytes, VideoFrame, VideoInfo
+from fapvideo.run.report import tracks_path
+from fapvideo.structs import REASONS, STATES, Bytes, RunReport, VideoFrame, VideoInfo
 from fapvideo.swapper import VideoSwapper
 from fapvideo.video.reader import VideoReader
 
@@ -61,3 +64,44 @@ def preset(**tables: Any) -> RunPreset:
 def swapper(**tables: Any) -> VideoSwapper:
     """Return a swapper with that preset, on the CPU."""
     return VideoSwapper(preset(**tables), "cpu")
+
+
+def read_tracks(output: Path) -> list[dict[str, Any]]:
+    """Return the lines about every frame that lie beside an output."""
+    return [json.loads(line) for line in tracks_path(output).read_text("utf-8").splitlines()]
+
+
+def audit(report: RunReport, output: Path) -> list[dict[str, Any]]:
+    """See that every face of every frame is accounted for, everywhere alike; return the lines."""
+    rows = read_tracks(output)
+    assert [row["frame"] for row in rows] == list(range(report.frames["total"]))
+    faces = [(row["frame"], face) for row in rows for face in row["faces"]]
+    assert len(faces) == report.faces["total"] == sum(track["frames"] for track in report.tracks)
+    states, reasons = (Counter(face[name] for _, face in faces) for name in ("state", "reason"))
+    assert {state: states[state] for state in STATES} == {s: report.faces[s] for s in STATES}
+    assert reasons.pop("", 0) == states["swapped"]
+    assert reasons == report.reasons
+    assert set(reasons) <= set(REASONS)
+    told: dict[tuple[int, int], tuple[str, str]] = {}
+    for span in report.frame_log:
+        for frame in range(span["first"], span["last"] + 1):
+            assert told.setdefault((frame, span["track"]), (span["state"], span["reason"]))
+            assert span["start_s"] - 1e-5 <= rows[frame]["time_s"] < span["end_s"]
+    assert sum(s["last"] - s["first"] + 1 for s in report.frame_log) == len(told), "no overlap"
+    fell = {(frame, face["track"]): (face["state"], face["reason"])
+            for frame, face in faces if face["state"] != "swapped"}  # fmt: skip
+    assert told == fell
+    best = Counter(
+        next((s for s in STATES if s in {face["state"] for face in row["faces"]}), "left")
+        for row in rows
+    )
+    assert {"total": len(rows), **{state: best[state] for state in STATES}} == report.frames
+    assert all((face["weight"] > 0) == (face["state"] != "left") for _, face in faces)
+    for track in report.tracks:
+        own = Counter(face["state"] for _, face in faces if face["track"] == track["id"])
+        assert {state: own[state] for state in STATES} == {s: track["faces"][s] for s in STATES}
+        for served in track["references"].values():
+            frames = [f for one in served for a, b in one["spans"] for f in range(a, b + 1)]
+            assert len(frames) == len(set(frames)) == sum(one["frames"] for one in served)
+            assert len(frames) == track["frames"] - own["left"]
+    return rows

@@ -19,7 +19,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from fapvideo.progress import OnProgress, Progress
-    from fapvideo.structs import RunReport
 
 
 def print_json(value: Any) -> None:
@@ -109,24 +108,3 @@ def _print_progress(now: Progress) -> None:
     fields = asdict(now)
     del fields["fps" if now.fps is None else "note"]
     print_event("progress", **fields)
-
-
-def print_summary(report: RunReport) -> None:
-    """Write what a run did as a table, then its warnings."""
-    frames, timings = report.frames, report.timings
-    states = (f"{frames.get(s, 0)} {s}" for s in ("swapped", "kept", "held", "faded"))
-    cached = sum(bool(reference.get("cached")) for reference in report.references)
-    rows = [
-        ("output", report.output.get("path", "")),
-        ("frames", f"{frames.get('total', 0)}: {', '.join(states)}"),
-        ("tracks", len(report.tracks)),
-        ("references", f"{len(report.references)} ({cached} from the cache)"),
-        ("bundle", report.bundle.get("name", "")),
-        ("speed", f"{timings.get('fps', 0.0):.2f} fps, {timings.get('wall_s', 0.0):.1f} s in all"),
-        ("peak memory", f"{report.peak_rss_bytes / 2**20:.0f} MiB"),
-        ("changed outside the parts", f"{report.outside_changed_samples} samples"),
-    ]
-    print_table("", ("", ""), rows)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    for warning in report.warnings:
-        console.print(f"[bold yellow]warning:[/] {escape(warning)}")

@@ -8,11 +8,21 @@ from typing import Annotated
 
 import typer
 
-from fapvideo.cli import options, output
+from fapvideo.cli import options, output, summary
 from fapvideo.cli.swapping import open_swapper, stop_on_signal
 from fapvideo.errors import NoFaceFound
 
 log = logging.getLogger(__name__)
+
+RequireFace = Annotated[
+    bool, typer.Option("--require-face", help="Fail (exit code 5) where there is no face.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit code 9 where a frame fell back; all is written.")
+]
+Report = Annotated[
+    bool, typer.Option("--report", help="Measure the result and write a page about it.")
+]
 
 
 def run(
@@ -35,12 +45,9 @@ def run(
         float | None, typer.Option(parser=options.parse_time, metavar="TIME", help="Stop here.")
     ] = None,
     overwrite: options.Overwrite = False,
-    require_face: Annotated[
-        bool, typer.Option("--require-face", help="Fail (exit code 5) where there is no face.")
-    ] = False,
-    report: Annotated[
-        bool, typer.Option("--report", help="Measure the result and write a page about it.")
-    ] = False,
+    require_face: RequireFace = False,
+    strict: Strict = False,
+    report: Report = False,
     report_folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the page goes. Default: OUT.report.")
     ] = None,
@@ -68,9 +75,12 @@ def run(
     if as_json:
         output.print_json(done.to_dict())
     else:
-        output.print_summary(done)
+        summary.print_summary(done)
     if report or report_folder is not None:
         _write_page(Path(str(done.output["path"])), report_folder, as_json=as_json)
+    fault = summary.strict_error(done) if strict else None
+    if fault is not None:
+        raise fault
 
 
 def _write_page(result: Path, folder: Path | None, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fapvideo.composite.planes import Box, FrameCanvas
 from fapvideo.ops.geometry import Matrix, invert, scale_of, transform, warp
@@ -11,6 +12,9 @@ from fapvideo.structs import Floats
 
 SMALLEST_ALPHA = 1 / 512
 """Less than this cannot change an 8-bit sample; set to 0, the sample keeps its bits."""
+
+EDGE_SAMPLES = 40
+"""Of a hole that the frame's edge cuts, at least so many rows and columns are looked at."""
 
 
 def cut(canvas: FrameCanvas, matrix: Matrix, size: int, frame_size: tuple[int, int]) -> Floats:
@@ -57,6 +61,30 @@ def paste(
     opacity = np.where(opacity < SMALLEST_ALPHA, 0.0, opacity).astype(np.float32)
     canvas.blend(np.clip(picture, 0.0, 1.0).astype(np.float32), opacity, box)
     return box, opacity
+
+
+def share_outside(hole: Floats, matrix: Matrix, frame_size: tuple[int, int]) -> float:
+    """Return how much of a hole [S, S] of the crop lies outside the frame, in [0, 1]; 0 of none."""
+    rows, columns = (np.flatnonzero(hole.max(axis=axis) > 0) for axis in (1, 0))
+    if not len(rows):
+        return 0.0
+    inverse = invert(matrix)
+    ends = [(x, y) for x in (columns[0], columns[-1] + 1) for y in (rows[0], rows[-1] + 1)]
+    if _within(transform(inverse, np.array(ends)), frame_size).all():
+        return 0.0
+    step = max(1, min(len(rows), len(columns)) // EDGE_SAMPLES)
+    thinned = hole[::step, ::step]
+    rows, columns = np.nonzero(thinned > 0)
+    points = np.stack([columns, rows], axis=1) * step + 0.5
+    inside = _within(transform(inverse, points), frame_size)
+    amount = thinned[rows, columns]
+    return float(1.0 - amount[inside].sum() / amount.sum())
+
+
+def _within(points: Floats, frame_size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return which of [N, 2] points lie in the frame."""
+    inside = (points >= 0) & (points <= np.array(frame_size))
+    return np.asarray(inside.all(axis=1), np.bool_)
 
 
 def place(crop: Floats, matrix: Matrix, frame_size: tuple[int, int]) -> Floats:

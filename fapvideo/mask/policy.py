@@ -1,4 +1,4 @@
-"""What happens to frames whose mesh cannot be trusted: faded, held or kept, never fatal."""
+"""What happens to frames whose mesh cannot be trusted: faded, held or left, never fatal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fapvideo.config.schema import MaskConfig
 from fapvideo.ops.pose import head_pose
-from fapvideo.structs import Floats, FrameState, Track
+from fapvideo.structs import REASONS, Floats, FrameState, Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,13 @@ class TrackPlan:
     """[T] which of the track's frames gives the geometry (another one only where held)."""
     state: tuple[FrameState, ...]
     reason: tuple[str, ...]
-    """Why a frame is not plainly swapped; empty where it is."""
+    """Why a frame is not plainly swapped, a code of `structs.REASONS`; empty where it is."""
+
+    def __post_init__(self) -> None:
+        """Check that every reason is a code."""
+        unknown = set(self.reason) - REASONS.keys() - {""}
+        if unknown:
+            raise ValueError(f"TrackPlan.reason: {sorted(unknown)} are no codes of REASONS")
 
 
 def plan_track(
@@ -31,10 +37,10 @@ def plan_track(
 ) -> TrackPlan:
     """Judge every frame of a track and decide.
 
-    A frame is poor if its mesh was not measured, is turned too far, or disagrees with its
-    neighbours. `keep` shows the source there; `fade` also lowers the opacity smoothly on both
-    sides, ahead of the poor frames too; `hold` bridges short gaps with the last good geometry and
-    fades around longer ones.
+    A frame is poor if its mesh was not measured, is not finite, is turned too far, or disagrees
+    with its neighbours. `keep` shows the source there; `fade` also lowers the opacity smoothly on
+    both sides, ahead of the poor frames too; `hold` bridges short gaps with the last good geometry
+    and fades around longer ones.
 
     Args:
         track: the smoothed track.
@@ -47,7 +53,7 @@ def plan_track(
 
     count = len(track)
     reason = _reasons(track, config)
-    good = np.array([not text for text in reason])
+    good = np.array([not code for code in reason])
     source = np.arange(count)
     held = np.zeros(count, bool)
     if config.policy == "hold":
@@ -64,35 +70,36 @@ def plan_track(
             weight *= np.clip((away + 1.0) / (frames + 1.0), 0.0, 1.0)
     state = tuple(_state(float(w), bool(h)) for w, h in zip(weight, held, strict=True))
     reason = tuple(
-        text or ("" if s == "swapped" else "beside a frame that is not swapped")
-        for text, s in zip(reason, state, strict=True)
+        code or ("" if s == "swapped" else "beside") for code, s in zip(reason, state, strict=True)
     )
     return TrackPlan(weight.astype(np.float32), source, state, reason)
 
 
 def _state(weight: float, held: bool) -> FrameState:
     if weight <= 0.0:
-        return "kept"
+        return "left"
     if held:
         return "held"
     return "swapped" if weight >= 1.0 else "faded"
 
 
 def _reasons(track: Track, config: MaskConfig) -> tuple[str, ...]:
-    out = []
+    """Return for every frame why it is poor, a code, or nothing."""
+    if not np.isfinite(track.neutral).all():  # every frame's guide is made with it
+        return ("numeric",) * len(track)
     faults = track.faults or ("",) * len(track)
     rows = zip(track.landmarks, track.presence, track.jump, faults, strict=True)
-    for landmarks, presence, jump, fault in rows:
-        yaw = abs(head_pose(landmarks).yaw_deg)
-        if presence <= 0.0:
-            out.append(fault or "not_measured")
-        elif yaw > config.max_yaw_deg:
-            out.append(f"turned by {yaw:.0f} degrees")
-        elif jump > config.max_jump:
-            out.append(f"mesh jumps by {jump:.2f} inter-ocular distances")
-        else:
-            out.append("")
-    return tuple(out)
+    return tuple(_reason(*row, config) for row in rows)
+
+
+def _reason(landmarks: Floats, presence: float, jump: float, fault: str, config: MaskConfig) -> str:
+    if not (np.isfinite(landmarks).all() and np.isfinite((presence, jump)).all()):
+        return "numeric"
+    if presence <= 0.0:
+        return fault or "not_measured"
+    if abs(head_pose(landmarks).yaw_deg) > config.max_yaw_deg:
+        return "profile"
+    return "jumps" if jump > config.max_jump else ""
 
 
 def _short_gaps(good: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:

@@ -174,6 +174,12 @@ def luma(rgb: Floats) -> Floats:
     return rgb @ LUMA
 
 
+def chroma(rgb: Floats) -> Floats:
+    """Return [..., 2] how much bluer and redder than grey [..., 3] RGB is: BT.709 Cb and Cr."""
+    y = luma(rgb)
+    return np.stack([(rgb[..., 2] - y) / 1.8556, (rgb[..., 0] - y) / 1.5748], axis=-1)
+
+
 def as_rgb(plane: Floats) -> Floats:
     """Return [H, W, 3]: one plane three times, to reckon with a picture.
 

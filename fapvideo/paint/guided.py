@@ -88,7 +88,9 @@ class GuidedPainter:
         guide = build_guide(
             face.picture, face.landmarks, pieces, masks, self.preset.guide, iod, shut
         )
-        return FaceJob(face, replace(masks, hole=masks.hole * guide.trust), guide.picture, boxes)
+        masks = replace(masks, hole=masks.hole * guide.trust)
+        wanted = {part: piece.points for piece in pieces for part in piece.parts}
+        return FaceJob(face, masks, guide.picture, boxes, wanted)
 
     def _pieces(self, face: FaceCrop) -> list[GuidePart]:
         """Return the references to use, placed on the target."""

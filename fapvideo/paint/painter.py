@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fapvideo.mask.boxes import PartBox
@@ -43,6 +43,8 @@ class FaceJob:
     """[S, S, 3] what the painter starts from."""
     boxes: Mapping[str, PartBox]
     """Part -> its box, for parts whose mask is not the mesh's outline."""
+    wanted: Mapping[str, Floats] = field(default_factory=dict)
+    """Part -> [478, 3] where in the crop the points of its outline are meant to come to lie."""
 
 
 class Painter(ReferenceEncoder, Protocol):

@@ -10,9 +10,10 @@ import numpy as np
 from fapvideo.config.schema import RunPreset
 from fapvideo.guide.choose import choose_references
 from fapvideo.mask.policy import plan_track
+from fapvideo.ops import mesh
 from fapvideo.ops.pose import CROP_INTEROCULAR, expression, head_pose
 from fapvideo.plan.targets import Plan, Target
-from fapvideo.structs import Reference, Track
+from fapvideo.structs import Floats, Reference, Track
 from fapvideo.track.tracker import select
 
 SIZE_STEP = 64
@@ -56,7 +57,8 @@ def decide(plan: Plan, frame_rate: float, preset: RunPreset, cast: Cast, resolut
 def _crop_size(track: Track, smallest: int, largest: int) -> int:
     """Return one crop size for the whole track: about one crop pixel per frame pixel."""
     step = max(1, len(track) // 50)
-    scale = float(np.percentile([head_pose(shape).scale for shape in track.landmarks[::step]], 90))
+    shapes = [shape for shape in track.landmarks[::step] if np.isfinite(shape).all()]
+    scale = float(np.percentile([head_pose(shape).scale for shape in shapes] or [1.0], 90))
     size = int(np.ceil(scale / CROP_INTEROCULAR / SIZE_STEP)) * SIZE_STEP
     return max(smallest, min(size, largest))
 
@@ -70,7 +72,12 @@ def _choose(track: Track, cast: Cast, hysteresis: float) -> dict[str, Sequence[i
             chosen[part] = [0] * len(track)
             continue
         if frames is None:
-            frames = [expression(shape) for shape in track.landmarks]
+            frames = [expression(_finite(shape)) for shape in track.landmarks]
         given = [reference.expression for reference in group]
         chosen[part] = [int(i) for i in choose_references(part, frames, given, hysteresis)]
     return chosen
+
+
+def _finite(shape: Floats) -> Floats:
+    """Return a shape; the mean face in place of one that is not finite, which nobody paints."""
+    return shape if np.isfinite(shape).all() else mesh.canonical()

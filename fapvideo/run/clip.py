@@ -17,7 +17,6 @@ from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import PresetError, VideoReadError, VideoWriteError
 from fapvideo.ops.files import sha256_file
-from fapvideo.pipeline import Pipeline
 from fapvideo.plan.decide import Cast
 from fapvideo.plan.references import References
 from fapvideo.plan.store import read_plan, write_plan
@@ -110,7 +109,7 @@ class Clip:
         end = float(times[first + count]) if first + count < len(times) else None
         stretch = self.source.cut(float(times[first]), end)
         with self._change(self, settings or {}, references) as (engine, plan):
-            pipeline = Pipeline(self.info, engine.painter, engine.preset.composite.opacity)
+            pipeline = engine.pipeline(self.info)
             batches = _renumbered(stretch.batches(engine.preset.denoise.batch_size), first)
             done = [frame for batch in batches for frame in pipeline.swap(batch, plan).frames]
         return np.stack([displayed(frame, self.info) for frame in done])

@@ -9,6 +9,7 @@ from pathlib import Path
 from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
 from fapvideo.ops.prefetch import prefetch
+from fapvideo.paint.check import PaintCheck
 from fapvideo.paint.painter import Painter
 from fapvideo.pipeline import Pipeline, SwappedBatch
 from fapvideo.plan.decide import Cast, decide
@@ -16,10 +17,10 @@ from fapvideo.plan.follow import follow
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
-from fapvideo.run.report import Counts
+from fapvideo.run.books import Books
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
-from fapvideo.structs import FrameBatch, VideoFrame
+from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 
 
 class Engine:
@@ -28,6 +29,7 @@ class Engine:
     def __init__(self, preset: RunPreset, painter: Painter, boxes: BoxFinder) -> None:
         """Paint with `painter`; ask `boxes` for what a detector has to find."""
         self.preset, self.painter, self.boxes = preset, painter, boxes
+        self._check = PaintCheck()
 
     def plan(
         self,
@@ -70,28 +72,41 @@ class Engine:
         batches = self._decoded(source, watch, looked_at=True)
         return self.boxes.find(plan, batches, source.info, searched, ticker)
 
+    def pipeline(self, info: VideoInfo, watch: Stopwatch | None = None) -> Pipeline:
+        """Return the second pass over a clip."""
+        return Pipeline(info, self.painter, self.preset.composite.opacity, watch, self._check)
+
     def swap(
         self, source: Source, plan: Plan, watch: Stopwatch | None = None
     ) -> Iterator[tuple[FrameBatch, SwappedBatch]]:
         """Run the second pass, ahead in a thread, so that what is done with it overlaps."""
         watch = watch or Stopwatch()
-        pipeline = Pipeline(source.info, self.painter, self.preset.composite.opacity, watch)
+        pipeline = self.pipeline(source.info, watch)
         batches = self._decoded(source, watch)
         return prefetch(((batch, pipeline.swap(batch, plan)) for batch in batches), 1)
 
     def write(
-        self, source: Source, plan: Plan, sink: Sink, watch: Stopwatch, ticker: Ticker
-    ) -> Counts:
-        """Run the second pass into a sink; return what was done to the frames."""
-        counts = Counts()
+        self,
+        source: Source,
+        plan: Plan,
+        sink: Sink,
+        watch: Stopwatch,
+        ticker: Ticker,
+        spool: Path | None = None,
+    ) -> Books:
+        """Run the second pass into a sink; return what became of the frames.
+
+        With `spool`, a file to be made, a line about every frame goes there.
+        """
         ticker.begin("swap", plan.frames)
-        for batch, swapped in self.swap(source, plan, watch):
-            counts.add(batch, plan, swapped.outside_changed)
-            with watch.measure("encode_s"):
-                sink.write(finished(source, batch, swapped.frames))
-            ticker.advance(len(batch))
+        with Books(plan, source.info, spool) as books:
+            for batch, swapped in self.swap(source, plan, watch):
+                books.add(batch, swapped)
+                with watch.measure("encode_s"):
+                    sink.write(finished(source, batch, swapped.frames))
+                ticker.advance(len(batch))
         ticker.begin("finish", 0)
-        return counts
+        return books
 
     def _decoded(
         self, source: Source, watch: Stopwatch, *, looked_at: bool = False

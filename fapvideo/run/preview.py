@@ -15,7 +15,6 @@ from fapvideo.composite.planes import displayed
 from fapvideo.errors import VideoReadError
 from fapvideo.paint.painter import FaceJob
 from fapvideo.parts import PARTS
-from fapvideo.pipeline import Pipeline
 from fapvideo.plan.decide import Cast
 from fapvideo.run.engine import Engine
 from fapvideo.structs import Bytes, FrameBatch
@@ -41,7 +40,7 @@ def column(engine: Engine, reader: VideoReader, cast: Cast, time_s: float) -> By
         plan = engine.plan(stretch, cast, Path(scratch))
         for text in plan.warnings:
             log.warning(text)
-        pipeline = Pipeline(reader.info, engine.painter, engine.preset.composite.opacity)
+        pipeline = engine.pipeline(reader.info)
         swapped = pipeline.swap(batch, plan)
     result = displayed(swapped.frames[0], reader.info)
     return sheet_column(batch.rgb[0], result, swapped.jobs[0])

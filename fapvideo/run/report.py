@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ import numpy as np
 import psutil
 
 from fapvideo.config.schema import RunPreset
+from fapvideo.errors import VideoWriteError
 from fapvideo.ops.files import sha256_file, write_text
 from fapvideo.ops.pose import head_pose
 from fapvideo.plan.decide import Cast
 from fapvideo.plan.targets import Plan
-from fapvideo.structs import FrameBatch, RunReport, VideoInfo
+from fapvideo.run.books import Books, spans_of
+from fapvideo.structs import REASONS, STATES, RunReport, VideoInfo
 from fapvideo.weights.bundle import Bundle
 
 PACKAGES = ("fapvideo", "torch", "diffusers", "transformers", "av", "numpy")
@@ -34,40 +36,20 @@ TIMINGS = (
 )
 
 
-@dataclass(slots=True)
-class Counts:
-    """Frames by what was done to them."""
-
-    frames: int = 0
-    outside: int = 0
-    """Samples that changed outside every mask."""
-    states: dict[str, int] = field(
-        default_factory=lambda: {"swapped": 0, "kept": 0, "held": 0, "faded": 0}
-    )
-
-    def add(self, batch: FrameBatch, plan: Plan, outside: int) -> None:
-        """Count a batch; a frame with several faces counts as its most intact one."""
-        self.frames += len(batch)
-        self.outside += outside
-        for frame in batch.frames:
-            states = {place.state for _, place in plan.placements(frame.index)}
-            order = ("swapped", "held", "faded")
-            self.states[next((s for s in order if s in states), "kept")] += 1
-
-
 def make_report(
     info: VideoInfo,
     output: Path | None,
     preset: RunPreset,
     bundle: Bundle | None,
     plan: Plan,
-    counts: Counts,
+    books: Books,
     cast: Cast,
     seconds: dict[str, float],
     warnings: Sequence[str],
 ) -> RunReport:
     """Put the report together; reads input and output once more for their hashes."""
     timings = {name: round(seconds.get(name, 0.0), 3) for name in TIMINGS}
+    served = books.served()
     timings["fps"] = round(plan.frames / max(seconds["wall_s"], 1e-6), 3)
     return RunReport(
         input={
@@ -84,7 +66,7 @@ def make_report(
         output={
             "path": str(output or ""),
             "sha256": sha256_file(output) if output else "",
-            "frames": counts.frames,
+            "frames": books.frames["total"],
         },
         preset=preset.model_dump(mode="json"),
         seed=preset.seed,
@@ -100,14 +82,19 @@ def make_report(
             for part, group in cast.items()
             for one in group
         ],
-        tracks=describe_tracks(plan),
-        frames={"total": counts.frames, **counts.states},
-        outside_changed_samples=counts.outside,
+        tracks=[
+            {**row, "faces": _counts(books, row["id"]), "references": served[row["id"]]}
+            for row in describe_tracks(plan)
+        ],
+        frames=dict(books.frames),
+        outside_changed_samples=books.outside,
         timings=timings,
         peak_rss_bytes=_peak_rss(),
         warnings=tuple(warnings),
         versions=_versions(),
-        frame_log=describe_frames(plan),
+        frame_log=books.spans(),
+        faces=dict(books.faces),
+        reasons={code: books.reasons[code] for code in REASONS if books.reasons[code]},
     )
 
 
@@ -116,10 +103,25 @@ def report_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.report.json")
 
 
-def write_report(report: RunReport, output: Path) -> None:
-    """Write the report beside `output`, whole or not at all."""
+def tracks_path(output: Path) -> Path:
+    """Return where the lines of `output` lie that say what became of every face."""
+    return output.with_name(f"{output.name}.tracks.jsonl")
+
+
+def write_report(report: RunReport, books: Books, output: Path) -> None:
+    """Write the report and the lines about every frame beside `output`, each whole or not at all.
+
+    Raises:
+        VideoWriteError: they cannot be written; the output is there.
+    """
     text = json.dumps(report.to_dict(), indent=2, default=str)
-    write_text(report_path(output), text + "\n")
+    try:
+        books.publish(tracks_path(output))
+        write_text(report_path(output), text + "\n")
+    except OSError as error:
+        raise VideoWriteError(
+            f"{output} is written, but no report beside it: {error.strerror or error}"
+        ) from error
 
 
 def describe_tracks(plan: Plan) -> list[dict[str, Any]]:
@@ -137,21 +139,9 @@ def describe_tracks(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def describe_frames(plan: Plan) -> list[dict[str, Any]]:
-    """Return spans of frames that were not plainly swapped, and why."""
-    spans: list[dict[str, Any]] = []
-    for item in plan.targets:
-        fates = zip(item.frames.state, item.frames.reason, strict=True)
-        for frame, (state, reason) in enumerate(fates, item.track.first_frame):
-            if state == "swapped":
-                continue
-            last = spans[-1] if spans else None
-            same = {"track": item.track.id, "state": state, "reason": reason}
-            if last and last["last"] == frame - 1 and same.items() <= last.items():
-                last["last"] = frame
-            else:
-                spans.append({"first": frame, "last": frame, **same})
-    return spans
+def _counts(books: Books, track: int) -> dict[str, int]:
+    """Return how many faces of a track ended in which state, and how many were cut off."""
+    return {name: books.tracks[track][name] for name in (*STATES, "cut_off")}
 
 
 def inspection(info: VideoInfo, plan: Plan, damaged: int) -> dict[str, Any]:
@@ -162,12 +152,14 @@ def inspection(info: VideoInfo, plan: Plan, damaged: int) -> dict[str, Any]:
         video[name] = str(video[name])
     faces = []
     for track in plan.tracks:
-        poses = [head_pose(shape) for shape in track.landmarks[:: max(1, len(track) // 50)]]
+        shapes = track.landmarks[:: max(1, len(track) // 50)]
+        poses = [head_pose(shape) for shape in shapes if np.isfinite(shape).all()]
+        sizes, yaws = [pose.scale for pose in poses], [abs(pose.yaw_deg) for pose in poses]
         faces.append(
             {
                 "track": track.id,
-                "interocular_px": round(float(np.median([pose.scale for pose in poses])), 1),
-                "largest_yaw_deg": round(max(abs(pose.yaw_deg) for pose in poses), 1),
+                "interocular_px": round(float(np.median(sizes or [0.0])), 1),
+                "largest_yaw_deg": round(max(yaws, default=0.0), 1),
                 "lost_frames": int((track.presence <= 0).sum()),
             }
         )
@@ -177,7 +169,7 @@ def inspection(info: VideoInfo, plan: Plan, damaged: int) -> dict[str, Any]:
         "cuts": list(plan.cuts),
         "faces": faces,
         "tracks": describe_tracks(plan),
-        "frame_log": describe_frames(plan),
+        "frame_log": spans_of(plan, info),
         "warnings": face_warnings(plan, damaged),
     }
 

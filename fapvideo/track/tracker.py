@@ -300,7 +300,7 @@ def _area(track: Track) -> float:
     """Return the squared inter-ocular distance summed over (a sample of) the track's frames."""
     step = max(1, len(track) // 50)
     sizes = [mesh.interocular(shape) ** 2 for shape in track.landmarks[::step]]
-    return float(np.mean(sizes)) * len(track)
+    return float(np.mean([size for size in sizes if np.isfinite(size)] or [0.0])) * len(track)
 
 
 def _rank_from_left(track: Track, tracks: tuple[Track, ...]) -> int:

@@ -92,6 +92,16 @@ class FakeSwapper:
         }
 
 
+def span(track: int, first: int, last: int, state: str, reason: str) -> dict[str, Any]:
+    """Return a row of a report's log, at 25 frames per second from 1.2 s on."""
+    times = {"start_s": 1.2 + first / 25, "end_s": 1.2 + (last + 1) / 25}
+    return {"first": first, "last": last, **times, "track": track, "state": state, "reason": reason}
+
+
+LOG = [span(1, 2, 2, "left", "profile")]
+"""What fell back."""
+
+
 def report(input: Path, output: Path, preset: RunPreset) -> RunReport:
     """Return the report of a run that went well."""
     return RunReport(
@@ -101,13 +111,17 @@ def report(input: Path, output: Path, preset: RunPreset) -> RunReport:
         seed=preset.seed,
         bundle={"name": preset.bundle, "files": []},
         references=[{"part": "eyes", "path": "a.png", "sha256": "0", "cached": True}],
-        tracks=[{"id": 1, "first_frame": 0, "last_frame": 3, "frames": 4}],
-        frames={"total": 4, "swapped": 3, "kept": 1, "held": 0, "faded": 0},
+        tracks=[
+            {"id": 1, "first_frame": 0, "last_frame": 3, "frames": 4, "swapped": True},
+            {"id": 2, "first_frame": 0, "last_frame": 3, "frames": 4, "swapped": False},
+        ],
+        frames={"total": 4, "swapped": 4 - len(LOG), "held": 0, "faded": 0, "left": len(LOG)},
         outside_changed_samples=0,
         timings={"wall_s": 1.5, "fps": 2.67},
         peak_rss_bytes=300 * 2**20,
-        warnings=["1 frame was kept [as it was]"],
+        warnings=["the brand's face [it] is small"],
         versions={},
+        frame_log=[*LOG, span(2, 0, 3, "left", "not_cast")],
     )
 
 

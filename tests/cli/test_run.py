@@ -11,12 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fake_swapper
 import pytest
-from fake_swapper import FakeSwapper
+from fake_swapper import FakeSwapper, span
 from PIL import Image
 
 from fapvideo.cli.options import parse_time
 from fapvideo.cli.output import show_progress
+from fapvideo.cli.summary import told_spans
 from fapvideo.errors import WeightsError
 from fapvideo.progress import Progress
 
@@ -72,10 +74,15 @@ def test_the_summary_says_what_was_done(run: Any, clip: Path) -> None:
     result = run()
     assert result.code == 0
     assert str(clip.with_name("talk.swapped.mp4")) in result.out
-    assert "4: 3 swapped, 1 kept, 0 held, 0 faded" in result.out
+    assert "4: 3 swapped, 0 held, 0 faded, 1 left" in result.out
+    assert "2 (1 chosen)" in result.out
+    assert result.out.splitlines()[-2:] == [
+        "3 of 4 frames swapped",
+        "track 1: 0:01.28-0:01.32 left, turned too far to the side",
+    ]
     assert "1 (1 from the cache)" in result.out
     assert "300 MiB" in result.out
-    assert "warning: 1 frame was kept [as it was]" in result.err
+    assert "warning: the brand's face [it] is small" in result.err
     for stage in ("analyse", "references", "swap", "finish"):
         assert stage in result.err
     assert "4/4" in result.err
@@ -86,11 +93,51 @@ def test_json_is_all_there_is_on_both_streams(run: Any) -> None:
     result = run("--json")
     assert result.code == 0
     report = json.loads(result.out)
-    assert report["frames"] == {"total": 4, "swapped": 3, "kept": 1, "held": 0, "faded": 0}
+    assert report["frames"] == {"total": 4, "swapped": 3, "held": 0, "faded": 0, "left": 1}
     assert report["schema_version"] == 1
     assert len(result.events) == 16
     want = {"event": "progress", "stage": "analyse", "done": 2, "total": 4, "fps": 12.5}
     assert result.events[1] == want
+
+
+def test_a_fade_goes_with_what_it_leads_to() -> None:
+    """Told in time and once, whatever faces nobody asked for do meanwhile."""
+    log = [
+        span(0, 5, 9, "faded", "beside"), span(0, 10, 12, "left", "jumps"),
+        span(0, 13, 17, "faded", "beside"), span(0, 30, 34, "faded", "beside"),
+        span(1, 2, 4, "held", "not_measured"), span(2, 0, 99, "left", "not_cast"),
+    ]  # fmt: skip
+    told = [(s["first"], s["state"]) for s in told_spans(log)]
+    assert told == [(2, "held"), (10, "left"), (30, "faded")]
+
+
+def test_strict_is_exit_code_9_after_all_is_written(
+    run: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run("--strict")
+    assert result.code == 9
+    assert clip.with_name("talk.swapped.mp4").exists()
+    assert "3 of 4 frames swapped" in result.out
+    error, hint = result.err.splitlines()[-2:]
+    assert error == (
+        "error: 1 of 4 frames fell back (profile 1): "
+        "track 1 0:01.28-0:01.32 left, turned too far to the side"
+    )
+    assert "docs/report.md" in hint
+    as_json = run("--strict", "--json", "--overwrite")
+    assert as_json.code == as_json.events[-1]["exit_code"] == 9
+    assert json.loads(as_json.out)["frames"]["left"] == 1
+    monkeypatch.setattr(fake_swapper, "LOG", [])
+    assert run("--strict").code == 0, "a face that nobody asked for is no fault"
+
+
+def test_long_lists_of_stretches_are_cut(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = [span(1, 2 * at, 2 * at, "left", "jumps") for at in range(11)]
+    monkeypatch.setattr(fake_swapper, "LOG", log)
+    lines = run().out.splitlines()
+    assert sum(line.startswith("track 1: ") for line in lines) == 8
+    assert lines[-1].startswith("and 3 more stretches: see frame_log in ")
+    assert lines[-1].endswith("talk.swapped.mp4.report.json")
 
 
 def test_progress_that_counts_no_frames_has_a_note_instead(

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fapvideo.composite.paste import cut, paste, place
+from fapvideo.composite.paste import cut, paste, place, share_outside
 from fapvideo.composite.planes import FrameCanvas, changed_outside
 from fapvideo.ops.geometry import invert, transform
 from fapvideo.ops.yuv import plane_layout
@@ -202,6 +202,24 @@ def test_a_face_outside_the_frame_is_no_trouble():
     matrix = crop_at(500, 500)
     assert paste(canvas, np.ones((SIZE, SIZE, 3), "f4"), disc(), matrix, (60, 60)) is None
     assert canvas.frame() is frame
+
+
+def test_how_much_of_a_hole_the_edge_cuts_off():
+    """As the mask says that is placed in a frame; the ends are exact."""
+    size = 400
+    hole = cv2.circle(np.zeros((size, size), np.float32), (200, 200), 120, 1.0, -1)
+    hole = cv2.GaussianBlur(hole, (0, 0), 6.0)
+    for turn in (0.0, 30.0):
+        found = []
+        for x in (80.0, 30.0, 10.0, 0.0, -20.0, -80.0):
+            matrix = crop_at(x, 60, 1.5, turn) * (size / SIZE)
+            inside = place(hole, matrix, (160, 120)).sum()
+            whole = place(hole, crop_at(80, 60, 1.5, turn) * (size / SIZE), (160, 120)).sum()
+            found.append(share_outside(hole, matrix, (160, 120)))
+            assert found[-1] == pytest.approx(1 - inside / whole, abs=0.02)
+        assert (found[0], found[-1]) == (0.0, 1.0)
+        assert found[3] == pytest.approx(0.5, abs=0.02)
+    assert share_outside(np.zeros((size, size), np.float32), matrix, (160, 120)) == 0.0
 
 
 def test_place_puts_a_mask_into_the_frame():

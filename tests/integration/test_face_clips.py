@@ -13,7 +13,7 @@ import face_clips
 import numpy as np
 import pytest
 from portrait import finder
-from runs import FAST, decode, swapper
+from runs import FAST, audit, decode, swapper
 
 from fapvideo.errors import NoFaceFound
 from fapvideo.ops import mesh
@@ -31,7 +31,7 @@ def run(source, output, **tables):
     assert after.times == before.times
     assert report.outside_changed_samples == 0
     assert report.frames["total"] == len(before.frames)
-    assert sum(report.frames.values()) == 2 * report.frames["total"]
+    audit(report, output)
     return report, before, after
 
 
@@ -125,7 +125,7 @@ def test_a_face_that_leaves_and_returns(clip, tmp_path):
     gone = [i for i in range(30) if i in range(10, 20)]
     assert set(gone) <= set(untouched(before, after))
     assert report.frames["faded"] >= 8
-    assert report.frames["kept"] == len(untouched(before, after))
+    assert report.frames["left"] == len(untouched(before, after))
     strength = [np.abs(a.astype(int) - b).sum() for a, b in zip(before.rgb, after.rgb, strict=True)]
     leaving = strength[report.tracks[0]["last_frame"] - 5 : report.tracks[0]["last_frame"] + 1]
     assert leaving[0] > 2 * leaving[-1] > 0
@@ -138,19 +138,19 @@ def test_an_occluded_face_by_policy(clip, tmp_path, policy):
     report, before, after = run(
         clip("occluded"), tmp_path / "o.mkv", mask={"policy": policy, "hold_s": 0.4}
     )
-    kept, held, faded = (report.frames[state] for state in ("kept", "held", "faded"))
-    assert len(untouched(before, after)) == kept
-    lost = [s for s in report.frame_log if s["reason"] == "face lost"]
+    left, held, faded = (report.frames[state] for state in ("left", "held", "faded"))
+    assert len(untouched(before, after)) == left
+    lost = [s for s in report.frame_log if s["reason"] == "not_measured"]
     assert lost
     assert all(9 <= span["first"] <= span["last"] <= 16 for span in lost)
     if policy == "fade":
-        assert kept >= 2
+        assert left >= 2
         assert faded >= 6
     elif policy == "hold":
-        assert kept == 0
+        assert left == 0
         assert held >= 2
     else:
-        assert kept >= 2
+        assert left >= 2
         assert held == faded == 0
 
 
@@ -163,7 +163,7 @@ def test_without_a_face_every_sample_stays(clip, tmp_path, name):
     video = {"ffv1": FAST, "h264": LOSSLESS_MP4}[name]
     report, before, after = run(clip("no_face"), output, video=video)
     assert untouched(before, after) == list(range(12))
-    assert report.frames == {"total": 12, "swapped": 0, "kept": 12, "held": 0, "faded": 0}
+    assert report.frames == {"total": 12, "swapped": 0, "held": 0, "faded": 0, "left": 12}
     assert report.tracks == []
     assert report.warnings == ("no face was found: the output shows what the input shows",)
 
@@ -336,8 +336,8 @@ def test_a_piece_of_a_clip(clip, tmp_path):
     indices = [clips.read_barcode(picture) for picture in after.rgb]
     assert indices == list(range(5, 5 + len(indices)))
     assert len(indices) in (5, 6)
-    assert report.frames == {"total": len(indices), "swapped": len(indices), "kept": 0, "held": 0,
-                             "faded": 0}  # fmt: skip
+    assert report.frames == {"total": len(indices), "swapped": len(indices), "held": 0,
+                             "faded": 0, "left": 0}  # fmt: skip
     shift = [a - before.times[i] for a, i in zip(after.times, indices, strict=True)]
     assert len(set(shift)) == 1
     assert np.array_equal(after.frames[0].planes[0][:100], before.frames[5].planes[0][:100])

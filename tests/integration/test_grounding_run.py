@@ -429,7 +429,7 @@ def test_a_real_network_runs_end_to_end(
     config = {"backend": backend, "detector": folder, "detector_score": 0.0, "keep_out": ["hat"]}
     with VideoSwapper(preset(mask=config, denoise={"mode": "guided"}), "cpu") as swap:
         report = swap.run(talk, tmp_path / "out.mkv")
-    assert report.frames == {"total": FRAMES, "swapped": FRAMES, "kept": 0, "held": 0, "faded": 0}
+    assert report.frames == {"total": FRAMES, "swapped": FRAMES, "held": 0, "faded": 0, "left": 0}
     assert report.outside_changed_samples == 0
     assert report.preset["mask"]["detector"] == str(folder)
     jobs = jobs_of(recorded)

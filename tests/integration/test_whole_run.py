@@ -124,7 +124,7 @@ def test_something_changes_in_every_part_of_every_frame(run):
 
 def test_nothing_is_left_over_beside_the_output(run):
     names = sorted(path.name for path in run.output.parent.iterdir())
-    assert names == ["cache", "out.mkv", "out.mkv.report.json"]
+    assert names == ["cache", "out.mkv", "out.mkv.report.json", "out.mkv.tracks.jsonl"]
 
 
 # ------------------------------------------------------------------------------- the report
@@ -132,7 +132,7 @@ def test_nothing_is_left_over_beside_the_output(run):
 
 def test_the_report_has_the_promised_keys(run):
     found = run.report.to_dict()
-    assert set(found) - {"frame_log"} == REPORT
+    assert set(found) - {"frame_log", "faces", "reasons"} == REPORT
     assert set(found["input"]) == {
         "path", "sha256", "frames", "duration_s", "width", "height", "rotation", "vfr",
         "bit_depth",
@@ -143,7 +143,7 @@ def test_the_report_has_the_promised_keys(run):
         assert set(reference) == {"part", "path", "sha256", "cached"}
     for track in found["tracks"]:
         assert {"id", "first_frame", "last_frame", "frames"} <= set(track)
-    assert set(found["frames"]) == {"total", "swapped", "kept", "held", "faded"}
+    assert set(found["frames"]) == {"total", "swapped", "held", "faded", "left"}
     assert {
         "decode_s", "track_s", "reference_s", "denoise_s", "composite_s", "encode_s", "wall_s",
         "fps",
@@ -165,7 +165,7 @@ def test_the_report_tells_the_truth(run):
     assert report.input["duration_s"] == pytest.approx(FRAMES / 25, abs=0.03)
     assert (report.input["width"], report.input["height"]) == face_clips.SIZE
     assert (report.input["bit_depth"], report.input["vfr"], report.input["rotation"]) == (8, 0, 0)
-    assert report.frames == {"total": FRAMES, "swapped": FRAMES, "kept": 0, "held": 0, "faded": 0}
+    assert report.frames == {"total": FRAMES, "swapped": FRAMES, "held": 0, "faded": 0, "left": 0}
     assert [(t["id"], t["first_frame"], t["last_frame"], t["frames"]) for t in report.tracks] == [
         (0, 0, FRAMES - 1, FRAMES)
     ]

@@ -1,23 +1,26 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from portrait import posed
 
 from fapvideo.config.schema import MaskConfig
-from fapvideo.mask.policy import plan_track
+from fapvideo.mask.policy import TrackPlan, plan_track
 from fapvideo.ops import mesh
 from fapvideo.structs import Track
 
 RATE = 25.0
 
 
-def track(frames=40, lost=(), turned=(), jumps=(), first=0):
-    """Return a track whose frames `lost`, `turned` or `jumps` are poor."""
+def track(frames=40, lost=(), turned=(), jumps=(), broken=(), first=0):
+    """Return a track whose frames `lost`, `turned`, `jumps` or `broken` are poor."""
     landmarks = np.repeat(posed()[None], frames, axis=0)
     for i in turned:
         landmarks[i] = posed(yaw=65)
     presence, jump = np.ones(frames, np.float32), np.zeros(frames, np.float32)
     presence[list(lost)] = 0
     jump[list(jumps)] = 0.9
+    landmarks[list(broken), 17, 1] = np.nan
     return Track(3, first, landmarks, presence, jump, mesh.canonical())
 
 
@@ -37,22 +40,23 @@ def test_a_good_track_is_swapped_throughout():
 @pytest.mark.parametrize(
     ("poor", "reason"),
     [
-        ({"lost": [20]}, "face lost"),
-        ({"turned": [20]}, "turned by 65 degrees"),
-        ({"jumps": [20]}, "mesh jumps by 0.90 inter-ocular distances"),
+        ({"lost": [20]}, "not_measured"),
+        ({"turned": [20]}, "profile"),
+        ({"jumps": [20]}, "jumps"),
+        ({"broken": [20]}, "numeric"),
     ],
 )
-def test_each_kind_of_poor_frame_is_kept_and_named(poor, reason):
+def test_each_kind_of_poor_frame_is_left_and_named(poor, reason):
     found = plan(track(**poor), policy="keep")
     assert [i for i, state in enumerate(found.state) if state != "swapped"] == [20]
-    assert found.state[20] == "kept"
+    assert found.state[20] == "left"
     assert found.reason[20] == reason
     assert found.weight[20] == 0
 
 
 def test_limits_are_the_presets():
     turned = track(turned=range(40))
-    assert set(plan(turned, policy="keep").state) == {"kept"}
+    assert set(plan(turned, policy="keep").state) == {"left"}
     assert set(plan(turned, policy="keep", max_yaw_deg=70).state) == {"swapped"}
     jumping = track(jumps=range(40))
     assert set(plan(jumping, policy="keep", max_jump=1.0).state) == {"swapped"}
@@ -66,8 +70,8 @@ def test_fading_starts_ahead_of_the_poor_frames():
     np.testing.assert_allclose(found.weight[21:26], np.arange(1, 6) / 6, atol=1e-6)
     assert (found.weight[:14] == 1).all()
     assert (found.weight[26:] == 1).all()
-    assert found.state[13:20] == ("swapped", *["faded"] * 5, "kept")
-    assert set(found.reason[14:19]) == {"beside a frame that is not swapped"}
+    assert found.state[13:20] == ("swapped", *["faded"] * 5, "left")
+    assert set(found.reason[14:19]) == {"beside"}
 
 
 def test_the_opacity_never_leaps():
@@ -106,30 +110,54 @@ def test_a_short_gap_is_held_on_the_last_good_geometry():
     assert found.state[17:22] == ("swapped", "held", "held", "held", "swapped")
     assert found.source[16:22].tolist() == [16, 17, 17, 17, 17, 21]
     assert (found.weight == 1).all()
-    assert found.reason[18] == "face lost"
+    assert found.reason[18] == "not_measured"
 
 
 def test_a_longer_gap_is_faded_instead():
     found = plan(track(lost=range(18, 22)), policy="hold", hold_s=0.12)
-    assert set(found.state[18:22]) == {"kept"}
+    assert set(found.state[18:22]) == {"left"}
     assert found.state[17] == found.state[22] == "faded"
     assert (found.source == np.arange(40)).all()
 
 
 def test_nothing_is_held_before_the_first_or_after_the_last_good_frame():
     found = plan(track(lost=[0, 39]), policy="hold", hold_s=1.0)
-    assert found.state[0] == found.state[39] == "kept"
+    assert found.state[0] == found.state[39] == "left"
     assert (found.source == np.arange(40)).all()
 
 
 def test_a_track_without_any_good_frame():
     for policy in ("fade", "hold", "keep"):
         found = plan(track(lost=range(40)), policy=policy)
-        assert set(found.state) == {"kept"}
+        assert set(found.state) == {"left"}
         assert not found.weight.any()
 
 
 def test_a_track_of_one_frame():
     assert plan(track(1)).state == ("swapped",)
     assert plan(track(1), fade_in=True, fade_out=True).state == ("faded",)
-    assert plan(track(1, lost=[0])).state == ("kept",)
+    assert plan(track(1, lost=[0])).state == ("left",)
+
+
+def test_numbers_that_are_not_finite_are_never_painted():
+    """Of one frame, of what was measured about it, or of the shape that all its guides need."""
+    good = track()
+    spoilt = {
+        "landmarks": np.where(np.arange(40)[:, None, None] == 7, np.inf, good.landmarks),
+        "presence": np.where(np.arange(40) == 7, np.nan, good.presence),
+        "jump": np.where(np.arange(40) == 7, np.nan, good.jump),
+    }
+    for name, values in spoilt.items():
+        for policy in ("fade", "hold", "keep"):
+            found = plan(replace(good, **{name: values}), policy=policy)
+            assert found.reason[7] == "numeric"
+            assert found.source[7] == 6 if policy == "hold" else found.weight[7] == 0
+            assert np.isfinite(found.weight).all()
+    neutral = replace(good, neutral=np.full_like(good.neutral, np.nan))
+    assert set(plan(neutral, policy="hold").reason) == {"numeric"}
+    assert not plan(neutral, policy="hold").weight.any()
+
+
+def test_a_reason_in_other_words_is_refused():
+    with pytest.raises(ValueError, match="face lost"):
+        TrackPlan(np.zeros(1), np.zeros(1, np.int64), ("left",), ("face lost",))

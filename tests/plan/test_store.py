@@ -40,9 +40,9 @@ def plan() -> Plan:
     cast = {"eyes": (reference("eyes", "a.png"),),
             "mouth": (reference("mouth", "a.png"), reference("mouth", "b.png"))}  # fmt: skip
     other = {"mouth": cast["mouth"][1:]}
-    fate = TrackPlan(random(5), np.arange(5), ("swapped",) * 4 + ("kept",), ("",) * 4 + ("lost",))
+    fate = TrackPlan(random(5), np.arange(5), ("swapped",) * 4 + ("left",), ("",) * 4 + ("jumps",))
     boxes = TrackBoxes({"mouth": random(4, 4)}, {"glasses": random(4, 4)}, {"glasses": random(4)})
-    later = TrackPlan(random(4), np.zeros(4, np.int64), ("held",) * 4, ("gap",) * 4)
+    later = TrackPlan(random(4), np.zeros(4, np.int64), ("held",) * 4, ("profile",) * 4)
     targets = (
         Target(tracks[0], cast, fate, 128, {"eyes": [0] * 5, "mouth": [0, 1, 1, 0, 0]}, 7),
         Target(tracks[1], other, later, 192, {"mouth": [0] * 4}, 2**62, boxes),

@@ -9,6 +9,7 @@ import numpy as np
 
 from fapvideo.evaluation.definitions import Definition
 from fapvideo.evaluation.measure import Suspect
+from fapvideo.progress import clock
 from fapvideo.structs import Floats
 
 MOST = 20
@@ -173,9 +174,3 @@ def _suspect(group: Sequence[_Event]) -> Suspect:
 def _span(event: _Event) -> str:
     span = f" (from {clock(event.first_s)} to {clock(event.last_s)})"
     return span if event.last_s > event.first_s else ""
-
-
-def clock(seconds: float) -> str:
-    """Return a time as 0:03.24."""
-    minutes, rest = divmod(round(seconds * 100), 6000)
-    return f"{minutes}:{rest // 100:02d}.{rest % 100:02d}"

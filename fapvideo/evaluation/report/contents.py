@@ -9,7 +9,6 @@ from typing import Any
 
 from fapvideo.evaluation.definitions import Better
 from fapvideo.evaluation.measure import Measurement
-from fapvideo.evaluation.metrics.suspects import clock
 from fapvideo.evaluation.report.picks import curve_keys, position_of, worst
 from fapvideo.evaluation.report.pictures import (
     FULL_SCALE,
@@ -20,6 +19,7 @@ from fapvideo.evaluation.report.pictures import (
 )
 from fapvideo.evaluation.report.record import Record
 from fapvideo.evaluation.report.table import Table, clip_table, title_of
+from fapvideo.progress import clock
 
 BETTER: dict[Better, str] = {
     "higher": "higher is better",

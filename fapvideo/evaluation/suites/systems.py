@@ -23,6 +23,7 @@ from fapvideo.paint.painter import Painter
 from fapvideo.paint.pasted import PastedPainter
 from fapvideo.plan.references import References
 from fapvideo.progress import OnProgress, ShouldStop
+from fapvideo.run.report import report_path, tracks_path
 from fapvideo.structs import Bytes
 from fapvideo.swapper import VideoSwapper
 from fapvideo.weights.bundle import bundle_folder
@@ -96,7 +97,8 @@ class Swapping:
         cpu = time.process_time()
         swapper = self._open(preset)
         report = swapper.run(source, output, overwrite=True, progress=progress, cancel=cancel)
-        output.with_name(f"{output.name}.report.json").unlink(missing_ok=True)
+        for path in (report_path(output), tracks_path(output)):
+            path.unlink(missing_ok=True)
         return {
             **report.timings,
             "cpu_s": round(time.process_time() - cpu, 2),

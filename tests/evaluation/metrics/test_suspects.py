@@ -14,9 +14,10 @@ from fapvideo.evaluation.measure import Metric, Suspect
 from fapvideo.evaluation.metrics.expression import Expression
 from fapvideo.evaluation.metrics.outside import Outside
 from fapvideo.evaluation.metrics.seam import Seam
-from fapvideo.evaluation.metrics.suspects import MOST, RULES, clock, find_suspects
+from fapvideo.evaluation.metrics.suspects import MOST, RULES, find_suspects
 from fapvideo.evaluation.metrics.temporal import Temporal
 from fapvideo.evaluation.views import FaceView
+from fapvideo.progress import clock
 from fapvideo.structs import Bytes, Floats
 
 GROUPS = (Temporal, Seam, Outside, Expression)
