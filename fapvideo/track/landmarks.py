@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -99,7 +101,7 @@ def cut(
     return matrix, crop.astype(np.float32).transpose(2, 0, 1)[None] / 255.0
 
 
-def read_outputs(outputs: tuple[Floats, ...], count: int) -> tuple[Floats, float]:
+def read_outputs(outputs: Sequence[Floats], count: int) -> tuple[Floats, float]:
     """Return the points [count, 3] in the crop and the presence's logit; the nets name neither."""
     sizes = {output.size: output.reshape(-1) for output in reversed(outputs)}
     return sizes[3 * count].reshape(count, 3), float(sizes[1][0])
