@@ -23,7 +23,7 @@ from fapvideo.ops.geometry import iou
 from fapvideo.ops.pose import head_pose
 from fapvideo.structs import NUM_LANDMARKS, Bytes, Face, Floats, Track
 from fapvideo.track import smoother
-from fapvideo.track.detector import FaceDetector
+from fapvideo.track.detector import FaceDetector, fine_windows
 from fapvideo.track.landmarks import FaceMesh, upright_square
 from fapvideo.track.linker import associate
 
@@ -42,6 +42,8 @@ ALONE = 0.95
 blurred."""
 
 NOSE_TIP = 4
+FINE_ROUND = 24
+"""Frames in which all places are searched for small faces once."""
 
 MEASURED, NOT_MEASURED, DISAGREES, TOO_SMALL = "", "not_measured", "disagrees", "too_small"
 """What can be said of a track's frame; see `structs.REASONS`."""
@@ -108,7 +110,9 @@ class FaceTracker:
         cut = bool(self.cuts) and self.cuts[-1] == self._frame
         # Without any face there is time to look at every frame: one that comes back shows at once.
         if due or lost or cut or not self._open:
-            self._detect(rgb, tiles=due or cut)
+            self._detect(rgb, tiles=due or cut, all_small=cut or not self._frame)
+        else:
+            self._detect_small(rgb)
         for track in [t for t in self._open if time_s - t.seen_s > LOST_AFTER_S]:
             self._open.remove(track)
             self._closed.append(track)
@@ -189,9 +193,21 @@ class FaceTracker:
 
     # -------------------------------------------------------------------------- finding
 
-    def _detect(self, rgb: Bytes, *, tiles: bool) -> None:
+    def _detect(self, rgb: Bytes, *, tiles: bool, all_small: bool) -> None:
         """Look for faces; revive lost tracks, start new ones."""
-        boxes, _, points = self._detector(rgb, tiles=tiles)
+        fine = fine_windows(rgb.shape[1], rgb.shape[0]) if all_small else ()
+        boxes, _, points = self._detector(rgb, tiles=tiles, fine=fine)
+        self._take(rgb, boxes, points)
+
+    def _detect_small(self, rgb: Bytes) -> None:
+        """Look for small faces in a few places, others in every frame."""
+        windows = fine_windows(rgb.shape[1], rgb.shape[0])[self._frame % FINE_ROUND :: FINE_ROUND]
+        if windows:
+            boxes, _, points = self._detector.among(rgb, windows)
+            self._take(rgb, boxes, points)
+
+    def _take(self, rgb: Bytes, boxes: Floats, points: Floats) -> None:
+        """Revive lost tracks with what was found, and start new ones."""
         known = np.array([t.face.box for t in self._open], np.float32).reshape(-1, 4)
         pairs = associate(known, boxes)
         for i, j in pairs:

@@ -12,7 +12,14 @@ from fapvideo.ops.pose import head_pose
 from fapvideo.structs import Face, Track
 from fapvideo.track import landmarks
 from fapvideo.track.landmarks import FaceMesh
-from fapvideo.track.tracker import DISAGREES, LOST_AFTER_S, NOT_MEASURED, FaceTracker, select
+from fapvideo.track.tracker import (
+    DISAGREES,
+    FINE_ROUND,
+    LOST_AFTER_S,
+    NOT_MEASURED,
+    FaceTracker,
+    select,
+)
 
 RATE = 25.0
 SIZE = (320, 180)
@@ -131,6 +138,15 @@ def test_a_second_face_is_found_by_the_next_search(tmp_path):
     one, two = scene(SIZE, [(90, 90, 70)]), scene(SIZE, [(90, 90, 70), (230, 90, -70)])
     tracks, _ = follow([one] * 3 + [two] * 9, tmp_path, detect_every=4)
     assert [(t.first_frame, t.last_frame) for t in tracks] == [(0, 11), (4, 11)]
+
+
+def test_a_face_of_32_px_in_a_large_picture_is_found_within_a_second(tmp_path):
+    """At once in the first frame, later when its turn comes."""
+    size = (960, 800)
+    first, both = scene(size, [(700, 420, 32)]), scene(size, [(700, 420, 32), (212, 600, 32)])
+    tracks, _ = follow([first] + [both] * FINE_ROUND, tmp_path, detect_every=100)
+    assert [track.first_frame == 0 for track in tracks] == [True, False]
+    assert np.abs(centres(tracks[1])[-1] - eyes_at(212, 600, 32)).max() < 4
 
 
 def test_a_clip_without_a_face_has_no_track(tmp_path):
