@@ -153,7 +153,7 @@ def _beyond(
     for frame, group in zip(batch.frames, jobs, strict=True):
         for job in group:
             face = frame.index, job.face.placement.track_id
-            share = share_outside(job.masks.hole, job.face.raster, size)
+            share = round(share_outside(job.masks.hole, job.face.raster, size), 4)
             if share > 0.0:
                 cut_off[face] = share
             if share >= 1.0:

@@ -170,11 +170,10 @@ class Clip:
             NoFaceFound: it shows no face.
         """
         reader = VideoReader(probe(path), preset.video)
-        rate = float(reader.info.frame_rate)
         followed = follow(
             reader.batches(BATCH), reader.info, preset.track, scratch, mesh=OlderMesh()
         )
-        plan = decide(followed, rate, preset, {}, RESOLUTION)
+        plan = decide(followed, preset, {}, RESOLUTION)
         if not plan.targets:
             raise NoFaceFound(
                 f"{path}: no face in {plan.frames} frames: nothing to measure",

@@ -33,7 +33,12 @@ class TrackPlan:
 
 
 def plan_track(
-    track: Track, config: MaskConfig, frame_rate: float, *, fade_in: bool, fade_out: bool
+    track: Track,
+    config: MaskConfig,
+    times_s: NDArray[np.float64],
+    *,
+    fade_in: bool,
+    fade_out: bool,
 ) -> TrackPlan:
     """Judge every frame of a track and decide.
 
@@ -45,29 +50,27 @@ def plan_track(
     Args:
         track: the smoothed track.
         config: limits and policy.
-        frame_rate: frames per second.
+        times_s: [T] presentation time of each of its frames.
         fade_in: whether the face appears in mid-shot, so that its start is faded.
         fade_out: the same for its end.
     """
-    from scipy.ndimage import distance_transform_edt
-
     count = len(track)
+    step = float(np.median(np.diff(times_s))) if count > 1 else 1.0
     reason = _reasons(track, config)
     good = np.array([not code for code in reason])
     source = np.arange(count)
     held = np.zeros(count, bool)
     if config.policy == "hold":
-        held = _short_gaps(good, round(config.hold_s * frame_rate))
+        held = _short_gaps(good, times_s, config.hold_s)
         last_good = np.maximum.accumulate(np.where(good, source, -1))
         source = np.where(held & (last_good >= 0), last_good, source)
         good = good | held
     weight = good.astype(np.float32)
     if config.policy != "keep":
-        frames = max(1.0, config.fade_s * frame_rate)
-        padded = np.concatenate([[not fade_in], good, [not fade_out]])
-        if not padded.all():
-            away = distance_transform_edt(padded)[1:-1] - 1.0
-            weight *= np.clip((away + 1.0) / (frames + 1.0), 0.0, 1.0)
+        ends = (times_s[0] - step, fade_in), (times_s[-1] + step, fade_out)
+        poor_s = np.array([*times_s[~good], *(time for time, fades in ends if fades)])
+        away = _distance(times_s, np.sort(poor_s))
+        weight *= np.clip(away / (max(step, config.fade_s) + step), 0.0, 1.0)
     state = tuple(_state(float(w), bool(h)) for w, h in zip(weight, held, strict=True))
     reason = tuple(
         code or ("" if s == "swapped" else "beside") for code, s in zip(reason, state, strict=True)
@@ -102,11 +105,22 @@ def _reason(landmarks: Floats, presence: float, jump: float, fault: str, config:
     return "jumps" if jump > config.max_jump else ""
 
 
-def _short_gaps(good: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
-    """Return which frames lie in gaps of at most `longest` frames with good ones on both sides."""
+def _distance(times_s: NDArray[np.float64], poor_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return [T] seconds to the nearest of the sorted times `poor_s`; infinite without any."""
+    padded = np.concatenate([[-np.inf], poor_s, [np.inf]])
+    after = np.searchsorted(padded, times_s)
+    return np.minimum(padded[after] - times_s, times_s - padded[after - 1])
+
+
+def _short_gaps(
+    good: NDArray[np.bool_], times_s: NDArray[np.float64], longest_s: float
+) -> NDArray[np.bool_]:
+    """Return which frames lie in gaps of at most that length with good ones on both sides."""
     out = np.zeros(len(good), bool)
     known = np.nonzero(good)[0]
     for first, last in pairwise(known):
-        if 1 < last - first <= longest + 1:
+        half_frame_s = (times_s[first + 1] - times_s[first]) / 2
+        gap_s = times_s[last] - times_s[first + 1]
+        if last - first > 1 and gap_s <= longest_s + half_frame_s:
             out[first + 1 : last] = True
     return out

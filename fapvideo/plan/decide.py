@@ -23,12 +23,11 @@ Cast = Mapping[str, Sequence[Reference]]
 """Part -> its references, in the order of painting."""
 
 
-def decide(plan: Plan, frame_rate: float, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
+def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
     """Return the plan with targets; cheap, since nobody is followed again.
 
     Args:
         plan: of `follow`, or an earlier one whose targets are to be others.
-        frame_rate: frames per second.
         preset: `[track]` (which faces), `[mask]`, `[guide]` and `[composite]` are used.
         cast: the references of every target; may be empty.
         resolution: of the model; crops are at least this large.
@@ -41,7 +40,7 @@ def decide(plan: Plan, frame_rate: float, preset: RunPreset, cast: Cast, resolut
             plan_track(
                 track,
                 preset.mask,
-                frame_rate,
+                plan.times_s[track.first_frame : track.last_frame + 1],
                 fade_in=track.first_frame not in starts,
                 fade_out=track.last_frame not in ends,
             ),

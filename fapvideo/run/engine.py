@@ -66,8 +66,7 @@ class Engine:
     ) -> Plan:
         """Choose the targets of a plan anew; look for boxes where the preset asks for some."""
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
-        rate = float(source.info.frame_rate)
-        plan = decide(plan, rate, self.preset, cast, self.painter.resolution)
+        plan = decide(plan, self.preset, cast, self.painter.resolution)
         searched = self.painter.searched(tuple(cast))
         batches = self._decoded(source, watch, looked_at=True)
         return self.boxes.find(plan, batches, source.info, searched, ticker)

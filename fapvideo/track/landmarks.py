@@ -59,7 +59,7 @@ class FaceMesh:
         return self._measure(rgb, *after, fine=True) if _far(before, after) else face
 
     def measure(self, rgb: Bytes, square: Square, zoom: float = 1.0) -> Floats:
-        """Return landmarks [478, 3] of the face in a square of the picture, `zoom` times as near."""
+        """Return landmarks [478, 3] in a square of the picture, `zoom` times as near."""
         centre, direction, side = square
         return self._measure(rgb, centre, direction, side / zoom, fine=True).landmarks
 

@@ -25,7 +25,8 @@ def track(frames=40, lost=(), turned=(), jumps=(), broken=(), first=0):
 
 
 def plan(item, fade_in=False, fade_out=False, **config):
-    return plan_track(item, MaskConfig(**config), RATE, fade_in=fade_in, fade_out=fade_out)
+    times = np.arange(len(item)) / RATE
+    return plan_track(item, MaskConfig(**config), times, fade_in=fade_in, fade_out=fade_out)
 
 
 def test_a_good_track_is_swapped_throughout():
@@ -161,3 +162,19 @@ def test_numbers_that_are_not_finite_are_never_painted():
 def test_a_reason_in_other_words_is_refused():
     with pytest.raises(ValueError, match="face lost"):
         TrackPlan(np.zeros(1), np.zeros(1, np.int64), ("left",), ("face lost",))
+
+
+def test_fades_and_gaps_are_as_long_as_they_say_where_frames_come_unevenly():
+    """Seconds of presentation time: the second half shows half as many frames."""
+    times = np.cumsum([0.0] + [0.04] * 19 + [0.08] * 20)
+    item = track(lost=[8, 32])
+
+    def planned(**config):
+        return plan_track(item, MaskConfig(**config), times, fade_in=False, fade_out=False)
+
+    faded = np.array(planned(policy="fade", fade_s=0.2).state) == "faded"
+    assert times[8] - times[:20][faded[:20]].min() == pytest.approx(0.2, abs=0.041)
+    assert times[32] - times[20:][faded[20:]].min() == pytest.approx(0.2, abs=0.081)
+    assert faded[20:].sum() < faded[:20].sum()
+    held = np.array(planned(policy="hold", hold_s=0.03).state) == "held"
+    assert held[[8, 32]].tolist() == [True, False]

@@ -12,7 +12,7 @@ import runs
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.structs import Floats
 
-PARTS = {part: runs.BRAND for part in ("eyes", "brows", "nose", "mouth")}
+PARTS = dict.fromkeys(("eyes", "brows", "nose", "mouth"), runs.BRAND)
 BROKEN = 2
 """The frame whose painting goes wrong."""
 

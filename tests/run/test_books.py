@@ -49,7 +49,8 @@ def plan() -> Plan:
     tracks = (track(0, 0, 40, lost=20), track(3, 5, 30, broken=10), track(4, 8, 12))
     targets = []
     for one in tracks[:2]:
-        fate = plan_track(one, MaskConfig(policy="keep"), RATE, fade_in=False, fade_out=False)
+        seconds = np.arange(len(one)) / RATE
+        fate = plan_track(one, MaskConfig(policy="keep"), seconds, fade_in=False, fade_out=False)
         chosen = {"mouth": [0] * 15 + [1] * (len(one) - 15), "eyes": [0] * len(one)}
         targets.append(Target(one, CAST, fate, 128, chosen, 0))  # type: ignore[arg-type]
     times = np.arange(FRAMES) / RATE + np.where(np.arange(FRAMES) > 20, 0.5, 0.0)
@@ -65,7 +66,7 @@ def batches(plan: Plan, size: int = 7) -> Any:
         )
 
 
-INFO: Any = SimpleNamespace(frame_rate=Fraction(25))
+INFO: Any = SimpleNamespace(frame_rate=Fraction(25), pixel_shape=(1.0, 1.0))
 
 
 def test_every_face_has_one_end(plan: Plan, tmp_path: Path) -> None:
