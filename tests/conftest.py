@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +25,25 @@ from fapvideo.ops.torchvision_shim import make_torchvision_importable  # noqa: E
 make_torchvision_importable()  # before a test imports diffusers or transformers itself
 
 LONGEST = (
-    "test_adapter_training.py",
-    "test_suite.py",
-    "test_import.py",
-    "test_face_clips.py",
-    "test_eval.py",
-    "test_train.py",
-    "test_temporal.py",
-    "test_fetch.py",
     "test_processes.py",
+    "test_suite.py",
+    "test_face_clips.py",
+    "test_adapter_training.py",
+    "test_train.py",
+    "test_eval.py",
+    "test_temporal.py",
+    "test_adapter.py",
+    "test_loop.py",
+    "test_swapper.py",
+    "test_import.py",
+    "test_denoiser.py",
+    "test_published_run.py",
+    "test_grounding_run.py",
+    "test_published_class.py",
+    "test_fetch.py",
     "test_packaging.py",
 )
-"""First, so that both workers end at about the same time."""
+"""First, and these in this order, so that both workers end at about the same time."""
 LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -49,6 +58,29 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def photos_aligned_once() -> Iterator[None]:
+    """Find and align a reference once: hundreds of swappers take the same photo."""
+    from fapvideo.config.schema import ReferenceConfig
+    from fapvideo.plan import references
+    from fapvideo.reference.images import AlignedFace, FindFaces
+
+    align = references.align
+    known: dict[tuple[str, bytes, str], AlignedFace] = {}
+
+    def remembered(path: Path, find_faces: FindFaces, config: ReferenceConfig) -> AlignedFace:
+        if not path.is_file():
+            return align(path, find_faces, config)
+        key = str(path), hashlib.sha256(path.read_bytes()).digest(), config.model_dump_json()
+        if key not in known:
+            known[key] = align(path, find_faces, config)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(references, "align", remembered)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +98,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 def pytest_unconfigure() -> None:

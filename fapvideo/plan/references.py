@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,13 @@ from fapvideo.errors import PresetError, ReferenceImageError
 from fapvideo.ops.image import picture_fault
 from fapvideo.parts import PARTS
 from fapvideo.reference.cache import FeatureCache
-from fapvideo.reference.images import AlignedFace, align, align_picture, part_warnings
+from fapvideo.reference.images import (
+    AlignedFace,
+    FindFaces,
+    align,
+    align_picture,
+    part_warnings,
+)
 from fapvideo.structs import Bytes, Floats, Reference
 from fapvideo.track.finder import FaceFinder
 
@@ -138,7 +145,7 @@ def load_references(
         ReferenceImageError: an image that cannot be used.
         PresetError: parts that the painter does not have, or tokens of another bundle.
     """
-    finder = FaceFinder()
+    finder = functools.cache(FaceFinder)  # loads its networks for the first photo, if there is one
     wanted = encoder.takes(asked.sources)
     cached = config.cache and encoder.identity != ""
     cache = FeatureCache(config.cache_dir, encoder.identity, enabled=cached)
@@ -152,7 +159,9 @@ def load_references(
                 group.append(_fitting(item, encoder))
                 continue
             if item.path not in faces:
-                faces[item.path] = _align(item.path, asked.pictures, finder, config)
+                faces[item.path] = _align(
+                    item.path, asked.pictures, lambda rgb: finder()(rgb), config
+                )
                 warnings += faces[item.path].warnings
             face = faces[item.path]
             warnings += part_warnings(face, part)
@@ -171,12 +180,12 @@ def _fitting(reference: Reference, encoder: ReferenceEncoder) -> Reference:
 
 
 def _align(
-    path: str, pictures: Mapping[str, Bytes], finder: FaceFinder, config: ReferenceConfig
+    path: str, pictures: Mapping[str, Bytes], find_faces: FindFaces, config: ReferenceConfig
 ) -> AlignedFace:
     if path not in pictures:
-        return align(Path(path), finder, config)
+        return align(Path(path), find_faces, config)
     digest = hashlib.sha256(pictures[path].tobytes()).hexdigest()
-    return align_picture(pictures[path], digest, path, finder, config)
+    return align_picture(pictures[path], digest, path, find_faces, config)
 
 
 def _encoded(

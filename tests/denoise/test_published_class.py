@@ -40,7 +40,9 @@ def pictures(data: dict[str, Tensor]) -> list[Image.Image]:
     return [Image.fromarray(image.numpy()) for image in data["images_u8"]]
 
 
-def fused_tokens(bundle: Bundle, data: dict[str, Tensor]) -> Tensor:
+@pytest.fixture(scope="module")
+def tokens(bundle: Bundle, data: dict[str, Tensor]) -> Tensor:
+    """Return the fused tokens [1, 257, C] of the recorded pictures."""
     clip = bundle.encoder.module
     assert isinstance(clip, ClipTokens)
     with torch.no_grad():
@@ -75,8 +77,9 @@ def test_penultimate_tokens_match(bundle: Bundle, data: dict[str, Tensor]) -> No
     assert torch.allclose(empty, data["uncond_clip_tokens"], rtol=0, atol=2e-5)
 
 
-def test_fused_and_projected_tokens_match(bundle: Bundle, data: dict[str, Tensor]) -> None:
-    tokens = fused_tokens(bundle, data)
+def test_fused_and_projected_tokens_match(
+    bundle: Bundle, data: dict[str, Tensor], tokens: Tensor
+) -> None:
     assert torch.allclose(tokens, data["fused_tokens"], rtol=0, atol=2e-5)
     assert bundle.projector is not None
     with torch.no_grad():
@@ -117,8 +120,23 @@ def decoded(bundle: Bundle, latents: Tensor) -> Tensor:
         return bundle.codec.decode(latents)
 
 
-def test_every_step_and_the_picture_match(bundle: Bundle, data: dict[str, Tensor]) -> None:
-    latents, final = run(bundle, data, fused_tokens(bundle, data))
+Seen = tuple[Tensor, Tensor, list[Tensor]]
+
+
+@pytest.fixture(scope="module")
+def seen(bundle: Bundle, data: dict[str, Tensor], tokens: Tensor) -> Seen:
+    """Return what `run` does of the recorded numbers, and the UNet's input at each step."""
+    given: list[Tensor] = []
+    handle = bundle.unet.register_forward_pre_hook(lambda _module, args: given.append(args[0]))
+    latents, final = run(bundle, data, tokens)
+    handle.remove()
+    return latents, final, given
+
+
+def test_every_step_and_the_picture_match(
+    bundle: Bundle, data: dict[str, Tensor], seen: Seen
+) -> None:
+    latents, final, _ = seen
     picture = decoded(bundle, final)
     assert torch.allclose(latents, data["latents"], rtol=0, atol=TOLERANCE)
     assert torch.allclose(picture[:, :, ::4, ::4], data["decoded_stride4"], rtol=0, atol=TOLERANCE)
@@ -127,11 +145,8 @@ def test_every_step_and_the_picture_match(bundle: Bundle, data: dict[str, Tensor
     assert (found - data["image_u8_stride2"].int()).abs().max() <= 1
 
 
-def test_the_unets_first_input_matches(bundle: Bundle, data: dict[str, Tensor]) -> None:
-    given: list[Tensor] = []
-    handle = bundle.unet.register_forward_pre_hook(lambda _module, args: given.append(args[0]))
-    run(bundle, data, fused_tokens(bundle, data))
-    handle.remove()
+def test_the_unets_first_input_matches(data: dict[str, Tensor], seen: Seen) -> None:
+    given = seen[2]
     assert len(given) == 6
     for half in given[0].chunk(2):  # the same for both branches of guidance
         assert torch.allclose(half, data["first_unet_input"], rtol=0, atol=1e-6)
@@ -145,12 +160,12 @@ def test_the_unets_first_input_matches(bundle: Bundle, data: dict[str, Tensor]) 
     ],
 )
 def test_half_precision_paints_the_published_picture(
-    bundle: Bundle, data: dict[str, Tensor], dtype: torch.dtype, most: float
+    bundle: Bundle, data: dict[str, Tensor], tokens: Tensor, dtype: torch.dtype, most: float
 ) -> None:
     """Not recorded upstream. Seen: 1 and 11 of 255 levels, through six steps and the VAE."""
     assert bundle.folder is not None
     half = load_bundle(bundle.folder, dtype=dtype)
-    _, final = run(half, data, fused_tokens(bundle, data))
+    _, final = run(half, data, tokens)
     error = (decoded(half, final)[:, :, ::4, ::4] - data["decoded_stride4"]).abs()
     assert 1e-4 < error.max() < most
     assert error.mean() < most / 10
@@ -177,10 +192,13 @@ MORE_MISTAKES = (
     "mistake", [*MISTAKES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_MISTAKES)]
 )
 def test_typical_mistakes_are_seen(
-    bundle: Bundle, data: dict[str, Tensor], mistake: str, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle,
+    data: dict[str, Tensor],
+    tokens: Tensor,
+    mistake: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """tests/goldens/PARITY.md, 1, 4, 8 and 9; the factor alone changes the result by 21."""
-    tokens = fused_tokens(bundle, data)
     clip, empty = bundle.encoder.module, bundle.encoder.unconditional()
     assert isinstance(clip, ClipTokens)
     given, least = dict(data), TOLERANCE

@@ -73,10 +73,15 @@ def test_six_guided_steps_match_after_each_step() -> None:
     assert torch.allclose(torch.cat(latents), data["latents"], rtol=0, atol=TOLERANCE)
 
 
-def test_six_steps_without_guidance_match() -> None:
+@pytest.fixture(scope="module")
+def unguided() -> Tensor:
+    """Return the latents after each of six steps without guidance."""
+    return torch.cat(published_run(6, 1.0))
+
+
+def test_six_steps_without_guidance_match(unguided: Tensor) -> None:
     data = golden("sampling_b")
-    latents = torch.cat(published_run(6, 1.0))
-    assert torch.allclose(latents, data["latents_no_guidance"], rtol=0, atol=TOLERANCE)
+    assert torch.allclose(unguided, data["latents_no_guidance"], rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.slow
@@ -98,13 +103,12 @@ def test_typical_sampling_mistakes_are_seen(mistake: dict[str, float], least: fl
     assert (run[-1] - golden("sampling_b")["latents"][-1:]).abs().max() > least
 
 
-def test_final_alpha_one_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_final_alpha_one_is_seen(unguided: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """`set_alpha_to_one=True`, diffusers' default, is not what was published."""
-    right = published_run(6, 1.0)[-1]
     table = alphas_cumprod()
     table[0] = 1.0
     monkeypatch.setattr("fapvideo.denoise.sampler.alphas_cumprod", lambda: table)
-    assert (published_run(6, 1.0)[-1] - right).abs().max() > TOLERANCE
+    assert (published_run(6, 1.0)[-1] - unguided[-1:]).abs().max() > TOLERANCE
 
 
 # ---------------------------------------------------------------------------- rectified flow

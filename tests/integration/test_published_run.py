@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +130,14 @@ def hole_of(boxes: Sequence[Sequence[float]], size: int) -> np.ndarray:
 
 def tokens_of(pictures: Sequence[np.ndarray]) -> Tensor:
     """Tokens of [S, S, 3] pictures in [0, 1] as the published program makes them."""
-    tower = load_bundle("tiny_sd15").encoder.module.tower
     images = [Image.fromarray((picture * 255).round().astype(np.uint8)) for picture in pictures]
     with torch.no_grad():
-        return tower(pil_pixels(images, 64))
+        return image_tower()(pil_pixels(images, 64))
+
+
+@cache
+def image_tower() -> Any:
+    return load_bundle("tiny_sd15").encoder.module.tower
 
 
 def small(crop: np.ndarray) -> np.ndarray:

@@ -201,9 +201,10 @@ def test_a_frozen_base_is_handed_on_to_the_bit(adapter_pool: Pool, tmp_path: Pat
 def test_a_resumed_run_equals_a_straight_one(
     adapter_pool: Pool, tmp_path: Path, variant: str
 ) -> None:
-    few = {"optim.steps": 4, "optim.eval_steps": 2, "optim.batch_size": 2}
+    few = {"optim.steps": 4, "optim.batch_size": 2}
     preset = adapter_preset(variant, variant == "A", **few)
     trainer(tmp_path / "straight", adapter_pool, preset).run()
+    preset = adapter_preset(variant, variant == "A", **few, **{"optim.eval_steps": 2})
     trainer(tmp_path / "parts", adapter_pool, preset).run(stop=stop_after(1))
     trainer(tmp_path / "parts", adapter_pool, preset).run()
     assert_same_state(tmp_path / "straight", tmp_path / "parts")

@@ -91,10 +91,15 @@ def place() -> dict[str, str]:
 
 
 def forked(photos: Path, output: Path, settings: dict[str, Any]) -> str:
-    """Run the command in two processes that share their imports; return what both print."""
+    """Run the command in two processes that share their imports; return what both print.
+
+    A bundle is loaded for what that imports, which takes longer than the training.
+    """
     done = run_fresh(
         "import os, signal, sys, fapvideo.training.train\n"
         "from fapvideo.cli.main import run_program\n"
+        "from fapvideo.weights.bundle import load_bundle\n"
+        "load_bundle('tiny')\n"
         "other = os.fork()\n"
         "signal.alarm(600)\n"
         f"os.environ |= {place()!r}\n"
