@@ -166,8 +166,7 @@ class VideoSwapper:
             output: `.mp4`, `.mov` or `.mkv`, or a sink; by default `<stem>.swapped<suffix>` beside
                 the input.
             references: part -> images, instead of the preset's.
-            people: who gets what, instead of the preset's; without references of their own they get
-                `references`. An open clip has its own.
+            people: who gets what (docs/casting.md), instead of the preset's, or an open clip's.
             overwrite: replace an existing output.
             require_face: raise where the video shows no face.
             progress: called from this thread.

@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--moved", type=int, default=4, help="copies of a photo")
+    parser.add_argument("--leave-out", nargs="*", default=[], help="names of photos")
     parser.add_argument("--people", type=int, default=353, help="whose photos are moved")
     args = parser.parse_args()
     tower = MobileNetV2Tokens()
@@ -117,7 +118,7 @@ def main() -> None:
     people: list[int] = []
     for number, path in enumerate(sorted(args.photos.iterdir())):
         faces = finder(read_image(path)[0]) if number % 10 else []
-        if not faces:
+        if not faces or path.name in args.leave_out:
             continue
         crop = aligned(read_image(path)[0], faces[0].landmarks)
         copies = list(moved(crop, args.moved, rng)) if len(set(people)) < args.people else []
