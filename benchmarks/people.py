@@ -4,9 +4,9 @@ python benchmarks/people.py --clips DIR --photos DIR
 
 CLIPS is a folder of videos, each of another person; PHOTOS one with a photo a person, of which
 every tenth by sorted name is measured (`scripts/learn_looks.py` leaves these out). Prints the area
-under the ROC curve and quantiles of the distances, as in docs/casting.md, of: single frames at least
-a third of a clip apart, one of them relit; tracks of four frames from quarters of a clip, at least
-half of it apart; moved and relit copies of the photos.
+under the ROC curve and quantiles of the distances, as in docs/casting.md, of: single frames at
+least a third of a clip apart, one of them relit; tracks of four frames from quarters of a clip, at
+least half of it apart; moved and relit copies of the photos.
 """
 
 from __future__ import annotations
