@@ -23,6 +23,7 @@ from fapvideo.ops.geometry import Matrix, stretched, transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
 from fapvideo.plan.decide import decide
 from fapvideo.plan.follow import follow
+from fapvideo.plan.people import CastReader
 from fapvideo.plan.targets import Plan
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Bytes, Floats, VideoFrame, VideoInfo
@@ -173,7 +174,7 @@ class Clip:
         followed = follow(
             reader.batches(BATCH), reader.info, preset.track, scratch, mesh=OlderMesh()
         )
-        plan = decide(followed, preset, {}, RESOLUTION)
+        plan = decide(followed, preset, CastReader().bystanders(preset), RESOLUTION)
         if not plan.targets:
             raise NoFaceFound(
                 f"{path}: no face in {plan.frames} frames: nothing to measure",

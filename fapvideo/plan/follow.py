@@ -11,6 +11,7 @@ from fapvideo.config.schema import TrackConfig
 from fapvideo.ops.display import square_pixels
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import FrameBatch, VideoInfo
+from fapvideo.track.identity import FaceSampler, link
 from fapvideo.track.landmarks import FaceMesh
 from fapvideo.track.tracker import FaceTracker
 
@@ -24,7 +25,7 @@ def follow(
     *,
     mesh: FaceMesh | None = None,
 ) -> Plan:
-    """Return a plan with all tracks and no targets yet (`decide` chooses them).
+    """Return a plan with all tracks, of whom each is, and no targets yet (`decide` chooses them).
 
     Args:
         batches: the whole clip.
@@ -35,11 +36,22 @@ def follow(
         mesh: what measures, if it is to be another one than the program's.
     """
     tracker = FaceTracker(config, scratch, mesh)
+    sampler = FaceSampler()
     times: list[float] = []
     for batch in batches:
-        for picture, time_s in zip(batch.rgb, batch.times_s, strict=True):
-            tracker.update(square_pixels(picture, info), float(time_s))
+        for rgb, time_s in zip(batch.rgb, batch.times_s, strict=True):
+            picture = square_pixels(rgb, info)
+            tracker.update(picture, float(time_s))
+            sampler.look(picture, tracker.seen())
         times += batch.times_s.tolist()
         advance(len(batch))
     tracks = tracker.tracks()
-    return Plan(np.array(times, np.float64), tuple(tracker.cuts), tracks, ())
+    looks = sampler.looks(tracks)
+    return Plan(
+        np.array(times, np.float64),
+        tuple(tracker.cuts),
+        tracks,
+        (),
+        people=link(tracks, looks),
+        looks=looks,
+    )

@@ -23,7 +23,7 @@ from fapvideo.ops.files import write_atomically
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _BOXES = ("parts", "keep_out", "strength")
@@ -47,6 +47,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
     for track in plan.tracks:
         for name in ("presence", "jump", "neutral"):
             arrays[f"track.{track.id}.{name}"] = getattr(track, name)
+    arrays |= {f"looks.{track}": looks for track, looks in plan.looks.items()}
     targets = [_describe(target, arrays, references) for target in plan.targets]
     for number, reference in enumerate(references.values()):
         for name in _REFERENCE_ARRAYS:
@@ -59,6 +60,8 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
             {"id": track.id, "first_frame": track.first_frame, "faults": track.faults}
             for track in plan.tracks
         ],
+        "people": list(plan.people.items()),
+        "cast": list(plan.cast.items()),
         "references": [
             {name: getattr(reference, name) for name in _REFERENCE}
             for reference in references.values()
@@ -97,6 +100,7 @@ def _describe(target: Target, arrays: Arrays, references: dict[int, Reference]) 
         "chosen": {part: list(target.chosen[part]) for part in target.chosen},
         "seed": target.seed,
         "boxed": target.boxes is not None,
+        "strength": target.strength,
     }
 
 
@@ -128,6 +132,9 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
             tuple(tracks.values()),
             targets,
             tuple(text["warnings"]),
+            dict(text["people"]),
+            {int(name): looks for name, looks in _labelled(arrays, "looks.").items()},
+            dict(text["cast"]),
         )
     except FileNotFoundError:
         return None
@@ -170,7 +177,9 @@ def _target(
         tuple(row["reason"]),
     )
     chosen = {part: row["chosen"][part] for part in row["chosen"]}
-    return Target(tracks[number], cast, frames, row["crop_size"], chosen, row["seed"], boxes)
+    return Target(
+        tracks[number], cast, frames, row["crop_size"], chosen, row["seed"], boxes, row["strength"]
+    )
 
 
 def _labelled(arrays: Arrays, prefix: str) -> Arrays:

@@ -12,8 +12,9 @@ from fapvideo.ops.prefetch import prefetch
 from fapvideo.paint.check import PaintCheck
 from fapvideo.paint.painter import Painter
 from fapvideo.pipeline import Pipeline, SwappedBatch
-from fapvideo.plan.decide import Cast, decide
+from fapvideo.plan.decide import decide
 from fapvideo.plan.follow import follow
+from fapvideo.plan.people import Cast, parts_of
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
@@ -43,13 +44,15 @@ class Engine:
 
         Args:
             source: the clip.
-            cast: part -> its references; may be empty.
+            cast: who gets which references.
             scratch: an existing folder, needed as long as the plan is used.
             watch: takes the seconds of decoding and tracking.
             ticker: told of every batch.
         """
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
-        self.boxes.load(self.painter.searched(tuple(cast)))  # a long pass must not end in an error
+        self.boxes.load(
+            self.painter.searched(parts_of(cast))
+        )  # a long pass must not end in an error
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
             batches = self._decoded(source, watch, looked_at=True)
@@ -67,9 +70,8 @@ class Engine:
         """Choose the targets of a plan anew; look for boxes where the preset asks for some."""
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
         plan = decide(plan, self.preset, cast, self.painter.resolution)
-        searched = self.painter.searched(tuple(cast))
         batches = self._decoded(source, watch, looked_at=True)
-        return self.boxes.find(plan, batches, source.info, searched, ticker)
+        return self.boxes.find(plan, batches, source.info, self.painter.searched, ticker)
 
     def pipeline(self, info: VideoInfo, watch: Stopwatch | None = None) -> Pipeline:
         """Return the second pass over a clip."""

@@ -15,7 +15,7 @@ from fapvideo.composite.planes import displayed
 from fapvideo.errors import VideoReadError
 from fapvideo.paint.painter import FaceJob
 from fapvideo.parts import PARTS
-from fapvideo.plan.decide import Cast
+from fapvideo.plan.people import Cast
 from fapvideo.run.engine import Engine
 from fapvideo.structs import Bytes, FrameBatch
 from fapvideo.video.decord_reader import random_access
