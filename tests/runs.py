@@ -58,7 +58,10 @@ def preset(**tables: Any) -> RunPreset:
         "denoise": {"mode": "off"},
         "composite": {"max_size": 64},
     }
-    return RunPreset.model_validate({**defaults, **tables})
+    wanted = {**defaults, **tables}
+    if wanted["denoise"].get("mode") != "off":  # random networks paint no faces
+        wanted["composite"] = {"check": False, **wanted["composite"]}
+    return RunPreset.model_validate(wanted)
 
 
 def swapper(**tables: Any) -> VideoSwapper:

@@ -244,6 +244,8 @@ class CompositeConfig(Section):
     """Largest side of the full-resolution crop, pixels."""
     opacity: Fraction01 = 1.0
     """Opacity of the pasted parts: 1 replaces the target's."""
+    check: bool = True
+    """Look at what was painted, and leave the face as it was filmed where it looks wrong."""
 
 
 class ReferenceSource(Section):

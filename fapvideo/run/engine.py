@@ -11,7 +11,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.ops.prefetch import prefetch
 from fapvideo.paint.check import PaintCheck
 from fapvideo.paint.painter import Painter
-from fapvideo.pipeline import Pipeline, SwappedBatch
+from fapvideo.pipeline import Check, Pipeline, SwappedBatch, shown_as_it_is
 from fapvideo.plan.decide import decide
 from fapvideo.plan.follow import follow
 from fapvideo.plan.people import Cast, parts_of
@@ -30,7 +30,7 @@ class Engine:
     def __init__(self, preset: RunPreset, painter: Painter, boxes: BoxFinder) -> None:
         """Paint with `painter`; ask `boxes` for what a detector has to find."""
         self.preset, self.painter, self.boxes = preset, painter, boxes
-        self._check = PaintCheck()
+        self._check: Check = PaintCheck() if preset.composite.check else shown_as_it_is
 
     def plan(
         self,

@@ -108,6 +108,7 @@ def preset(parts: Sequence[str] = PARTS, **tables: Any) -> RunPreset:
             "references": dict.fromkeys(parts, BRAND),
             "denoise": denoise,
             "reference": {"cache": False},
+            "composite": {"check": False},  # random networks paint no faces
             **tables,
         }
     )
