@@ -353,11 +353,17 @@ class VideoSwapper:
 
     def _engine(self, preset: RunPreset | None = None) -> Engine:
         """Return what runs; for another preset with a painter of its own on the same networks."""
-        bundle = self._painter.bundle
-        if preset is None or bundle is None:
-            return Engine(preset or self.preset, self._painter, self._boxes)
-        painter = PAINTERS[preset.denoise.mode](preset, bundle)
-        return Engine(preset, painter, BoxFinder(preset, self.device))
+        bundle, used = self._painter.bundle, preset or self.preset
+        if bundle is None:
+            return Engine(used, self._painter, self._boxes)
+
+        def paints(settings: RunPreset) -> Painter:
+            return PAINTERS[settings.denoise.mode](settings, bundle)
+
+        spans = [paints(used.within(span)) for span in used.spans]
+        if preset is None:
+            return Engine(used, self._painter, self._boxes, spans)
+        return Engine(used, paints(used), BoxFinder(used, self.device), spans)
 
     def _cast(
         self, references: References | None, people: Sequence[Person] | None

@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationError,
     create_model,
     model_validator,
 )
@@ -341,6 +342,51 @@ class PersonConfig(Section):
         return self
 
 
+class SpanConfig(Section):
+    """`[[spans]]`: other settings for a stretch of time, in tables as the preset's own."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    from_s: float = Field(ge=0.0, alias="from")
+    """Where it begins, seconds from the start of the input."""
+    to_s: float = Field(gt=0.0, alias="to")
+    """Where it ends; the frame at this time is the first one that is as before again."""
+    mask: dict[str, Any] = {}
+    """Keys of `[mask]` that are others here, but for those of the detector."""
+    guide: dict[str, Any] = {}
+    """Keys of `[guide]` that are others here."""
+    fuse: dict[str, Any] = {}
+    """Keys of `[fuse]` that are others here."""
+    denoise: dict[str, Any] = {}
+    """Keys of `[denoise]` that are others here: `mode` "guided" or "off", `steps`, `strength`, the
+    guidance and the sampler."""
+    composite: dict[str, Any] = {}
+    """Keys of `[composite]` that are others here, but for `max_size`."""
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Return what is other here, by table.
+
+        Raises:
+            ValueError: something that cannot change within a clip.
+        """
+        found = {name: getattr(self, name) for name in SPANNED}
+        for name, fixed in FIXED.items():
+            for key in sorted(found[name].keys() & fixed):
+                raise ValueError(f"{name}.{key} cannot change within a clip")
+        if found["denoise"].get("mode") == "published":
+            raise ValueError('denoise.mode "published" cannot be had for a stretch only')
+        return found
+
+
+SPANNED = ("mask", "guide", "fuse", "denoise", "composite")
+FIXED: dict[str, set[str]] = {
+    "mask": {"backend", "detector", "detector_score", "detector_every", "keep_out"},
+    "denoise": {"batch_size", "precision", "compile", "resolution", "codec_file", "lora_file"},
+    "composite": {"max_size"},
+}
+"""What the networks, the size of crops and the search for boxes depend on, by table."""
+
+
 class RunPreset(Section):
     """Everything one run needs; see `presets/run/*.toml`."""
 
@@ -366,6 +412,41 @@ class RunPreset(Section):
     fuse: FuseConfig = FuseConfig()
     denoise: DenoiseConfig = DenoiseConfig()
     composite: CompositeConfig = CompositeConfig()
+    spans: tuple[SpanConfig, ...] = ()
+    """Stretches of time with other settings; they must not overlap."""
+
+    def within(self, span: SpanConfig) -> RunPreset:
+        """Return the preset that holds in one of its spans.
+
+        Raises:
+            ValueError: the span has unknown keys or values.
+        """
+        tables = self.model_dump(exclude={"spans"})
+        for name, changed in span.tables().items():
+            for key, value in changed.items():
+                old = tables[name].get(key)
+                nested = isinstance(old, dict) and isinstance(value, dict)
+                tables[name][key] = {**old, **value} if nested else value
+        return RunPreset.model_validate(tables)
+
+    @model_validator(mode="after")
+    def _spans_fit(self) -> RunPreset:
+        ends = 0.0
+        for number, span in sorted(enumerate(self.spans), key=lambda item: item[1].from_s):
+            if span.to_s <= span.from_s:
+                raise ValueError(f"spans.{number}: to {span.to_s:g} is not after {span.from_s:g}")
+            if span.from_s < ends:
+                raise ValueError(f"spans.{number} begins at {span.from_s:g}, before another ends")
+            ends = span.to_s
+            try:
+                self.within(span)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                raise ValueError(f"spans.{number}: {where}: {first['msg']}") from None
+            except ValueError as error:
+                raise ValueError(f"spans.{number}: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _published_is_consistent(self) -> RunPreset:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fapvideo.config.schema import RunPreset
 from fapvideo.guide.choose import choose_references
-from fapvideo.mask.policy import plan_track
+from fapvideo.mask.policy import TrackPlan, plan_track
 from fapvideo.ops import mesh
 from fapvideo.ops.pose import CROP_INTEROCULAR, expression, head_pose
 from fapvideo.plan.casting import assign
@@ -41,10 +42,10 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
         Target(
             track,
             roles[track.id].references,
-            plan_track(
+            _fates(
                 track,
-                preset.mask,
                 plan.times_s[track.first_frame : track.last_frame + 1],
+                preset,
                 fade_in=track.first_frame not in starts,
                 fade_out=track.last_frame not in ends,
             ),
@@ -58,6 +59,33 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
     ]
     entries = {track: str(role.who) for track, role in roles.items() if role.who is not None}
     return replace(plan, targets=tuple(targets), warnings=assigned.warnings, cast=entries)
+
+
+def _fates(
+    track: Track,
+    times_s: NDArray[np.float64],
+    preset: RunPreset,
+    *,
+    fade_in: bool,
+    fade_out: bool,
+) -> TrackPlan:
+    """Return what becomes of the track's frames, each by the settings of its time."""
+
+    def by(settings: RunPreset) -> TrackPlan:
+        return plan_track(track, settings.mask, times_s, fade_in=fade_in, fade_out=fade_out)
+
+    fates = by(preset)
+    for span in preset.spans:
+        here = (times_s >= span.from_s) & (times_s < span.to_s)
+        if here.any():
+            there = by(preset.within(span))
+            fates = TrackPlan(
+                np.where(here, there.weight, fates.weight),
+                np.where(here, there.source, fates.source),
+                tuple(np.where(here, there.state, fates.state).tolist()),
+                tuple(np.where(here, there.reason, fates.reason).tolist()),
+            )
+    return fates
 
 
 def _crop_size(track: Track, smallest: int, largest: int) -> int:

@@ -11,7 +11,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.ops.prefetch import prefetch
 from fapvideo.paint.check import PaintCheck
 from fapvideo.paint.painter import Painter
-from fapvideo.pipeline import Check, Pipeline, SwappedBatch, shown_as_it_is
+from fapvideo.pipeline import Pipeline, SwappedBatch, shown_as_it_is
 from fapvideo.plan.decide import decide
 from fapvideo.plan.follow import follow
 from fapvideo.plan.people import Cast, parts_of
@@ -21,16 +21,31 @@ from fapvideo.progress import Stopwatch, Ticker
 from fapvideo.run.books import Books
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
+from fapvideo.run.stretches import Stretch, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 
 
 class Engine:
     """Plans and swaps clips by one preset."""
 
-    def __init__(self, preset: RunPreset, painter: Painter, boxes: BoxFinder) -> None:
-        """Paint with `painter`; ask `boxes` for what a detector has to find."""
+    def __init__(
+        self,
+        preset: RunPreset,
+        painter: Painter,
+        boxes: BoxFinder,
+        spans: Sequence[Painter] = (),
+    ) -> None:
+        """Paint with `painter`, or with that of a span where there is one in `spans`.
+
+        Args:
+            preset: of the run.
+            painter: paints.
+            boxes: finds what a detector has to find.
+            spans: one for each of the preset's; by default `painter` paints those, too.
+        """
         self.preset, self.painter, self.boxes = preset, painter, boxes
-        self._check: Check = PaintCheck() if preset.composite.check else shown_as_it_is
+        self._spans = tuple(spans) or (painter,) * len(preset.spans)
+        self._check = PaintCheck()
 
     def plan(
         self,
@@ -73,9 +88,18 @@ class Engine:
         batches = self._decoded(source, watch, looked_at=True)
         return self.boxes.find(plan, batches, source.info, self.painter.searched, ticker)
 
-    def pipeline(self, info: VideoInfo, watch: Stopwatch | None = None) -> Pipeline:
+    def pipeline(self, info: VideoInfo, watch: Stopwatch | None = None) -> Stretches:
         """Return the second pass over a clip."""
-        return Pipeline(info, self.painter, self.preset.composite.opacity, watch, self._check)
+
+        def by(preset: RunPreset, painter: Painter) -> Pipeline:
+            check = self._check if preset.composite.check else shown_as_it_is
+            return Pipeline(info, painter, preset.composite.opacity, watch, check)
+
+        others = [
+            Stretch(span.from_s, span.to_s, by(self.preset.within(span), painter))
+            for span, painter in zip(self.preset.spans, self._spans, strict=True)
+        ]
+        return Stretches(by(self.preset, self.painter), others)
 
     def swap(
         self, source: Source, plan: Plan, watch: Stopwatch | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -316,3 +317,47 @@ def test_copying_keeps_the_comments_and_never_overwrites(tmp_path: Path) -> None
     assert copied.read_bytes() == find_preset("mouth_only").read_bytes()
     with pytest.raises(PresetError, match="cannot write"):
         copy_preset("mouth_only", tmp_path / "no" / "folder.toml")
+
+
+def test_spans_hold_other_settings_and_survive_a_dump(portrait: Path, tmp_path: Path) -> None:
+    text = """
+        [references]
+        eyes = "face.png"
+        [guide.shape]
+        nose = 0.25
+        [[spans]]
+        from = 1.2
+        to = 3.4
+        mask = {max_yaw_deg = 30, policy = "hold"}
+        guide.shape.eyes = 0.5
+        [[spans]]
+        from = 4
+        to = 5
+        composite = {opacity = 0.5}
+    """
+    preset = load_preset(write(tmp_path / "mine.toml", text))
+    first, second = (preset.within(span) for span in preset.spans)
+    assert (first.mask.max_yaw_deg, first.mask.policy, first.composite.opacity) == (30, "hold", 1)
+    assert (first.guide.shape.eyes, first.guide.shape.nose) == (0.5, 0.25), "what is not said stays"
+    assert (second.mask, second.composite.opacity) == (preset.mask, 0.5)
+    assert load_preset(write(tmp_path / "again.toml", dump_preset(preset))) == preset
+
+
+@pytest.mark.parametrize(
+    ("span", "said"),
+    [
+        ("from = 2\nto = 1", "to 1 is not after 2"),
+        ("from = 0\nto = 9\n[[spans]]\nfrom = 8\nto = 10", "spans.1 begins at 8, before another"),
+        ("from = 0\nto = 9\nmask = {nose = 1}", "spans.0: mask.nose"),
+        ("from = 0\nto = 9\nmask = {policy = 'wait'}", "spans.0: mask.policy"),
+        ("from = 0\nto = 9\ncomposite = {max_size = 128}", "composite.max_size cannot change"),
+        ("from = 0\nto = 9\ndenoise = {mode = 'published'}", "for a stretch only"),
+        ("to = 9", "spans.0.from"),
+    ],
+)
+def test_a_span_that_makes_no_sense_is_refused(
+    portrait: Path, tmp_path: Path, span: str, said: str
+) -> None:
+    path = write(tmp_path / "mine.toml", f"[references]\neyes = 'face.png'\n[[spans]]\n{span}\n")
+    with pytest.raises(PresetError, match=re.escape(said)):
+        load_preset(path)

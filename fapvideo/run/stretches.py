@@ -1,0 +1,53 @@
+"""The second pass where a preset has `[[spans]]`: each frame by the settings of its time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from fapvideo.pipeline import Pipeline, SwappedBatch
+from fapvideo.plan.targets import Plan
+from fapvideo.structs import FrameBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What paints the frames shown from one time to another."""
+
+    from_s: float
+    to_s: float
+    pipeline: Pipeline
+
+
+class Stretches:
+    """Swaps batches like `Pipeline`, frame by frame with the one whose time it is."""
+
+    def __init__(self, usual: Pipeline, others: Sequence[Stretch]) -> None:
+        """Use `usual` outside the `others`."""
+        self._usual, self._others = usual, others
+
+    def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
+        """Swap the parts of all targets in a batch of frames."""
+        if not self._others:
+            return self._usual.swap(batch, plan)
+        done = []
+        for pipeline, numbers in groupby(range(len(batch)), lambda i: self._at(batch, i)):
+            run = list(numbers)
+            part = slice(run[0], run[-1] + 1)
+            frames = FrameBatch(batch.frames[part], batch.time_base, batch.views[part])
+            done.append(pipeline.swap(frames, plan))
+        return SwappedBatch(
+            tuple(frame for one in done for frame in one.frames),
+            tuple(jobs for one in done for jobs in one.jobs),
+            tuple(results for one in done for results in one.results),
+            sum(one.outside_changed for one in done),
+            {face: reason for one in done for face, reason in one.refused.items()},
+            {face: share for one in done for face, share in one.cut_off.items()},
+        )
+
+    def _at(self, batch: FrameBatch, index: int) -> Pipeline:
+        time_s = batch.frames[index].time_s
+        return next(
+            (one.pipeline for one in self._others if one.from_s <= time_s < one.to_s), self._usual
+        )
