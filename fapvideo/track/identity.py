@@ -37,7 +37,8 @@ WORSE = 0.8
 """Crops that are worth less than this share of the best one's are not looked at."""
 SAME = 0.5
 """Tracks that are farther apart are of two people. Of the first and the last half second of eleven
-clips two were farther apart; one in a thousand pairs of strangers is less (docs/casting.md)."""
+clips two were farther apart; of strangers less than one pair in a hundred is nearer (figures in
+docs/casting.md)."""
 LIKE = 0.65
 """A photo may be farther from whom it shows: it was taken another day. Half of such pairs are
 farther apart than 0.55, and so are all but 1 % of strangers."""
