@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         VideoWriteError,
         WeightsError,
     )
+    from fapvideo.plan.people import Person
     from fapvideo.progress import Progress
     from fapvideo.run.sources import FrameSource
     from fapvideo.structs import FrameBatch, PartMasks, Reference, RunReport, Track
@@ -39,6 +40,7 @@ __all__ = [
     "FrameSource",
     "NoFaceFound",
     "PartMasks",
+    "Person",
     "PresetError",
     "Progress",
     "QualityError",
@@ -60,6 +62,7 @@ _HOMES: Final = {
     "FrameBatch": "fapvideo.structs",
     "FrameSource": "fapvideo.run.sources",
     "PartMasks": "fapvideo.structs",
+    "Person": "fapvideo.plan.people",
     "Progress": "fapvideo.progress",
     "Reference": "fapvideo.structs",
     "RunPreset": "fapvideo.config.schema",

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +22,8 @@ from fapvideo.ops.precision import resolve_device, resolve_dtype
 from fapvideo.paint.guided import GuidedPainter
 from fapvideo.paint.painter import Painter
 from fapvideo.paint.published import PublishedPainter
-from fapvideo.plan.decide import Cast
-from fapvideo.plan.references import References, asked_references, load_references
+from fapvideo.plan.people import Cast, CastReader, Person, asked_roles
+from fapvideo.plan.references import References, asked_references
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
@@ -77,7 +76,7 @@ class VideoSwapper:
             painter = PAINTERS[preset.denoise.mode](preset, bundle)
         self._painter: Painter = painter
         self._boxes = BoxFinder(preset, self.device)
-        self._loaded: dict[str, tuple[Cast, tuple[str, ...]]] = {}
+        self._reader = CastReader()
         self._call, self._owner, self._closed = threading.Lock(), 0, False
 
     @classmethod
@@ -125,7 +124,7 @@ class VideoSwapper:
         self._closed = True
         self._painter.close()
         self._boxes.close()
-        self._loaded.clear()
+        self._reader.clear()
 
     # -------------------------------------------------------------------------- references
 
@@ -139,10 +138,11 @@ class VideoSwapper:
             ReferenceImageError: an image without a usable face.
         """
         with self._in_use():
-            cast, warnings = self._references(references)
+            asked, config = asked_references(references, self.preset), self.preset.reference
+            loaded, warnings = self._reader.references(asked, self._painter, config)
             for text in warnings:
                 log.warning(text)
-            return tuple(item for group in cast.values() for item in group)
+            return tuple(item for group in loaded.values() for item in group)
 
     # --------------------------------------------------------------------------------- run
 
@@ -152,6 +152,7 @@ class VideoSwapper:
         output: str | Path | Sink | None = None,
         references: References | None = None,
         *,
+        people: Sequence[Person] | None = None,
         overwrite: bool = False,
         require_face: bool = False,
         progress: OnProgress | None = None,
@@ -165,6 +166,7 @@ class VideoSwapper:
             output: `.mp4`, `.mov` or `.mkv`, or a sink; by default `<stem>.swapped<suffix>` beside
                 the input.
             references: part -> images, instead of the preset's.
+            people: who gets what (docs/casting.md), instead of the preset's, or an open clip's.
             overwrite: replace an existing output.
             require_face: raise where the video shows no face.
             progress: called from this thread.
@@ -187,7 +189,7 @@ class VideoSwapper:
             with open_sink(output, source.info, self.preset.video, overwrite=overwrite) as sink:
                 ticker.begin("references", 0)
                 with watch.measure("reference_s"):
-                    cast, warnings = (clip.cast, ()) if clip else self._references(references)
+                    cast, warnings = (clip.cast, ()) if clip else self._cast(references, people)
                 plan = clip.plan if clip else engine.plan(source, cast, scratch, watch, ticker)
                 if require_face and not plan.targets:
                     raise NoFaceFound(
@@ -206,7 +208,11 @@ class VideoSwapper:
         return report
 
     def stream(
-        self, input: str | Path | Source, references: References | None = None
+        self,
+        input: str | Path | Source,
+        references: References | None = None,
+        *,
+        people: Sequence[Person] | None = None,
     ) -> Iterator[FrameBatch]:
         """Yield batches of swapped frames, in order, without writing a file.
 
@@ -216,20 +222,29 @@ class VideoSwapper:
             VideoReadError, ReferenceImageError, DeviceError.
         """
         self._check_open()
-        return self._stream(input, references)
+        return self._stream(input, references, people)
 
     def _stream(
-        self, input: str | Path | Source, references: References | None
+        self,
+        input: str | Path | Source,
+        references: References | None,
+        people: Sequence[Person] | None,
     ) -> Iterator[FrameBatch]:
         with self._in_use(), _scratch() as scratch:
             engine = self._engine()
             source = open_source(input, self.preset.video)
-            plan = engine.plan(source, self._references(references)[0], scratch)
+            plan = engine.plan(source, self._cast(references, people)[0], scratch)
             for batch, swapped in engine.swap(source, plan):
                 yield finished(source, batch, swapped.frames)
                 self._check_open()
 
-    def swap_image(self, rgb: Bytes, references: References | None = None) -> Bytes:
+    def swap_image(
+        self,
+        rgb: Bytes,
+        references: References | None = None,
+        *,
+        people: Sequence[Person] | None = None,
+    ) -> Bytes:
         """Return uint8 [H, W, 3] with the parts of its face(s) swapped.
 
         Raises:
@@ -241,10 +256,11 @@ class VideoSwapper:
             if fault:
                 raise VideoReadError(fault, hint="give RGB pixels uint8 [height, width, 3]")
             engine, source = self._engine(), FrameSource(rgb[None], 1)
-            plan = engine.plan(source, self._references(references)[0], scratch)
-            if not plan.targets:
+            plan = engine.plan(source, self._cast(references, people)[0], scratch)
+            if not (plan.targets or plan.cast):
                 raise NoFaceFound(
-                    f"no face found in the picture of {rgb.shape[1]}x{rgb.shape[0]} pixels",
+                    "; ".join(plan.warnings)
+                    or f"no face found in the picture of {rgb.shape[1]}x{rgb.shape[0]} pixels",
                     hint="give a picture in which a face is at least 24 pixels wide",
                 )
             ((_, swapped),) = engine.swap(source, plan)
@@ -257,6 +273,7 @@ class VideoSwapper:
         input: str | Path | Source,
         references: References | None = None,
         *,
+        people: Sequence[Person] | None = None,
         folder: str | Path | None = None,
     ) -> Clip:
         """Follow the faces of a clip once; return it with its plan, for stills and strips.
@@ -269,13 +286,17 @@ class VideoSwapper:
         """
         with self._in_use():
             source = open_source(input, self.preset.video)
-            cast = self._references(references)[0]
+            cast = self._cast(references, people)[0]
             plan, scratch = planned(self._engine(), source, cast, Path(folder) if folder else None)
-        return Clip(source, plan, cast, partial(self._changed, given=references), scratch)
+        return Clip(source, plan, cast, partial(self._changed, given=(references, people)), scratch)
 
     @contextmanager
     def _changed(
-        self, clip: Clip, settings: Settings, wanted: References | None, given: References | None
+        self,
+        clip: Clip,
+        settings: Settings,
+        wanted: References | None,
+        given: tuple[References | None, Sequence[Person] | None],
     ) -> Iterator[tuple[Engine, Plan]]:
         """Yield the engine and the plan of an open clip under other settings or references."""
         with self._in_use():
@@ -285,10 +306,13 @@ class VideoSwapper:
             preset = load_preset(self.preset, settings)
             check_kept(self.preset, preset)
             engine = self._engine(preset)
-            if wanted is None and preset.references == self.preset.references:
-                wanted = given
-            asked = asked_references(wanted, preset)
-            cast, _ = load_references(asked, engine.painter, preset.reference)
+            references, people = given
+            if preset.people != self.preset.people:
+                people = None
+            if wanted is not None or preset.references != self.preset.references:
+                references = wanted
+            roles = asked_roles(references, people, preset)
+            cast, _ = self._reader.cast(roles, engine.painter, preset)
             yield engine, engine.decide(clip.plan, clip.source, cast)
 
     def inspect(self, input: str | Path) -> dict[str, Any]:
@@ -299,10 +323,16 @@ class VideoSwapper:
         """
         with self._in_use(), _scratch() as scratch:
             source = open_source(input, self.preset.video)
-            return inspection(source.info, self._engine().plan(source, {}, scratch), source.damaged)
+            plan = self._engine().plan(source, self._reader.bystanders(self.preset), scratch)
+            return inspection(source.info, plan, source.damaged)
 
     def preview(
-        self, input: str | Path, times_s: Sequence[float], references: References | None = None
+        self,
+        input: str | Path,
+        times_s: Sequence[float],
+        references: References | None = None,
+        *,
+        people: Sequence[Person] | None = None,
     ) -> Bytes:
         """Return a contact sheet uint8 [H, W, 3]: source, masks, guide, result; a column per time.
 
@@ -314,7 +344,7 @@ class VideoSwapper:
         """
         with self._in_use():
             reader = VideoReader(probe(Path(input)), self.preset.video)
-            cast, warnings = self._references(references)
+            cast, warnings = self._cast(references, people)
             for text in warnings:
                 log.warning(text)
             return join_columns([column(self._engine(), reader, cast, time) for time in times_s])
@@ -329,15 +359,12 @@ class VideoSwapper:
         painter = PAINTERS[preset.denoise.mode](preset, bundle)
         return Engine(preset, painter, BoxFinder(preset, self.device))
 
-    def _references(self, references: References | None) -> tuple[Cast, tuple[str, ...]]:
-        """Return the given references, or the preset's, and warnings; each set is read once."""
-        asked = asked_references(references, self.preset)
-        if asked.key in self._loaded:
-            return self._loaded[asked.key]
-        cast, warnings = load_references(asked, self._painter, self.preset.reference)
-        known = {part: tuple(replace(one, cached=True) for one in cast[part]) for part in cast}
-        self._loaded[asked.key] = known, warnings
-        return cast, warnings
+    def _cast(
+        self, references: References | None, people: Sequence[Person] | None
+    ) -> tuple[Cast, tuple[str, ...]]:
+        """Return what is given, or the preset's, and warnings about its pictures."""
+        roles = asked_roles(references, people, self.preset)
+        return self._reader.cast(roles, self._painter, self.preset)
 
     @staticmethod
     def _busy() -> FapVideoError:

@@ -21,6 +21,7 @@ NAMES = [
     "FrameSource",
     "NoFaceFound",
     "PartMasks",
+    "Person",
     "PresetError",
     "Progress",
     "QualityError",

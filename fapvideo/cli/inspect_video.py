@@ -12,12 +12,15 @@ from fapvideo.cli.swapping import open_swapper
 def inspect(
     input_path: options.Input,
     preset: options.Preset = "brand_avatar",
-    settings: options.Settings = [],  # noqa: B006  typer copies it
+    person: options.People = [],  # noqa: B006  typer copies it
+    settings: options.Settings = [],  # noqa: B006
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
     """Show a video's streams, faces and tracks, and what may go wrong with it."""
-    with open_swapper(preset, device, options.collect_overrides(settings)) as swapper:
+    with open_swapper(
+        preset, device, options.collect_overrides(settings, people=person)
+    ) as swapper:
         found = swapper.inspect(input_path)
     if as_json:
         output.print_json(found)

@@ -26,6 +26,7 @@ def preview(
     ] = None,
     preset: options.Preset = "brand_avatar",
     reference: options.References = [],  # noqa: B006  typer copies it
+    person: options.People = [],  # noqa: B006
     settings: options.Settings = [],  # noqa: B006
     device: options.Device = "auto",
     overwrite: options.Overwrite = False,
@@ -34,7 +35,8 @@ def preview(
     times = tuple(options.parse_time(item) for item in at.split(","))
     target = output_path or input_path.with_suffix(".preview.png")
     _check_target(target, overwrite)
-    with open_swapper(preset, device, options.collect_overrides(settings, reference)) as swapper:
+    overrides = options.collect_overrides(settings, reference, people=person)
+    with open_swapper(preset, device, overrides) as swapper:
         sheet = swapper.preview(input_path, times)
 
     from PIL import Image  # not before it is needed: start-up time

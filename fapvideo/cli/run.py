@@ -35,6 +35,7 @@ def run(
     ] = None,
     preset: options.Preset = "brand_avatar",
     reference: options.References = [],  # noqa: B006  typer copies it
+    person: options.People = [],  # noqa: B006
     settings: options.Settings = [],  # noqa: B006
     device: options.Device = "auto",
     start: Annotated[
@@ -57,7 +58,7 @@ def run(
 
     Example: fapvideo run talk.mp4 -o new.mp4 --preset brand_avatar --reference eyes=her.png
     """
-    overrides = options.collect_overrides(settings, reference, start, end)
+    overrides = options.collect_overrides(settings, reference, start, end, person)
     with (
         # Loading is simply broken off by a signal; from here on it has to leave no half output.
         open_swapper(preset, device, overrides) as swapper,

@@ -80,8 +80,9 @@ def load_preset(
     Args:
         name_or_path: a packaged preset's name, a `.toml` file, or a preset made in code.
         overrides: dotted key -> value, `{"denoise.steps": 12, "references.eyes": ["a.png"]}`.
-            Relative paths in a file start at that file's folder, those in overrides (and in a
-            preset made in code) at the current folder; `pkg:NAME` is a packaged file.
+            The key `references` itself takes the place of the whole table: what it does not name
+            is not swapped. Relative paths in a file start at that file's folder, those in overrides
+            (and in a preset made in code) at the current folder; `pkg:NAME` is a packaged file.
 
     Raises:
         PresetError: with every problem at once: unknown keys and parts, wrong types, values out
@@ -157,9 +158,22 @@ def _load(
         tables = {"name": path.stem, **read_toml(path)}
         source = str(path) if path.parent != presets_root() / "run" else f"preset {path.stem}"
         tables = _absolute_paths(tables, path.resolve().parent)
+    if "references" in overrides:
+        tables.pop("references", None)
     merged = merge(tables, _absolute_paths(nest(overrides), Path.cwd()))
     preset, problems = validate(RunPreset, merged)
+    if preset is not None and "references" in overrides:
+        problems += _unused(preset)
     return preset, source, [*problems, *_missing_files(merged)]
+
+
+def _unused(preset: RunPreset) -> list[Problem]:
+    """Say that references were given which nobody of the cast takes."""
+    takers = [one for one in preset.people if not (one.keep or one.references)]
+    if not preset.people or takers:
+        return []
+    return [Problem("references", "everybody in people has references of their own: nobody"
+                    " takes these")]  # fmt: skip
 
 
 def _absolute_paths(tables: Tables, folder: Path) -> Tables:
@@ -173,6 +187,9 @@ def _absolute_paths(tables: Tables, folder: Path) -> Tables:
         resolved["references"] = {
             part: _absolute_sources(entry, folder) for part, entry in references.items()
         }
+    people = tables.get("people")
+    if isinstance(people, list | tuple):
+        resolved["people"] = [_absolute_person(one, folder) for one in people]
     bundle = tables.get("bundle")
     if isinstance(bundle, str) and (bundle.startswith((".", "~")) or Path(bundle).name != bundle):
         resolved["bundle"] = str(_absolute(bundle, folder))
@@ -192,6 +209,17 @@ def _absolute_sources(entry: Any, folder: Path) -> Any:
     if isinstance(entry, Mapping) and isinstance(entry.get("path"), str | Path) and entry["path"]:
         return {**entry, "path": str(_absolute(str(entry["path"]), folder))}
     return entry
+
+
+def _absolute_person(person: Any, folder: Path) -> Any:
+    """Resolve the photo and the references of an entry of `people`."""
+    if not isinstance(person, dict):
+        return person
+    resolved = _absolute_paths(person, folder)  # for `references`
+    who = person.get("who")
+    if isinstance(who, dict) and "photo" in who:
+        resolved["who"] = {**who, "photo": _absolute_sources(who["photo"], folder)}
+    return resolved
 
 
 def local_path(text: str) -> str:
@@ -219,12 +247,28 @@ def _missing_files(tables: Tables) -> list[Problem]:
     detector = mask.get("detector") if isinstance(mask, dict) else None
     if isinstance(detector, str) and not Path(detector).is_dir():
         problems.append(Problem("mask.detector", f"folder not found: {detector}"))
+    problems += _missing_references(tables, "")
+    people = tables.get("people")
+    for number, one in enumerate(people if isinstance(people, list | tuple) else ()):
+        if not isinstance(one, dict):
+            continue
+        problems += _missing_references(one, f"people.{number}.")
+        who = one.get("who")
+        photo = who.get("photo") if isinstance(who, dict) else None
+        if isinstance(photo, str) and photo and not Path(photo).is_file():
+            problems.append(Problem(f"people.{number}.who.photo", f"photo not found: {photo}"))
+    return problems
+
+
+def _missing_references(tables: Tables, prefix: str) -> list[Problem]:
+    """Name every image in the table `references` that is not a file."""
+    problems = []
     references = tables.get("references")
     for part, entry in references.items() if isinstance(references, dict) else ():
         many = isinstance(entry, list | tuple)
         for index, item in enumerate(entry if many else (entry,)):
             path = item.get("path") if isinstance(item, Mapping) else item
             if isinstance(path, str) and path and not Path(path).is_file():
-                key = f"references.{part}.{index}" if many else f"references.{part}"
+                key = f"{prefix}references.{part}" + (f".{index}" if many else "")
                 problems.append(Problem(key, f"reference image not found: {path}"))
     return problems

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     create_model,
-    field_validator,
     model_validator,
 )
 
@@ -264,6 +264,81 @@ def named_parts(spec: dict[str, Any]) -> None:
     spec |= {"properties": dict.fromkeys(parts, value), "additionalProperties": False}
 
 
+def as_sources(value: Any) -> Any:
+    """Accept `part = "a.png"`, `part = ["a.png", {path = "b.png", weight = 2}]`."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        part: tuple(
+            {"path": item} if isinstance(item, str) else item
+            for item in (entry if isinstance(entry, list | tuple) else (entry,))
+        )
+        for part, entry in value.items()
+    }
+
+
+Sources = Annotated[
+    dict[Part, tuple[ReferenceSource, ...]],
+    BeforeValidator(
+        as_sources, json_schema_input_type=dict[Part, ImageOrTable | tuple[ImageOrTable, ...]]
+    ),
+    Field(json_schema_extra=named_parts),
+]
+"""Part -> its images, in any of the forms that a preset may have."""
+
+
+class WhoConfig(Section):
+    """`[people.who]`: who is meant; exactly one of these. They stay meant after a cut."""
+
+    photo: str | None = Field(None, min_length=1)
+    """A photo of this person (absolute, relative to the preset, or `pkg:`)."""
+    left: int | None = Field(None, ge=1)
+    """The N-th from the left, where the first shot with so many people shows most of them."""
+    track: int | None = Field(None, ge=0)
+    """The person of this track, by the number that `fapvideo inspect` shows."""
+    largest: bool = False
+    """Whoever fills most of the picture, over the whole clip."""
+    everyone_else: bool = False
+    """Everybody whom no other entry means."""
+
+    @model_validator(mode="after")
+    def _one(self) -> WhoConfig:
+        given = [name for name, value in self if value is not None and value is not False]
+        if len(given) != 1:
+            said = f"; there are {' and '.join(given)}" if given else ""
+            raise ValueError(f"say in exactly one way who is meant: {WAYS}{said}")
+        return self
+
+    def __str__(self) -> str:
+        """`left 1`, `photo anna.png`, `largest`."""
+        ((name, value),) = ((n, v) for n, v in self if v is not None and v is not False)
+        return name if value is True else f"{name} {value}"
+
+
+WAYS = "photo, left, track, largest or everyone_else"
+
+
+class PersonConfig(Section):
+    """`[[people]]`: somebody in the clip, and what becomes of them. Others stay as they are."""
+
+    who: WhoConfig
+    """Who is meant."""
+    references: Sources = {}
+    """Part -> this person's images. Without any, those of `[references]`."""
+    strength: Fraction01 = 1.0
+    """Opacity of this person's swap, together with `composite.opacity`; 0 leaves them alone."""
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    """Of this person's noise; unset: the preset's."""
+    keep: bool = False
+    """Leave this person alone."""
+
+    @model_validator(mode="after")
+    def _kept_has_nothing(self) -> PersonConfig:
+        if self.keep and self.references:
+            raise ValueError("a person with keep = true is left alone: leave out the references")
+        return self
+
+
 class RunPreset(Section):
     """Everything one run needs; see `presets/run/*.toml`."""
 
@@ -277,10 +352,10 @@ class RunPreset(Section):
     """Name of a bundle, or a folder that holds `bundle.toml`."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Of all noise: same seed and input, same frames."""
-    references: dict[Part, tuple[ReferenceSource, ...]] = Field(
-        default_factory=dict, json_schema_extra=named_parts
-    )
+    references: Sources = {}
     """Part -> its image, or several: paths, or tables of `path` and `weight`."""
+    people: tuple[PersonConfig, ...] = ()
+    """Who gets what, where not all of `track.faces` get `[references]`."""
     video: VideoConfig = VideoConfig()
     track: TrackConfig = TrackConfig()
     mask: MaskConfig = MaskConfig()
@@ -296,20 +371,15 @@ class RunPreset(Section):
             raise ValueError('denoise.mode "published" fuses whole tokens: leave out fuse.mode')
         return self
 
-    @field_validator(
-        "references",
-        mode="before",
-        json_schema_input_type=dict[Part, ImageOrTable | tuple[ImageOrTable, ...]],
-    )
-    @classmethod
-    def _as_sources(cls, value: Any) -> Any:
-        """Accept `part = "a.png"`, `part = ["a.png", {path = "b.png", weight = 2}]`."""
-        if not isinstance(value, dict):
-            return value
-        return {
-            part: tuple(
-                {"path": item} if isinstance(item, str) else item
-                for item in (entry if isinstance(entry, list | tuple) else (entry,))
-            )
-            for part, entry in value.items()
-        }
+    @model_validator(mode="after")
+    def _people_have_references(self) -> RunPreset:
+        others = [number for number, one in enumerate(self.people) if one.who.everyone_else]
+        if len(others) > 1:
+            raise ValueError(f"people.{others[1]}: there can be one everyone_else only")
+        for number, one in enumerate(self.people):
+            if not (one.keep or one.references or self.references):
+                raise ValueError(
+                    f"people.{number} ({one.who}) has no references: give it some, keep = true,"
+                    " or a table [references] for all who have none"
+                )
+        return self

@@ -23,6 +23,7 @@ from fapvideo.ops.geometry import Matrix, transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
 from fapvideo.plan.decide import decide
 from fapvideo.plan.follow import follow
+from fapvideo.plan.people import CastReader
 from fapvideo.plan.targets import Plan
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Bytes, Floats, VideoFrame, VideoInfo
@@ -171,7 +172,7 @@ class Clip:
         reader = VideoReader(probe(path), preset.video)
         rate = float(reader.info.frame_rate)
         followed = follow(reader.batches(BATCH), rate, preset.track, scratch)
-        plan = decide(followed, rate, preset, {}, RESOLUTION)
+        plan = decide(followed, rate, preset, CastReader().bystanders(preset), RESOLUTION)
         if not plan.targets:
             raise NoFaceFound(
                 f"{path}: no face in {plan.frames} frames: nothing to measure",

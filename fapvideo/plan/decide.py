@@ -1,4 +1,4 @@
-"""From tracks to targets: who is swapped, with which references, and what each frame gets."""
+"""From tracks and a cast to targets: who is swapped, with what, and what each frame gets."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from fapvideo.guide.choose import choose_references
 from fapvideo.mask.policy import plan_track
 from fapvideo.ops import mesh
 from fapvideo.ops.pose import CROP_INTEROCULAR, expression, head_pose
+from fapvideo.plan.casting import assign
+from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Floats, Reference, Track
-from fapvideo.track.tracker import select
 
 SIZE_STEP = 64
 """Full-resolution crops are multiples of this, so that few sizes occur."""
-
-Cast = Mapping[str, Sequence[Reference]]
-"""Part -> its references, in the order of painting."""
 
 
 def decide(plan: Plan, frame_rate: float, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
@@ -30,14 +28,20 @@ def decide(plan: Plan, frame_rate: float, preset: RunPreset, cast: Cast, resolut
         plan: of `follow`, or an earlier one whose targets are to be others.
         frame_rate: frames per second.
         preset: `[track]` (which faces), `[mask]`, `[guide]` and `[composite]` are used.
-        cast: the references of every target; may be empty.
+        cast: who gets which references.
         resolution: of the model; crops are at least this large.
     """
     starts, ends = {0, *plan.cuts}, {plan.frames - 1, *(cut - 1 for cut in plan.cuts)}
+    assigned = assign(plan, cast, preset.track.faces)
+    roles = {
+        track.id: cast[assigned.roles[track.id]]
+        for track in plan.tracks
+        if track.id in assigned.roles
+    }
     targets = [
         Target(
             track,
-            cast,
+            roles[track.id].references,
             plan_track(
                 track,
                 preset.mask,
@@ -46,12 +50,15 @@ def decide(plan: Plan, frame_rate: float, preset: RunPreset, cast: Cast, resolut
                 fade_out=track.last_frame not in ends,
             ),
             _crop_size(track, resolution, preset.composite.max_size),
-            _choose(track, cast, preset.guide.hysteresis),
-            preset.seed,
+            _choose(track, roles[track.id].references, preset.guide.hysteresis),
+            roles[track.id].seed,
+            strength=roles[track.id].strength,
         )
-        for track in select(plan.tracks, preset.track.faces)
+        for track in plan.tracks
+        if track.id in roles and not roles[track.id].keep
     ]
-    return replace(plan, targets=tuple(targets), warnings=())
+    entries = {track: str(role.who) for track, role in roles.items() if role.who is not None}
+    return replace(plan, targets=tuple(targets), warnings=assigned.warnings, cast=entries)
 
 
 def _crop_size(track: Track, smallest: int, largest: int) -> int:
@@ -63,11 +70,13 @@ def _crop_size(track: Track, smallest: int, largest: int) -> int:
     return max(smallest, min(size, largest))
 
 
-def _choose(track: Track, cast: Cast, hysteresis: float) -> dict[str, Sequence[int]]:
+def _choose(
+    track: Track, references: Mapping[str, Sequence[Reference]], hysteresis: float
+) -> dict[str, Sequence[int]]:
     """Choose for every part and frame among its references."""
     chosen: dict[str, Sequence[int]] = {}
     frames: list[dict[str, float]] | None = None
-    for part, group in cast.items():
+    for part, group in references.items():
         if len(group) == 1:
             chosen[part] = [0] * len(track)
             continue

@@ -10,6 +10,7 @@ import numpy as np
 from fapvideo.config.schema import TrackConfig
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import FrameBatch
+from fapvideo.track.identity import FaceSampler, link
 from fapvideo.track.tracker import FaceTracker
 
 
@@ -20,7 +21,7 @@ def follow(
     scratch: Path,
     advance: Callable[[int], None] = lambda frames: None,
 ) -> Plan:
-    """Return a plan with all tracks and no targets yet (`decide` chooses them).
+    """Return a plan with all tracks, of whom each is, and no targets yet (`decide` chooses them).
 
     Args:
         batches: the whole clip.
@@ -30,11 +31,21 @@ def follow(
         advance: called with the number of frames done.
     """
     tracker = FaceTracker(config, scratch)
+    sampler = FaceSampler()
     times: list[float] = []
     for batch in batches:
         for picture in batch.rgb:
             tracker.update(picture)
+            sampler.look(picture, tracker.seen())
         times += batch.times_s.tolist()
         advance(len(batch))
     tracks = tracker.tracks(frame_rate)
-    return Plan(np.array(times, np.float64), tuple(tracker.cuts), tracks, ())
+    looks = sampler.looks(tracks)
+    return Plan(
+        np.array(times, np.float64),
+        tuple(tracker.cuts),
+        tracks,
+        (),
+        people=link(tracks, looks),
+        looks=looks,
+    )

@@ -111,21 +111,29 @@ def _source(
     """Return one reference in its one form; remember the pixels of an array in `pictures`."""
     if isinstance(item, ReferenceSource):
         return item.model_copy(update={"path": local_path(item.path)})
-    if isinstance(item, str | Path):
-        return ReferenceSource(path=local_path(str(item)))
     if isinstance(item, Reference):
         if item.part != part:
             raise PresetError(f"a reference of {item.part!r} was given for {part!r}")
         return item
+    return ReferenceSource(path=picture_source(item, f"reference of {part!r}", pictures))
+
+
+def picture_source(item: str | Path | Bytes, what: str, pictures: dict[str, Bytes]) -> str:
+    """Return a picture's path, or for pixels a name, under which `pictures` has them then.
+
+    Raises:
+        ReferenceImageError: an array that is no picture; `what` it was to be is said.
+    """
+    if isinstance(item, str | Path):
+        return local_path(str(item))
     fault = picture_fault(item)
     if fault:
         raise ReferenceImageError(
-            f"reference of {part!r}: {fault}",
-            hint="give a path, or RGB pixels uint8 [height, width, 3]",
+            f"{what}: {fault}", hint="give a path, or RGB pixels uint8 [height, width, 3]"
         )
     name = f"pixels {hashlib.sha256(repr(item.shape).encode() + item.tobytes()).hexdigest()[:16]}"
     pictures[name] = item
-    return ReferenceSource(path=name)
+    return name
 
 
 def load_references(
@@ -159,7 +167,7 @@ def load_references(
                 group.append(_fitting(item, encoder))
                 continue
             if item.path not in faces:
-                faces[item.path] = _align(
+                faces[item.path] = align_source(
                     item.path, asked.pictures, lambda rgb: finder()(rgb), config
                 )
                 warnings += faces[item.path].warnings
@@ -179,9 +187,14 @@ def _fitting(reference: Reference, encoder: ReferenceEncoder) -> Reference:
     return replace(reference, cached=True)
 
 
-def _align(
+def align_source(
     path: str, pictures: Mapping[str, Bytes], find_faces: FindFaces, config: ReferenceConfig
 ) -> AlignedFace:
+    """Align the face in a file, or in the pixels that `pictures` has under this name.
+
+    Raises:
+        ReferenceImageError: not a picture, or no usable face.
+    """
     if path not in pictures:
         return align(Path(path), find_faces, config)
     digest = hashlib.sha256(pictures[path].tobytes()).hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ class BoxFinder:
         plan: Plan,
         batches: Iterable[FrameBatch],
         frame_rate: float,
-        parts: Sequence[str],
+        searched: Callable[[Sequence[str]], Sequence[str]],
         ticker: Ticker,
     ) -> Plan:
         """Return the plan with the boxes of its targets, if any are asked for.
@@ -63,22 +63,20 @@ class BoxFinder:
             plan: of the same clip.
             batches: the whole clip again.
             frame_rate: frames per second.
-            parts: whose boxes the painter needs.
+            searched: from the swapped parts of a target to those whose boxes the painter needs.
             ticker: told of every frame.
         """
-        detector = self.load(parts)
-        if detector is None or not plan.targets:
-            return plan
         config = self._preset.mask
+        searches = []
+        for target in plan.targets:
+            parts = searched(target.parts)
+            detector = self.load(parts)
+            if detector is not None:
+                search = BoxSearch(detector, config, parts, len(target.track))
+                searches.append((target, _frames_to_search(target, config), search))
+        if not searches:
+            return plan
         ticker.begin("detect", plan.frames)
-        searches = [
-            (
-                target,
-                _frames_to_search(target, config),
-                BoxSearch(detector, config, parts, len(target.track)),
-            )
-            for target in plan.targets
-        ]
         for batch in batches:
             for frame, picture in zip(batch.frames, batch.rgb, strict=True):
                 for target, wanted, search in searches:
@@ -91,11 +89,12 @@ class BoxFinder:
             for seconds in (self._preset.track.smooth_s, config.hold_s, config.fade_s)
         )
         hold = max(hold, config.detector_every)
-        targets = tuple(
-            replace(target, boxes=search.finish(half_window, hold, fade))
+        boxes = {
+            target.track.id: search.finish(half_window, hold, fade)
             for target, _, search in searches
-        )
-        warnings = (*plan.warnings, *_not_found(targets, config, parts))
+        }
+        targets = tuple(replace(one, boxes=boxes.get(one.track.id)) for one in plan.targets)
+        warnings = (*plan.warnings, *_not_found(targets, config, searched))
         return replace(plan, targets=targets, warnings=warnings)
 
 
@@ -113,22 +112,23 @@ def _cut(target: Target, index: int, picture: Bytes) -> tuple[Bytes, Floats]:
 
 
 def _not_found(
-    targets: Sequence[Target], config: MaskConfig, parts: Sequence[str]
+    targets: Sequence[Target],
+    config: MaskConfig,
+    searched: Callable[[Sequence[str]], Sequence[str]],
 ) -> tuple[str, ...]:
     """Say which parts have no box in a track, and which things to keep were nowhere."""
-    wanted = [part for part in parts_to_find(config, parts) if part in parts]
     seen = [
-        (target.track.id, target.boxes)
+        (target.track.id, searched(target.parts), target.boxes)
         for target in targets
         if target.boxes is not None and (target.frames.weight > 0).any()
     ]
     warnings = [
         f"track {track}: the detector found no {part}; the mesh's outline is used"
-        for track, boxes in seen
-        for part in wanted
-        if part not in boxes.parts
+        for track, parts, boxes in seen
+        for part in parts_to_find(config, parts)
+        if part in parts and part not in boxes.parts
     ]
-    kept = {label for _, boxes in seen for label in boxes.keep_out}
+    kept = {label for _, _, boxes in seen for label in boxes.keep_out}
     warnings += [
         f"mask.keep_out: {label!r} was not found in any frame"
         for label in config.keep_out

@@ -47,6 +47,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
     for track in plan.tracks:
         for name in ("presence", "jump", "neutral"):
             arrays[f"track.{track.id}.{name}"] = getattr(track, name)
+    arrays |= {f"looks.{track}": looks for track, looks in plan.looks.items()}
     targets = [_describe(target, arrays, references) for target in plan.targets]
     for number, reference in enumerate(references.values()):
         for name in _REFERENCE_ARRAYS:
@@ -56,6 +57,8 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         "made_from": made_from,
         "cuts": plan.cuts,
         "tracks": [{"id": track.id, "first_frame": track.first_frame} for track in plan.tracks],
+        "people": list(plan.people.items()),
+        "cast": list(plan.cast.items()),
         "references": [
             {name: getattr(reference, name) for name in _REFERENCE}
             for reference in references.values()
@@ -94,6 +97,7 @@ def _describe(target: Target, arrays: Arrays, references: dict[int, Reference]) 
         "chosen": {part: list(target.chosen[part]) for part in target.chosen},
         "seed": target.seed,
         "boxed": target.boxes is not None,
+        "strength": target.strength,
     }
 
 
@@ -125,6 +129,9 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
             tuple(tracks.values()),
             targets,
             tuple(text["warnings"]),
+            dict(text["people"]),
+            {int(name): looks for name, looks in _labelled(arrays, "looks.").items()},
+            dict(text["cast"]),
         )
     except FileNotFoundError:
         return None
@@ -166,7 +173,9 @@ def _target(
         tuple(row["reason"]),
     )
     chosen = {part: row["chosen"][part] for part in row["chosen"]}
-    return Target(tracks[number], cast, frames, row["crop_size"], chosen, row["seed"], boxes)
+    return Target(
+        tracks[number], cast, frames, row["crop_size"], chosen, row["seed"], boxes, row["strength"]
+    )
 
 
 def _labelled(arrays: Arrays, prefix: str) -> Arrays:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
-from fapvideo.structs import Placement, Reference, Track
+from fapvideo.structs import Floats, Placement, Reference, Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Target:
     """Of the noise, together with the track's id."""
     boxes: TrackBoxes | None = None
     """What an open-set detector found; None where the masks are the mesh's alone."""
+    strength: float = 1.0
+    """Opacity in [0, 1], on top of what the policy allows."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -43,7 +45,7 @@ class Target:
             return None
         source = int(self.frames.source[i])
         landmarks = np.asarray(self.track.landmarks[source], np.float32)
-        weight, state = float(self.frames.weight[i]), self.frames.state[i]
+        weight, state = self.strength * float(self.frames.weight[i]), self.frames.state[i]
         return Placement(self.track.id, i, source, landmarks, weight, state)
 
 
@@ -60,6 +62,12 @@ class Plan:
     targets: tuple[Target, ...]
     """Those that are swapped."""
     warnings: tuple[str, ...] = ()
+    people: Mapping[int, int] = field(default_factory=dict)
+    """Track id -> the person's id, the lowest of their tracks'."""
+    looks: Mapping[int, Floats] = field(default_factory=dict)
+    """Track id -> what the face looks like, for `track.identity`; not of every track."""
+    cast: Mapping[int, str] = field(default_factory=dict)
+    """Track id -> the entry of `[[people]]` that means this person: `left 1`."""
 
     @property
     def frames(self) -> int:

@@ -41,7 +41,7 @@ class Fate:
         """Opacity of the swap."""
         if self.target is None or self.state == "left":
             return 0.0
-        return float(self.target.frames.weight[self.index])
+        return self.target.strength * float(self.target.frames.weight[self.index])
 
 
 class Runs:

@@ -18,7 +18,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.errors import PresetError, VideoReadError, VideoWriteError
 from fapvideo.ops.files import sha256_file
 from fapvideo.pipeline import Pipeline
-from fapvideo.plan.decide import Cast
+from fapvideo.plan.people import Cast, Role
 from fapvideo.plan.references import References
 from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan
@@ -85,7 +85,8 @@ class Clip:
             time_s: seconds since the video's first frame.
             settings: what is to be another way. Nobody is followed again, so the stretch of
                 `[video]` and all of `[track]` but `faces` stay as they are.
-            references: part -> references, instead of the preset's.
+            references: part -> references, instead of the preset's; the people that the clip was
+                opened with stay who they are.
 
         Raises:
             VideoReadError: there is no such time in the clip.
@@ -146,10 +147,7 @@ def planned(
             "fapvideo": metadata.version("fapvideo"),
             "input": sha256_file(source.info.path),
             "preset": engine.preset.model_dump(mode="json"),
-            "references": {
-                part: [[one.sha256, one.weight, one.encoder] for one in group]
-                for part, group in cast.items()
-            },
+            "cast": [_described(role) for role in cast],
         }
         known = read_plan(folder, made_from)
         if known is not None:
@@ -166,6 +164,19 @@ def planned(
         scratch.cleanup()
         raise
     return plan, scratch
+
+
+def _described(role: Role) -> dict[str, Any]:
+    """Return what decides the targets of a role, as plain JSON types."""
+    return {
+        "who": None if role.who is None else role.who.model_dump(mode="json"),
+        "looks": None if role.looks is None else [round(float(x), 6) for x in role.looks],
+        "references": {
+            part: [[one.sha256, one.weight, one.encoder] for one in group]
+            for part, group in role.references.items()
+        },
+        "settings": [role.strength, role.seed, role.keep],
+    }
 
 
 def _renumbered(batches: Iterator[FrameBatch], first: int) -> Iterator[FrameBatch]:

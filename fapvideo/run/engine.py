@@ -11,8 +11,9 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.ops.prefetch import prefetch
 from fapvideo.paint.painter import Painter
 from fapvideo.pipeline import Pipeline, SwappedBatch
-from fapvideo.plan.decide import Cast, decide
+from fapvideo.plan.decide import decide
 from fapvideo.plan.follow import follow
+from fapvideo.plan.people import Cast, parts_of
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
@@ -41,13 +42,15 @@ class Engine:
 
         Args:
             source: the clip.
-            cast: part -> its references; may be empty.
+            cast: who gets which references.
             scratch: an existing folder, needed as long as the plan is used.
             watch: takes the seconds of decoding and tracking.
             ticker: told of every batch.
         """
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
-        self.boxes.load(self.painter.searched(tuple(cast)))  # a long pass must not end in an error
+        self.boxes.load(
+            self.painter.searched(parts_of(cast))
+        )  # a long pass must not end in an error
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
             batches = self._decoded(source, watch, looked_at=True)
@@ -67,9 +70,8 @@ class Engine:
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
         rate = float(source.info.frame_rate)
         plan = decide(plan, rate, self.preset, cast, self.painter.resolution)
-        searched = self.painter.searched(tuple(cast))
         batches = self._decoded(source, watch, looked_at=True)
-        return self.boxes.find(plan, batches, rate, searched, ticker)
+        return self.boxes.find(plan, batches, rate, self.painter.searched, ticker)
 
     def swap(
         self, source: Source, plan: Plan, watch: Stopwatch | None = None

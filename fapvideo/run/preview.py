@@ -16,7 +16,7 @@ from fapvideo.errors import VideoReadError
 from fapvideo.paint.painter import FaceJob
 from fapvideo.parts import PARTS
 from fapvideo.pipeline import Pipeline
-from fapvideo.plan.decide import Cast
+from fapvideo.plan.people import Cast
 from fapvideo.run.engine import Engine
 from fapvideo.structs import Bytes, FrameBatch
 from fapvideo.video.decord_reader import random_access

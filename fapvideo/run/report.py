@@ -17,7 +17,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.errors import VideoWriteError
 from fapvideo.ops.files import sha256_file, write_text
 from fapvideo.ops.pose import head_pose
-from fapvideo.plan.decide import Cast
+from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
 from fapvideo.run.books import Books, spans_of
 from fapvideo.structs import REASONS, STATES, RunReport, VideoInfo
@@ -77,11 +77,7 @@ def make_report(
                 for f in (bundle.files if bundle else ())
             ],
         },
-        references=[
-            {"part": part, "path": one.path, "sha256": one.sha256, "cached": one.cached}
-            for part, group in cast.items()
-            for one in group
-        ],
+        references=describe_references(cast),
         tracks=[
             {**row, "faces": _counts(books, row["id"]), "references": served[row["id"]]}
             for row in describe_tracks(plan)
@@ -124,8 +120,24 @@ def write_report(report: RunReport, books: Books, output: Path) -> None:
         ) from error
 
 
+def describe_references(cast: Cast) -> list[dict[str, Any]]:
+    """Return all references; `cast` is the entry of `[[people]]` that has them, if any."""
+    return [
+        {
+            "part": part,
+            "path": one.path,
+            "sha256": one.sha256,
+            "cached": one.cached,
+            "cast": "" if role.who is None else str(role.who),
+        }
+        for role in cast
+        for part, group in role.references.items()
+        for one in group
+    ]
+
+
 def describe_tracks(plan: Plan) -> list[dict[str, Any]]:
-    """Return all tracks, and whether each was chosen to be swapped."""
+    """Return all tracks: of whom, for whom in the cast, and whether it was to be swapped."""
     chosen = {item.track.id for item in plan.targets}
     return [
         {
@@ -133,6 +145,8 @@ def describe_tracks(plan: Plan) -> list[dict[str, Any]]:
             "first_frame": track.first_frame,
             "last_frame": track.last_frame,
             "frames": len(track),
+            "person": plan.people.get(track.id, track.id),
+            "cast": plan.cast.get(track.id, ""),
             "swapped": track.id in chosen,
         }
         for track in plan.tracks
@@ -179,7 +193,7 @@ def face_warnings(plan: Plan, damaged: int) -> list[str]:
     out = list(plan.warnings)
     if not plan.tracks:
         out.append("no face was found: the output shows what the input shows")
-    elif not plan.targets:
+    elif not plan.targets and not plan.cast and not plan.warnings:
         ids = ", ".join(str(track.id) for track in plan.tracks)
         out.append(f"no face matches track.faces; the tracks are {ids}")
     if damaged:

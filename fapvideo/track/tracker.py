@@ -77,6 +77,10 @@ class FaceTracker:
             self._open.remove(track)
             self._closed.append(track)
 
+    def seen(self) -> list[tuple[int, Face]]:
+        """Return track ids and faces that were measured in the last frame."""
+        return [(track.id, track.face) for track in self._open if not track.missing]
+
     def tracks(self, frame_rate: float) -> tuple[Track, ...]:
         """Return all tracks, smoothed, in the order they appeared.
 
@@ -205,7 +209,7 @@ def select(tracks: tuple[Track, ...], rule: str) -> tuple[Track, ...]:
     if kind == "left":
         return tuple(t for t in tracks if _rank_from_left(t, tracks) == int(number))
     chosen: list[Track] = []
-    for track in sorted(tracks, key=_area, reverse=True):
+    for track in sorted(tracks, key=area, reverse=True):
         if all(
             t.first_frame > track.last_frame or t.last_frame < track.first_frame for t in chosen
         ):
@@ -213,7 +217,7 @@ def select(tracks: tuple[Track, ...], rule: str) -> tuple[Track, ...]:
     return tuple(sorted(chosen, key=lambda t: t.id))
 
 
-def _area(track: Track) -> float:
+def area(track: Track) -> float:
     """Return the squared inter-ocular distance summed over (a sample of) the track's frames."""
     step = max(1, len(track) // 50)
     sizes = [mesh.interocular(shape) ** 2 for shape in track.landmarks[::step]]

@@ -67,7 +67,34 @@ def test_options_reach_the_swapper(
         "other.png",
         "face.png",
     ]
-    assert set(used.references) == {"eyes", "nose"}
+    assert set(used.references) == {"eyes"}, "no other part comes along"
+
+
+def test_people_take_the_place_of_the_presets(
+    fapvideo: Any, swapper: type[FakeSwapper], preset: Path, clip: Path, tmp_path: Path
+) -> None:
+    for name in ("anna.png", "eyes.png", "lips,2.png"):
+        (tmp_path / name).touch()
+    photo, eyes, lips = (tmp_path / name for name in ("anna.png", "eyes.png", "lips,2.png"))
+    result = fapvideo(
+        *("run", clip, "--preset", preset, "--reference", f"nose={eyes}"),
+        *("--person", f"{photo}:eyes={eyes},mouth={lips},mouth={eyes},strength=0.5,seed=7"),
+        *("--person", "track=3:keep", "--person", "everyone_else"),
+    )
+    assert result.code == 0, result.err
+    used = swapper.opened[0].preset
+    anna, third, others = used.people
+    assert (anna.who.photo, anna.strength, anna.seed, anna.keep) == (str(photo), 0.5, 7, False)
+    assert {part: [Path(one.path) for one in given] for part, given in anna.references.items()} == {
+        "eyes": [eyes], "mouth": [lips, eyes],
+    }  # fmt: skip
+    assert (third.who.track, third.keep) == (3, True)
+    assert others.who.everyone_else
+    assert set(used.references) == {"nose"}, "for everyone else"
+    result = fapvideo("run", clip, "--preset", preset, "--reference", f"nose={eyes}",
+                      "--person", f"left=1:eyes={eyes}")  # fmt: skip
+    assert result.code == 2
+    assert "references: everybody in people has references of their own" in result.err
 
 
 def test_the_summary_says_what_was_done(run: Any, clip: Path) -> None:
@@ -206,6 +233,10 @@ def test_a_wrong_preset_fails_before_anything_is_loaded(
         (["--set", "nothing"], "'nothing': expected KEY=VALUE"),
         (["--reference", "a.png"], "--reference 'a.png': expected PART=IMAGE"),
         (["--reference", "ears=a.png"], "references.ears: should be 'eyes', 'brows'"),
+        (["--person", "her.png"], "people.0.who.photo: photo not found: "),
+        (["--person", "left=1:ears=a.png"], "people.0.references.ears: should be 'eyes', 'brows'"),
+        (["--person", "left=one:keep"], "--person 'left=one:keep': expected WHO[:WHAT,..]"),
+        (["--person", "left=0"], "people.0.who.left: should be greater than or equal to 1"),
         (["--start", "9", "--end", "4"], "end_s 4.0 is not after start_s 9.0"),
         (["--nonsense"], "No such option: --nonsense"),
     ],

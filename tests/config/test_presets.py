@@ -102,6 +102,84 @@ def test_dumping_keeps_values_that_are_not_defaults(portrait: Path, tmp_path: Pa
     assert load_preset(write(tmp_path / "mine2.toml", dump_preset(preset))) == preset
 
 
+def test_people_are_read_and_written(portrait: Path, tmp_path: Path) -> None:
+    text = """
+        [references]
+        nose = "face.png"
+        [[people]]
+        who = {photo = "face.png"}
+        strength = 0.5
+        [people.references]
+        eyes = ["face.png"]
+        mouth = [{path = "face.png", weight = 0.7}]
+        [[people]]
+        who = {left = 2}
+        seed = 3
+        [[people]]
+        who = {everyone_else = true}
+        keep = true
+    """
+    preset = load_preset(write(tmp_path / "mine.toml", text))
+    anna, second, others = preset.people
+    assert (anna.who.photo, anna.strength) == (str(portrait), 0.5)
+    assert [source.path for source in anna.references["eyes"]] == [str(portrait)]
+    assert anna.references["mouth"][0].weight == 0.7
+    assert (second.who.left, second.seed, second.references) == (2, 3, {})
+    assert others.keep
+    assert [str(one.who) for one in preset.people[1:]] == ["left 2", "everyone_else"]
+    assert load_preset(write(tmp_path / "mine2.toml", dump_preset(preset))) == preset
+
+
+def test_what_is_wrong_with_people_is_said(tmp_path: Path) -> None:
+    text = """
+        [[people]]
+        who = {photo = "gone.png"}
+        [people.references]
+        eyes = "missing.png"
+        [[people]]
+        who = {left = 1, largest = true}
+        [[people]]
+        who = {}
+        [[people]]
+        who = {left = 0}
+        strength = 2
+        [[people]]
+        who = {largest = true}
+        keep = true
+        references = {eyes = "missing.png"}
+    """
+    with pytest.raises(PresetError) as caught:
+        load_preset(write(tmp_path / "bad.toml", text))
+    for expected in (
+        f"people.0.who.photo: photo not found: {tmp_path / 'gone.png'}",
+        f"people.0.references.eyes: reference image not found: {tmp_path / 'missing.png'}",
+        "people.1.who: say in exactly one way who is meant: photo, left, track, largest or "
+        "everyone_else; there are left and largest",
+        "people.2.who: say in exactly one way who is meant",
+        "people.3.who.left: should be greater than or equal to 1",
+        "people.3.strength: should be less than or equal to 1",
+        "people.4: a person with keep = true is left alone",
+    ):
+        assert expected in str(caught.value), expected
+    for text, expected in (
+        ("[[people]]\nwho = {left = 1}", "people.0 (left 1) has no references"),
+        ("[[people]]\nwho = {everyone_else = true}\nkeep = true\n" * 2, "one everyone_else only"),
+    ):
+        with pytest.raises(PresetError) as caught:
+            load_preset(write(tmp_path / "bad.toml", text))
+        assert expected in str(caught.value)
+
+
+def test_naming_the_table_of_references_takes_its_place(portrait: Path, tmp_path: Path) -> None:
+    """One part's reference brings no other part along."""
+    path = write(tmp_path / "mine.toml", '[references]\neyes = "face.png"\nnose = "face.png"\n')
+    assert set(load_preset(path, {"references": {"mouth": [str(portrait)]}}).references) == {
+        "mouth"
+    }
+    added = load_preset(path, {"references.mouth": [str(portrait)]})
+    assert set(added.references) == {"eyes", "nose", "mouth"}
+
+
 def test_everything_wrong_is_reported_at_once(tmp_path: Path) -> None:
     text = """
         schema_version = 2

@@ -45,9 +45,18 @@ def plan() -> Plan:
     later = TrackPlan(random(4), np.zeros(4, np.int64), ("held",) * 4, ("profile",) * 4)
     targets = (
         Target(tracks[0], cast, fate, 128, {"eyes": [0] * 5, "mouth": [0, 1, 1, 0, 0]}, 7),
-        Target(tracks[1], other, later, 192, {"mouth": [0] * 4}, 2**62, boxes),
+        Target(tracks[1], other, later, 192, {"mouth": [0] * 4}, 2**62, boxes, 0.25),
     )
-    return Plan(np.arange(50) / 25, (30,), (*tracks, track(4, 2)), targets, ("track 3: no nose",))
+    return Plan(
+        np.arange(50) / 25,
+        (30,),
+        (*tracks, track(4, 2)),
+        targets,
+        ("track 3: no nose",),
+        {0: 0, 3: 0, 4: 4},
+        {0: random(6), 4: random(6)},
+        {0: "left 1", 3: "left 1"},
+    )
 
 
 def assert_same(one: object, other: object) -> None:

@@ -89,6 +89,8 @@ def measure_result(
 
 def _references(preset: RunPreset) -> tuple[Mapping[str, Sequence[AlignedFace]], Sequence[str]]:
     """Return the references that can still be read, and a note if they cannot."""
+    if preset.people:
+        return {}, ("similarity was not measured: people have references of their own",)
     try:
         return aligned_references(preset), ()
     except ReferenceImageError as error:
