@@ -59,7 +59,7 @@ def drawn(moves: Motion) -> Rendered:
 def painted(rgb: Bytes, face: FaceView, where: Bools | Floats, change: Floats | float) -> Floats:
     """Add `change` (levels) under `where` [SIDE, SIDE], a mask in the face's crop."""
     alpha = place(where.astype(np.float32), face.matrix, face.frame_size)
-    alpha[alpha <= 1 / 32] = 0.0  # a warp rounds its coordinates to so much of a pixel
+    alpha[np.abs(alpha) <= 1 / 32] = 0.0  # a warp rounds its coordinates to so much of a pixel
     return rgb.astype(np.float32) + alpha[..., None] * change
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from fapvideo.config.schema import Section
+from fapvideo.config.section import Section
 from fapvideo.errors import WeightsError
 
 MANIFEST_NAME = "bundle.toml"

@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from fapvideo.config.casting import named_parts
 from fapvideo.config.overrides import merge, nest
 from fapvideo.config.presets import ASSETS, PACKAGE, PACKAGED_PREFIX, find_preset, read_toml
 from fapvideo.config.problems import raise_problems, validate
-from fapvideo.config.schema import Part, Section, VideoConfig, named_parts
+from fapvideo.config.schema import VideoConfig
+from fapvideo.config.section import Part, Section
 from fapvideo.errors import PresetError
 from fapvideo.parts import TRAINED
 

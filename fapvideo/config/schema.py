@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -19,19 +17,14 @@ from pydantic import (
     model_validator,
 )
 
+from fapvideo.config.casting import PersonConfig, Sources
+from fapvideo.config.section import Fraction01, Section
 from fapvideo.parts import PARTS
 
-Fraction01 = Annotated[float, Field(ge=0.0, le=1.0)]
 Prompt = Annotated[
     str, StringConstraints(strip_whitespace=True, to_lower=True, pattern=r"^[^.?]*[^.?\s][^.?]*$")
 ]
 """One thing in plain words; . and ? separate prompts in a detector's caption."""
-
-
-class Section(BaseModel):
-    """Base of every table: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class VideoConfig(Section):
@@ -151,7 +144,6 @@ class ReferenceConfig(Section):
 
 
 if TYPE_CHECKING:
-    Part = str
 
     class GuideShape(Section):
         """What type checkers see."""
@@ -159,7 +151,6 @@ if TYPE_CHECKING:
         def __init__(self, **shares: float) -> None:
             """Take a share for each part."""
 else:
-    Part = Literal[*PARTS]
     GuideShape = create_model(
         "GuideShape",
         __base__=Section,
@@ -249,99 +240,6 @@ class CompositeConfig(Section):
     """Look at what was painted, and leave the face as it was filmed where it looks wrong."""
 
 
-class ReferenceSource(Section):
-    """One reference image: a path (absolute, relative to the preset, or `pkg:`) and its weight."""
-
-    path: str = Field(min_length=1)
-    """The image."""
-    weight: float = Field(1.0, gt=0.0)
-    """Against the other images of the part."""
-
-
-ImageOrTable = Annotated[str, Field(min_length=1)] | ReferenceSource
-
-
-def named_parts(spec: dict[str, Any]) -> None:
-    """Name the keys of a table of parts one by one in its JSON schema: editors complete those."""
-    parts, value = spec.pop("propertyNames")["enum"], spec["additionalProperties"]
-    spec |= {"properties": dict.fromkeys(parts, value), "additionalProperties": False}
-
-
-def as_sources(value: Any) -> Any:
-    """Accept `part = "a.png"`, `part = ["a.png", {path = "b.png", weight = 2}]`."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        part: tuple(
-            {"path": item} if isinstance(item, str) else item
-            for item in (entry if isinstance(entry, list | tuple) else (entry,))
-        )
-        for part, entry in value.items()
-    }
-
-
-Sources = Annotated[
-    dict[Part, tuple[ReferenceSource, ...]],
-    BeforeValidator(
-        as_sources, json_schema_input_type=dict[Part, ImageOrTable | tuple[ImageOrTable, ...]]
-    ),
-    Field(json_schema_extra=named_parts),
-]
-"""Part -> its images, in any of the forms that a preset may have."""
-
-
-class WhoConfig(Section):
-    """`[people.who]`: who is meant; exactly one of these. They stay meant after a cut."""
-
-    photo: str | None = Field(None, min_length=1)
-    """A photo of this person (absolute, relative to the preset, or `pkg:`)."""
-    left: int | None = Field(None, ge=1)
-    """The N-th from the left, where the first shot with so many people shows most of them."""
-    track: int | None = Field(None, ge=0)
-    """The person of this track, by the number that `fapvideo inspect` shows."""
-    largest: bool = False
-    """Whoever fills most of the picture, over the whole clip."""
-    everyone_else: bool = False
-    """Everybody whom no other entry means."""
-
-    @model_validator(mode="after")
-    def _one(self) -> WhoConfig:
-        given = [name for name, value in self if value is not None and value is not False]
-        if len(given) != 1:
-            said = f"; there are {' and '.join(given)}" if given else ""
-            raise ValueError(f"say in exactly one way who is meant: {WAYS}{said}")
-        return self
-
-    def __str__(self) -> str:
-        """`left 1`, `photo anna.png`, `largest`."""
-        ((name, value),) = ((n, v) for n, v in self if v is not None and v is not False)
-        return name if value is True else f"{name} {value}"
-
-
-WAYS = "photo, left, track, largest or everyone_else"
-
-
-class PersonConfig(Section):
-    """`[[people]]`: somebody in the clip, and what becomes of them. Others stay as they are."""
-
-    who: WhoConfig
-    """Who is meant."""
-    references: Sources = {}
-    """Part -> this person's images. Without any, those of `[references]`."""
-    strength: Fraction01 = 1.0
-    """Opacity of this person's swap, together with `composite.opacity`; 0 leaves them alone."""
-    seed: int | None = Field(None, ge=0, lt=2**63)
-    """Of this person's noise; unset: the preset's."""
-    keep: bool = False
-    """Leave this person alone."""
-
-    @model_validator(mode="after")
-    def _kept_has_nothing(self) -> PersonConfig:
-        if self.keep and self.references:
-            raise ValueError("a person with keep = true is left alone: leave out the references")
-        return self
-
-
 class SpanConfig(Section):
     """`[[spans]]`: other settings for a stretch of time, in tables as the preset's own."""
 
@@ -351,16 +249,16 @@ class SpanConfig(Section):
     """Where it begins, seconds from the start of the input."""
     to_s: float = Field(gt=0.0, alias="to")
     """Where it ends; the frame at this time is the first one that is as before again."""
-    mask: dict[str, Any] = {}
+    mask: dict[str, Any] = Field(default_factory=dict)
     """Keys of `[mask]` that are others here, but for those of the detector."""
-    guide: dict[str, Any] = {}
+    guide: dict[str, Any] = Field(default_factory=dict)
     """Keys of `[guide]` that are others here."""
-    fuse: dict[str, Any] = {}
+    fuse: dict[str, Any] = Field(default_factory=dict)
     """Keys of `[fuse]` that are others here."""
-    denoise: dict[str, Any] = {}
+    denoise: dict[str, Any] = Field(default_factory=dict)
     """Keys of `[denoise]` that are others here: `mode` "guided" or "off", `steps`, `strength`, the
     guidance and the sampler."""
-    composite: dict[str, Any] = {}
+    composite: dict[str, Any] = Field(default_factory=dict)
     """Keys of `[composite]` that are others here, but for `max_size`."""
 
     def tables(self) -> dict[str, dict[str, Any]]:
@@ -400,7 +298,7 @@ class RunPreset(Section):
     """Name of a bundle, or a folder that holds `bundle.toml`."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Of all noise: same seed and input, same frames."""
-    references: Sources = {}
+    references: Sources = Field(default_factory=dict)
     """Part -> its image, or several: paths, or tables of `path` and `weight`."""
     people: tuple[PersonConfig, ...] = ()
     """Who gets what, where not all of `track.faces` get `[references]`."""

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from fapvideo.config.overrides import merge, nest
 from fapvideo.config.presets import find_preset, read_toml
 from fapvideo.config.problems import raise_problems, validate
-from fapvideo.config.schema import Fraction01, Section
+from fapvideo.config.section import Fraction01, Section
 
 
 class DataConfig(Section):

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fapvideo.config.schema import ReferenceSource, RunPreset
+from fapvideo.config.casting import ReferenceSource
+from fapvideo.config.schema import RunPreset
 from fapvideo.denoise.denoiser import Denoiser, Sampling
 from fapvideo.errors import PresetError
 from fapvideo.fuse.tokens import fuse_parity

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fapvideo.config.schema import WhoConfig
+from fapvideo.config.casting import WhoConfig
 from fapvideo.plan.people import Cast, Role
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import Floats, Track

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from fapvideo.config.casting import PersonConfig, WhoConfig
 from fapvideo.config.problems import raise_problems, validate
-from fapvideo.config.schema import PersonConfig, ReferenceConfig, RunPreset, WhoConfig
+from fapvideo.config.schema import ReferenceConfig, RunPreset
 from fapvideo.errors import PresetError
 from fapvideo.parts import PARTS
 from fapvideo.plan.references import (

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fapvideo.config.casting import ReferenceSource
 from fapvideo.config.presets import local_path
-from fapvideo.config.schema import ReferenceConfig, ReferenceSource, RunPreset
+from fapvideo.config.schema import ReferenceConfig, RunPreset
 from fapvideo.errors import PresetError, ReferenceImageError
 from fapvideo.ops.image import picture_fault
 from fapvideo.parts import PARTS

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, TypeAdapter
 
-from fapvideo.config.schema import Section
+from fapvideo.config.section import Section
 from fapvideo.errors import WeightsError
 
 MANIFEST = Path(__file__).with_name("manifest.toml")

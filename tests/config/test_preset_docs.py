@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from fapvideo.config.casting import PersonConfig
 from fapvideo.config.evaluation import load_eval_preset
 from fapvideo.config.presets import list_presets, load_preset
 from fapvideo.config.problems import dotted_keys
-from fapvideo.config.schema import PersonConfig, RunPreset
+from fapvideo.config.schema import RunPreset, SpanConfig
 from fapvideo.config.train import load_train_preset
 
 LOADERS = {"run": load_preset, "train": load_train_preset, "eval": load_eval_preset}
@@ -49,7 +50,8 @@ def test_the_table_of_keys_and_the_schema_are_up_to_date(script: ModuleType, kin
 
 def test_the_table_has_every_key_of_a_run(script: ModuleType) -> None:
     page = script.PAGE.read_text("utf-8")
-    keys = set(dotted_keys(RunPreset)) - {"references", "people", "schema_version"}
+    keys = set(dotted_keys(RunPreset)) - {"references", "people", "spans", "schema_version"}
+    keys |= {f"spans.{key.removesuffix('_s')}" for key in dotted_keys(SpanConfig)}
     keys |= {f"people.{key}" for key in dotted_keys(PersonConfig)} - {"people.references"}
     assert [key for key in keys if f"| `{key}` |" not in page] == []
 

@@ -12,7 +12,7 @@ import cv2
 import face_clips
 import numpy as np
 import pytest
-from portrait import finder
+from portrait import finder, measuring_finder
 from runs import FAST, audit, decode, swapper
 
 from fapvideo.errors import NoFaceFound
@@ -347,8 +347,8 @@ def test_a_piece_of_a_clip(clip, tmp_path):
 
 
 def measured(pictures):
-    """Return the expression of the face in every picture."""
-    found = [expression(finder()(picture)[0].landmarks) for picture in pictures]
+    """Return the expression of the face in every picture, by a mesh that did not follow it."""
+    found = [expression(measuring_finder()(picture)[0].landmarks) for picture in pictures]
     return {key: np.array([face[key] for face in found]) for key in found[0]}
 
 

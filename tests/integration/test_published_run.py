@@ -108,8 +108,8 @@ def preset(parts: Sequence[str] = PARTS, **tables: Any) -> RunPreset:
             "references": dict.fromkeys(parts, BRAND),
             "denoise": denoise,
             "reference": {"cache": False},
-            "composite": {"check": False},  # random networks paint no faces
             **tables,
+            "composite": {**tables.get("composite", {}), "check": False},  # random networks
         }
     )
 
@@ -408,7 +408,9 @@ def test_imported_files_run_and_the_report_holds_their_licences(
 ) -> None:
     """fap.bin, VAE and tower in toy size, as their publishers would name them."""
     shrink(monkeypatch, tmp_path / "store")
-    wanted = load_preset("published", {"denoise.steps": 1, "reference.cache": False})
+    wanted = load_preset(
+        "published", {"denoise.steps": 1, "reference.cache": False, "composite.check": False}
+    )
     with pytest.raises(WeightsError, match="not on this machine") as caught:
         VideoSwapper(wanted, "cpu")
     assert "fapvideo weights fetch sd15" in caught.value.hint

@@ -54,7 +54,8 @@ def test_a_video_changes_in_the_mouth_only_and_keeps_its_times(
         changed = np.maximum.reduce([luma, *doubled])
         lips = shape[list(mesh.LIPS_OUTER), :2]
         inside = lips.mean(axis=0).astype(int)
-        assert changed[inside[1], inside[0]] > 8
+        around = changed[inside[1] - 2 : inside[1] + 3, inside[0] - 2 : inside[0] + 3]
+        assert around.max() > 8
         reach = 0.3 * mesh.interocular(shape[:, :2])
         ys, xs = np.nonzero(changed)
         assert xs.min() > lips[:, 0].min() - reach

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from portrait import posed
 
-from fapvideo.config.schema import PersonConfig, RunPreset, WhoConfig
+from fapvideo.config.casting import PersonConfig, WhoConfig
+from fapvideo.config.schema import RunPreset
 from fapvideo.errors import PresetError, ReferenceImageError
 from fapvideo.ops import mesh
 from fapvideo.plan.casting import assign

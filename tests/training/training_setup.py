@@ -47,7 +47,7 @@ def swap_nose(bundle: Path, pictures: list[Bytes], frames: int, folder: Path, ca
         folder, "plain", lambda i: pictures[i % 8], size=(200, 200), frames=frames, audio=()
     )
     preset = folder / "nose.toml"
-    preset.write_text('[references]\nnose = "reference.png"\n')
+    preset.write_text('[references]\nnose = "reference.png"\n[composite]\ncheck = false\n')
     arguments = ["run", str(clip), "-o", str(folder / "out.mp4"), "-p", str(preset), "--json"]
     assert run_program([*arguments, "--set", f"bundle={bundle}"], as_json=True) == 0
     return json.loads(capfd.readouterr().out)

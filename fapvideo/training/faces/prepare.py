@@ -17,6 +17,7 @@ from fapvideo.ops.files import write_text
 from fapvideo.progress import OnProgress, Progress, ShouldStop
 from fapvideo.structs import Bytes, Floats
 from fapvideo.track.finder import FaceFinder
+from fapvideo.track.older import OlderMesh
 from fapvideo.training.faces.examine import Finding, examine
 from fapvideo.training.faces.page import faces_page
 from fapvideo.training.faces.sources import Source
@@ -122,7 +123,8 @@ def _measure_all(
     stop: ShouldStop,
     enlarger: RRDBNet | None,
 ) -> None:
-    finder = FaceFinder(min_presence=0.0)
+    # FaceLandmarker v2 is sure of a face behind a bar, too, the older mesh is not.
+    finder = FaceFinder(min_presence=0.0, doubter=OlderMesh())
     videos = sum(source.is_video for source in sources)
     most = len(sources) - videos + config.video_frames * videos
     crops = np.lib.format.open_memmap(folder / "crops.npy", "w+", np.uint8, (most, size, size, 3))

@@ -22,7 +22,7 @@ import platformdirs
 from pydantic import Field
 
 from fapvideo.config.problems import did_you_mean
-from fapvideo.config.schema import Section
+from fapvideo.config.section import Section
 from fapvideo.errors import WeightsError
 from fapvideo.ops.files import sha256_file
 
