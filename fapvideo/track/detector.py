@@ -185,10 +185,13 @@ class FaceDetector:
             centre, side = _square_of(box)
             eyes = points[1] - points[0]
             ways = sorted((UP, *QUARTERS), key=lambda way: -float(way @ eyes))
-            looks = [self.near(rgb, centre, AROUND * side, way) for way in ways[:1]]
-            if looks[0] is None or looks[0][1] < SURE:
-                looks += [self.near(rgb, centre, AROUND * side, way) for way in ways[1:]]
-            near = [look for look in looks if look and iou(look[0], box)[0, 0] > 0.3]
+            # Coarse points can have a face lie on its side, where it looks like one, a little less.
+            tried = ways[:1] if ways[0] is UP else [ways[0], UP]
+            looks = [self.near(rgb, centre, AROUND * side, way) for way in tried]
+            if max((look[1] for look in looks if look), default=0.0) < SURE:
+                rest = (way for way in ways[1:] if way is not tried[-1])
+                looks += [self.near(rgb, centre, AROUND * side, way) for way in rest]
+            near = [look for look in looks if look and _same_face(look[0], box)]
             best = max(near, key=lambda look: look[1], default=(box, score, points))
             if i < upright or best[1] >= UPRIGHT:
                 rows.append((best[0], score, best[2]))
@@ -240,6 +243,15 @@ def _joined(finds: list[_Found]) -> _Found:
             for name in ("boxes", "scores", "points")
         )
     )
+
+
+def _same_face(near: Floats, far: Floats) -> bool:
+    """Tell whether a box seen from near by is of the face that was seen from afar.
+
+    From afar a box takes in the hair: it may be three times as wide.
+    """
+    (a, small), (b, large) = _square_of(near), _square_of(far)
+    return bool(np.abs(a - b).max() < large / 2 and 0.3 < small / large < 1.5)
 
 
 def _square_of(box: Floats) -> tuple[Floats, float]:
