@@ -6,7 +6,7 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,8 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.errors import FapVideoError, NoFaceFound, PresetError, VideoReadError
 from fapvideo.ops.image import picture_fault
 from fapvideo.ops.precision import resolve_device, resolve_dtype
-from fapvideo.paint.guided import GuidedPainter
 from fapvideo.paint.painter import Painter
-from fapvideo.paint.published import PublishedPainter
+from fapvideo.paint.painters import painter_for
 from fapvideo.plan.people import Cast, CastReader, Person, asked_roles
 from fapvideo.plan.references import References, asked_references
 from fapvideo.plan.search import BoxFinder
@@ -37,16 +36,9 @@ from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
 from fapvideo.video.writer import VideoWriter
-from fapvideo.weights.bundle import Bundle, load_bundle
+from fapvideo.weights.bundle import load_bundle
 
 log = logging.getLogger(__name__)
-
-PAINTERS: Mapping[str, Callable[[RunPreset, Bundle], Painter]] = {
-    "guided": GuidedPainter,
-    "off": GuidedPainter,
-    "published": PublishedPainter,
-}
-"""By `denoise.mode`."""
 
 
 class VideoSwapper:
@@ -73,7 +65,7 @@ class VideoSwapper:
         if painter is None:
             dtype = resolve_dtype(preset.denoise.precision, self.device)
             bundle = load_bundle(preset.bundle, self.device, dtype, options=preset.denoise)
-            painter = PAINTERS[preset.denoise.mode](preset, bundle)
+            painter = painter_for(preset, bundle)
         self._painter: Painter = painter
         self._boxes = BoxFinder(preset, self.device)
         self._reader = CastReader()
@@ -356,14 +348,10 @@ class VideoSwapper:
         bundle, used = self._painter.bundle, preset or self.preset
         if bundle is None:
             return Engine(used, self._painter, self._boxes)
-
-        def paints(settings: RunPreset) -> Painter:
-            return PAINTERS[settings.denoise.mode](settings, bundle)
-
-        spans = [paints(used.within(span)) for span in used.spans]
+        spans = [painter_for(used.within(span), bundle) for span in used.spans]
         if preset is None:
             return Engine(used, self._painter, self._boxes, spans)
-        return Engine(used, paints(used), BoxFinder(used, self.device), spans)
+        return Engine(used, painter_for(used, bundle), BoxFinder(used, self.device), spans)
 
     def _cast(
         self, references: References | None, people: Sequence[Person] | None

@@ -12,6 +12,10 @@ from fapvideo.config.schema import MaskConfig
 from fapvideo.ops.pose import head_pose
 from fapvideo.structs import REASONS, Floats, FrameState, Track
 
+HIDDEN = ("not_measured", "disagrees")
+SURE = 0.98
+"""Presence from which a face beside frames that could not be measured is a whole one again."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrackPlan:
@@ -92,7 +96,15 @@ def _reasons(track: Track, config: MaskConfig) -> tuple[str, ...]:
         return ("numeric",) * len(track)
     faults = track.faults or ("",) * len(track)
     rows = zip(track.landmarks, track.presence, track.jump, faults, strict=True)
-    return tuple(_reason(*row, config) for row in rows)
+    found = [_reason(*row, config) for row in rows]
+    # What hides a face comes and goes over some frames: those at the edge of a stretch that could
+    # not be measured, and of which the mesh is not sure, belong to it.
+    for order in (range(1, len(found)), range(len(found) - 2, -1, -1)):
+        for i in order:
+            before = found[i - order.step]
+            if not found[i] and before in HIDDEN and track.presence[i] < SURE:
+                found[i] = before
+    return tuple(found)
 
 
 def _reason(landmarks: Floats, presence: float, jump: float, fault: str, config: MaskConfig) -> str:

@@ -55,6 +55,15 @@ def test_each_kind_of_poor_frame_is_left_and_named(poor, reason):
     assert found.weight[20] == 0
 
 
+def test_what_hides_a_face_hides_it_in_part_before_and_after():
+    """Unsure frames belong to the stretch that they touch; elsewhere they count as measured."""
+    item = track(lost=[20, 21])
+    item.presence[[5, 18, 19, 22, 24]] = 0.9
+    found = plan(item, policy="keep")
+    assert [i for i, reason in enumerate(found.reason) if reason] == [18, 19, 20, 21, 22]
+    assert set(found.reason[18:23]) == {"not_measured"}
+
+
 def test_limits_are_the_presets():
     turned = track(turned=range(40))
     assert set(plan(turned, policy="keep").state) == {"left"}
