@@ -17,8 +17,8 @@ from fapvideo.structs import Floats
 
 log = logging.getLogger(__name__)
 
-PREPROCESSING = "part-alone-1"
-"""Change it when a part is cut out differently before it is encoded."""
+PREPROCESSING = "part-alone-2"
+"""Change it when a picture is read or a part is cut out differently before it is encoded."""
 
 
 class FeatureCache:
