@@ -14,6 +14,7 @@ from fapvideo.config.schema import ReferenceConfig
 from fapvideo.errors import ReferenceImageError
 from fapvideo.ops.geometry import Matrix, invert, transform, warp
 from fapvideo.ops.image import luma
+from fapvideo.ops.packaged import check_if_packaged
 from fapvideo.ops.pose import HeadPose, crop_matrix, expression, head_pose
 from fapvideo.reference.decode import MAX_BYTES, Unusable, decode_picture
 from fapvideo.structs import Bytes, Face, Floats
@@ -50,6 +51,7 @@ def read_image(path: Path) -> tuple[Bytes, str]:
 
     Raises:
         ReferenceImageError: missing, or not a readable image; see `decode_picture`.
+        WeightsError: a packaged one was changed.
     """
     try:
         if path.exists() and not path.is_file():
@@ -59,6 +61,7 @@ def read_image(path: Path) -> tuple[Bytes, str]:
             raise ReferenceImageError(
                 f"{path}: larger than {MAX_BYTES >> 20} MiB", hint="give a photo, scaled down"
             )
+        check_if_packaged(path)
         data = path.read_bytes()
         return decode_picture(data), hashlib.sha256(data).hexdigest()
     except Unusable as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fapvideo.ops.geometry import box_areas, iou, shared_areas
+from fapvideo.ops.packaged import read_packaged
 from fapvideo.structs import Bytes, Floats
 
 INPUT = 128
@@ -18,9 +18,12 @@ TILE_ABOVE = 360
 
 
 def read_net(name: str) -> cv2.dnn.Net:
-    """Load a vendored TFLite network from `fapvideo/track/models`."""
-    data = resources.files("fapvideo.track").joinpath(f"models/{name}.tflite").read_bytes()
-    buffer = np.frombuffer(data, np.uint8)
+    """Load a vendored TFLite network from `fapvideo/track/models`.
+
+    Raises:
+        WeightsError: it is missing or was changed.
+    """
+    buffer = np.frombuffer(read_packaged(f"track/models/{name}.tflite"), np.uint8)
     if hasattr(cv2.dnn, "ENGINE_CLASSIC"):  # OpenCV 5's new engine shows one of two outputs only
         read: Any = cv2.dnn.readNetFromTFLite  # the stubs of OpenCV 4 do not know `engine`
         return read(buffer, engine=cv2.dnn.ENGINE_CLASSIC)

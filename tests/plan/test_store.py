@@ -106,3 +106,36 @@ def test_a_damaged_plan_is_said(plan: Plan, tmp_path: Path, name: str) -> None:
     with pytest.raises(VideoReadError, match="damaged") as caught:
         read_plan(tmp_path / "plan", {})
     assert "remove" in caught.value.hint
+
+
+def test_numbers_that_cannot_be_are_said(plan: Plan, tmp_path: Path) -> None:
+    """Whoever wrote them: shapes, types, finiteness, frames of the clip."""
+    first = plan.targets[0]
+    odd = first.track.landmarks.copy()
+    odd[2, 7] = np.nan
+    far = replace(first, frames=replace(first.frames, source=np.full(5, 9)))
+    wrong = (
+        replace(plan, times_s=np.full(50, np.inf)),
+        replace(plan, times_s=plan.times_s[:3]),
+        replace(plan, targets=(replace(first, track=replace(first.track, landmarks=odd)),),
+                tracks=(replace(first.track, landmarks=odd),)),
+        replace(plan, targets=(far,)),
+    )  # fmt: skip
+    for number, one in enumerate(wrong):
+        write_plan(one, tmp_path / "plan", {})
+        with pytest.raises(VideoReadError, match="damaged"):
+            read_plan(tmp_path / "plan", {})
+            pytest.fail(str(number))
+
+
+def test_a_changed_number_is_noticed(plan: Plan, tmp_path: Path) -> None:
+    write_plan(plan, tmp_path / "plan", {})
+    for name in ("plan.json", "arrays.safetensors", "track-3.npy"):
+        file = tmp_path / "plan" / name
+        before = file.read_bytes()
+        at = before.index(b'"seed": 7') + 8 if name == "plan.json" else len(before) - 3
+        file.write_bytes(before[:at] + bytes([before[at] ^ 1]) + before[at + 1 :])
+        with pytest.raises(VideoReadError, match=f"{name} has changed"):
+            read_plan(tmp_path / "plan", {})
+        file.write_bytes(before)
+    assert read_plan(tmp_path / "plan", {}) is not None
