@@ -46,17 +46,16 @@ def make_report(
     books: Books,
     cast: Cast,
     seconds: dict[str, float],
-    warnings: Sequence[str],
+    said: Sequence[str],
 ) -> RunReport:
     """Put the report together; reads input and output once more for their hashes."""
-    said = list(warnings)
+    warnings = list(said)
     timings = {name: round(seconds.get(name, 0.0), 3) for name in TIMINGS}
-    served = books.served()
     timings["fps"] = round(plan.frames / max(seconds["wall_s"], 1e-6), 3)
     return RunReport(
         input={
             "path": str(info.path),
-            "sha256": _hash_of(info.path, said) if info.container else "",
+            "sha256": _hash_of(info.path, warnings) if info.container else "",
             "frames": plan.frames,
             "duration_s": round(info.duration_s, 6),
             "width": info.width,
@@ -67,7 +66,7 @@ def make_report(
         },
         output={
             "path": str(output or ""),
-            "sha256": _hash_of(output, said) if output else "",
+            "sha256": _hash_of(output, warnings) if output else "",
             "frames": books.frames["total"],
         },
         preset=preset.model_dump(mode="json"),
@@ -84,15 +83,12 @@ def make_report(
             for part, group in cast.items()
             for one in group
         ],
-        tracks=[
-            {**row, "faces": _counts(books, row["id"]), "references": served[row["id"]]}
-            for row in describe_tracks(plan)
-        ],
+        tracks=_tracks(plan, books),
         frames=dict(books.frames),
         outside_changed_samples=books.outside,
         timings=timings,
         peak_rss_bytes=_peak_rss(),
-        warnings=tuple(said),
+        warnings=tuple(warnings),
         versions=_versions(),
         frame_log=books.spans(),
         faces=dict(books.faces),
@@ -162,6 +158,15 @@ def describe_tracks(plan: Plan) -> list[dict[str, Any]]:
             "swapped": track.id in chosen,
         }
         for track in plan.tracks
+    ]
+
+
+def _tracks(plan: Plan, books: Books) -> list[dict[str, Any]]:
+    """Return all tracks, what became of their faces, and which reference served which frames."""
+    served = books.served()
+    return [
+        {**row, "faces": _counts(books, row["id"]), "references": served[row["id"]]}
+        for row in describe_tracks(plan)
     ]
 
 
