@@ -29,7 +29,7 @@ from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
 from fapvideo.run.clip import Clip, Settings, check_kept, planned
 from fapvideo.run.engine import Engine, finished
 from fapvideo.run.preview import column, join_columns
-from fapvideo.run.report import face_warnings, inspection, make_report, write_report
+from fapvideo.run.report import face_warnings, inspection, make_report, published, write_report
 from fapvideo.run.sinks import Sink, open_sink
 from fapvideo.run.sources import FrameSource, Source, open_source
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
@@ -191,12 +191,13 @@ class VideoSwapper:
                 target = sink.output if isinstance(sink, VideoWriter) else None
                 spool = scratch / "tracks.jsonl" if target else None
                 books = engine.write(source, plan, sink, watch, ticker, spool)
-            watch.seconds["wall_s"] = time.perf_counter() - started
-            warnings += (*sink.warnings, *face_warnings(plan, source.damaged))
-            used = self.preset, self._painter.bundle, plan, books, cast
-            report = make_report(source.info, target, *used, watch.seconds, warnings)
-            if target is not None:
-                write_report(report, books, target)
+            with published(target):
+                watch.seconds["wall_s"] = time.perf_counter() - started
+                warnings += (*sink.warnings, *face_warnings(plan, source.damaged))
+                used = self.preset, self._painter.bundle, plan, books, cast
+                report = make_report(source.info, target, *used, watch.seconds, warnings)
+                if target is not None:
+                    report = write_report(report, books, target)
         return report
 
     def stream(

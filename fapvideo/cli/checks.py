@@ -127,12 +127,27 @@ def _weights() -> Check:
     from fapvideo.weights.bundle import bundle_folder
     from fapvideo.weights.store import list_bundles, verify_bundle
 
-    checks = verify_bundle(bundle_folder("embedded"))
-    bad = [f"{check.path.name}: {check.problem}" for check in checks if check.problem]
+    names = ["embedded", *(bundle.name for bundle in list_bundles() if bundle.installed)]
+    bad = [
+        f"{name}: {check.path.name}: {check.problem}"
+        for name in names
+        for check in verify_bundle(bundle_folder(name))
+        if check.problem
+    ]
     if bad:
-        return Check("weights", "fail", f"embedded: {'; '.join(bad)}", "reinstall fapvideo")
-    more = [bundle.name for bundle in list_bundles() if bundle.installed]
-    return Check("weights", "ok", ", ".join(["embedded", *more]))
+        hint = "reinstall fapvideo, or remove and fetch the bundle again"
+        return Check("weights", "fail", "; ".join(bad), hint)
+    return Check("weights", "ok", ", ".join(names))
+
+
+def _packaged() -> Check:
+    """Check the face nets and the pictures that came with the package."""
+    from fapvideo.ops.packaged import read_packaged, recorded_hashes
+
+    names = recorded_hashes()
+    for name in names:
+        read_packaged(name)  # raises, with the hint
+    return Check("packaged files", "ok", f"{len(names)} nets and pictures as they were made")
 
 
 def _writable(name: str, folder: Path) -> Check:
@@ -154,6 +169,7 @@ CHECKS: Final[dict[str, Callable[[], Check]]] = {
     "extras": _extras,
     "presets": _presets,
     "weights": _weights,
+    "packaged files": _packaged,
     "cache folder": lambda: _writable(
         "cache folder", Path(platformdirs.user_cache_dir("fapvideo"))
     ),

@@ -45,9 +45,24 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     debug, as_json = "--debug" in arguments, "--json" in arguments
     if not debug:
         _quieten_libraries()
+    output.set_up_streams()
     output.set_up_logging(as_json=as_json, debug=debug)
     interrupt_on_sigterm()
-    sys.exit(run_program([a for a in arguments if a != "--debug"], debug=debug, as_json=as_json))
+    code = run_program([a for a in arguments if a != "--debug"], debug=debug, as_json=as_json)
+    sys.exit(_flushed(code))
+
+
+def _flushed(code: int) -> int:
+    """Write out what is still held back, so that Python has nothing to complain of at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError) as error:
+            output.give_up(stream)
+            if not isinstance(error, BrokenPipeError) and stream is sys.stdout:
+                output.print_error(f"standard output cannot be written: {error}")
+                code = code or 1
+    return code
 
 
 def run_program(arguments: Sequence[str], *, debug: bool = False, as_json: bool = False) -> int:
@@ -60,7 +75,7 @@ def run_program(arguments: Sequence[str], *, debug: bool = False, as_json: bool 
     except (KeyboardInterrupt, typer.Abort):
         return _report(Cancelled("stopped; nothing was written"), as_json=as_json, debug=debug)
     except BrokenPipeError:  # the reader of stdout (`| head`) has gone: no reason to complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.give_up(sys.stdout)
         return 1
     except Exception as error:
         return _report(error, as_json=as_json, debug=debug)
@@ -76,6 +91,10 @@ def _report(error: Exception, *, as_json: bool, debug: bool) -> int:
         message, hint, code = error.format_message(), "`fapvideo --help` shows the commands", 2
         if not message:  # a group without a command has printed its help by now
             return code
+    elif isinstance(error, OSError):  # no mistake of ours: the system would not
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror or error}"
+        hint, code = "check the path, its permissions and the disk", 1
     else:
         message = f"unexpected {type(error).__name__}: {error}"
         hint, code = "this is a bug; run the same command with --debug to see where", 1

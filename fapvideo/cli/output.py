@@ -5,13 +5,16 @@ Results go to stdout, all else to stderr.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,6 +24,44 @@ if TYPE_CHECKING:
     from fapvideo.progress import OnProgress, Progress
 
 
+_UNSEEN = {
+    code: f"\\x{code & 0xFF:02x}"
+    for code in (*range(32), *range(127, 160), *range(0xDC80, 0xDD00))
+    if code not in (9, 10)
+} | {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""Control characters, which a terminal obeys; bytes of names that are no text; turned writing."""
+
+
+class _Console(Console):
+    """A console whose reader may go: what is printed is lost then, and the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Be quiet from now on."""
+        self.quiet = True
+        give_up(self.file)
+
+
+def give_up(stream: IO[str]) -> None:
+    """Let a stream that nobody reads, or that is full, lead nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def plain(text: str) -> str:
+    """Return `text` as a terminal may be given it: names and titles of files may hold anything."""
+    return text.translate(_UNSEEN)
+
+
+def set_up_streams() -> None:
+    """Make stdout and stderr take any text, and be there: a parent may have closed them."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_json(value: Any) -> None:
     """Write `value` to stdout as indented JSON."""
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
@@ -28,6 +69,7 @@ def print_json(value: Any) -> None:
 
 def print_text(text: str) -> None:
     """Write `text` to stdout as it is."""
+    text = plain(text)
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
@@ -37,8 +79,8 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]
     table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
     table.show_header = any(columns)
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+        table.add_row(*(escape(plain(str(cell))) for cell in row))
+    _Console(soft_wrap=not sys.stdout.isatty()).print(table)
 
 
 def print_event(event: str, **fields: Any) -> None:
@@ -49,10 +91,23 @@ def print_event(event: str, **fields: Any) -> None:
 
 def print_error(message: str, hint: str = "") -> None:
     """Write `error: ...` and `hint: ...` to stderr."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"[bold red]error:[/] {escape(message)}")
+    console = _Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"[bold red]error:[/] {escape(plain(message))}")
     if hint:
-        console.print(f"[bold]hint:[/] {escape(hint)}")
+        console.print(f"[bold]hint:[/] {escape(plain(hint))}")
+
+
+def print_warning(message: str) -> None:
+    """Write `warning: ...` to stderr."""
+    console = _Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"[bold yellow]warning:[/] {escape(plain(message))}")
+
+
+class _Plain(logging.Formatter):
+    """Log records as text that a terminal may be given."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
 
 
 class _JsonLines(logging.Handler):
@@ -67,7 +122,7 @@ def set_up_logging(*, as_json: bool, debug: bool) -> None:
     handler: logging.Handler = _JsonLines() if as_json else logging.StreamHandler()
     # Without --debug only warnings and worse are shown, and where in the code is of no interest.
     detailed = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    handler.setFormatter(logging.Formatter(detailed if debug else "warning: %(message)s"))
+    handler.setFormatter(_Plain(detailed if debug else "warning: %(message)s"))
     logger = logging.getLogger("fapvideo")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.DEBUG if debug else logging.WARNING)
@@ -92,13 +147,13 @@ def show_progress(*, as_json: bool = False, of_bytes: bool = False) -> Iterator[
         rich.TransferSpeedColumn() if of_bytes else rich.TimeRemainingColumn(),
         rich.TextColumn("{task.fields[note]}"),
     )
-    with rich.Progress(*columns, console=Console(stderr=True), transient=of_bytes) as bars:
+    with rich.Progress(*columns, console=_Console(stderr=True), transient=of_bytes) as bars:
         tasks: dict[str, rich.TaskID] = {}
 
         def show(now: Progress) -> None:
             if now.stage not in tasks:
                 tasks[now.stage] = bars.add_task(now.stage, note="")
-            note = f"{now.fps:.1f} fps" if now.fps else escape(now.note)
+            note = f"{now.fps:.1f} fps" if now.fps else escape(plain(now.note))
             bars.update(tasks[now.stage], completed=now.done, total=now.total or None, note=note)
 
         yield show

@@ -10,7 +10,7 @@ import typer
 from fapvideo.cli import options, output
 from fapvideo.cli.swapping import open_swapper
 from fapvideo.errors import VideoWriteError
-from fapvideo.ops.files import write_atomically
+from fapvideo.ops.files import fitting_name, write_atomically
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
@@ -33,8 +33,11 @@ def preview(
 ) -> None:
     """Write a contact sheet: source, masks, guide and result, a column for each time."""
     times = tuple(options.parse_time(item) for item in at.split(","))
-    target = output_path or input_path.with_suffix(".preview.png")
-    _check_target(target, overwrite)
+    target = output_path or _default_target(input_path)
+    try:
+        _check_target(target, overwrite)
+    except OSError as error:
+        raise VideoWriteError(f"{target}: {error.strerror or error}") from None
     overrides = options.collect_overrides(settings, reference, people=person)
     with open_swapper(preset, device, overrides) as swapper:
         sheet = swapper.preview(input_path, times)
@@ -49,6 +52,13 @@ def preview(
     output.print_text(str(target))
 
 
+def _default_target(source: Path) -> Path:
+    """Return where the sheet goes if nothing is said: beside the input."""
+    if not source.name:  # `.` or `/`; it will be said that this is no video
+        return source / "preview.png"
+    return source.with_name(fitting_name(source.stem, ".preview.png"))
+
+
 def _check_target(target: Path, overwrite: bool) -> None:
     """Find out before the work whether the sheet can be written."""
     if target.suffix.lower() not in FORMATS:
@@ -58,5 +68,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
         )
     if not target.parent.is_dir():
         raise VideoWriteError(f"folder not found: {target.parent}")
+    if target.exists() and not target.is_file():
+        raise VideoWriteError(f"{target} is not a file", hint="name a file")
     if target.exists() and not overwrite:
         raise VideoWriteError(f"{target} already exists", hint="pass --overwrite, or another name")

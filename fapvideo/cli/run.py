@@ -10,7 +10,7 @@ import typer
 
 from fapvideo.cli import options, output, summary
 from fapvideo.cli.swapping import open_swapper, stop_on_signal
-from fapvideo.errors import NoFaceFound
+from fapvideo.ops.files import fitting_name
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +85,16 @@ def run(
 
 
 def _write_page(result: Path, folder: Path | None, *, as_json: bool) -> None:
-    """Measure the result; where there is no face there is nothing to measure, and that is said."""
+    """Measure the result. It is written by now: why there is no page about it is a warning."""
     from fapvideo.cli.eval import report_run
 
-    target = folder or result.with_name(f"{result.name}.report")
+    target = folder or result.with_name(fitting_name(result.name, ".report"))
     try:
         report_run(result, target, as_json=as_json)
-    except NoFaceFound as error:
-        log.warning("no report: %s", error)
+    except Exception as error:  # whatever it is, the result is there
+        log.debug("no page", exc_info=True)
+        reason = str(error) or f"unexpected {type(error).__name__}"
+        log.warning("%s is written, but no page about it: %s", result, reason)
     else:
         if not as_json:
             output.print_text(f"report: {target / 'index.html'}")

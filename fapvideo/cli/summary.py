@@ -6,10 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-
-from fapvideo.cli.output import print_table, print_text
+from fapvideo.cli.output import print_table, print_text, print_warning
 from fapvideo.errors import QualityError
 from fapvideo.progress import clock
 
@@ -49,9 +46,8 @@ def print_summary(report: RunReport) -> None:
         path = f"{report.output.get('path', '')}.report.json"
         lines.append(f"and {len(told) - TOLD} more stretches: see frame_log in {path}")
     print_text("\n".join(lines))
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
     for warning in report.warnings:
-        console.print(f"[bold yellow]warning:[/] {escape(warning)}")
+        print_warning(warning)
 
 
 def fell_back(log: Sequence[Span]) -> list[Span]:

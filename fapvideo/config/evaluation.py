@@ -10,7 +10,16 @@ from pydantic import Field, field_validator, model_validator
 
 from fapvideo.config.casting import named_parts
 from fapvideo.config.overrides import merge, nest
-from fapvideo.config.presets import ASSETS, PACKAGE, PACKAGED_PREFIX, find_preset, read_toml
+from fapvideo.config.presets import (
+    ASSETS,
+    PACKAGE,
+    PACKAGED_PREFIX,
+    expanded,
+    find_preset,
+    is_file,
+    packaged_file,
+    read_toml,
+)
 from fapvideo.config.problems import raise_problems, validate
 from fapvideo.config.schema import VideoConfig
 from fapvideo.config.section import Part, Section
@@ -188,7 +197,7 @@ def _absolute(clip: ClipConfig, folder: Path) -> ClipConfig:
         },
     }
     for text in (changes["path"], changes["portrait"], *sum(changes["references"].values(), ())):
-        if text and not Path(text).is_file():
+        if text and not is_file(Path(text)):
             raise PresetError(f"clip {clip.name}: file not found: {text}")
     return clip.model_copy(update=changes)
 
@@ -196,10 +205,10 @@ def _absolute(clip: ClipConfig, folder: Path) -> ClipConfig:
 def _resolved(text: str, folder: Path) -> str:
     """Return a path of an eval preset as an absolute one; empty stays empty."""
     if text.startswith(PACKAGED_PREFIX):
-        return str(ASSETS / text.removeprefix(PACKAGED_PREFIX))
+        return str(packaged_file(ASSETS, text.removeprefix(PACKAGED_PREFIX)))
     if text.startswith(EXAMPLE_PREFIX):
-        return str(examples_root() / text.removeprefix(EXAMPLE_PREFIX))
-    return str((folder / Path(text).expanduser()).resolve()) if text else ""
+        return str(packaged_file(examples_root(), text.removeprefix(EXAMPLE_PREFIX)))
+    return str((folder / expanded(text)).resolve()) if text else ""
 
 
 def _preset_path(text: str, folder: Path) -> str:

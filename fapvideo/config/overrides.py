@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fapvideo.config.problems import Problem, raise_problems
+from fapvideo.config.toml_file import MAX_DEPTH, TomlError, parse_toml
+from fapvideo.errors import PresetError
 
 Tables = dict[str, Any]
 
@@ -34,16 +35,22 @@ def parse_value(text: str) -> Any:
     if text == "none":
         return None
     try:
-        document = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        document = parse_toml(f"value = {text}")
+    except TomlError:
         return text
     return document["value"] if len(document) == 1 else text
 
 
 def nest(overrides: Mapping[str, Any]) -> Tables:
-    """Turn dotted keys into tables: `{"mask.dilate": 0.1}` into `{"mask": {"dilate": 0.1}}`."""
+    """Turn dotted keys into tables: `{"mask.dilate": 0.1}` into `{"mask": {"dilate": 0.1}}`.
+
+    Raises:
+        PresetError: a key of far too many dots.
+    """
     tables: Tables = {}
     for key, value in overrides.items():
+        if key.count(".") > MAX_DEPTH:
+            raise PresetError(f"unknown key {key[:80]}...", hint="for example: denoise.steps")
         for name in reversed(key.split(".")):
             value = {name: value}
         tables = merge(tables, value)

@@ -7,8 +7,8 @@ defaults in `schema.py`. Packaged ones lie in `fapvideo/_presets` (an installed 
 
 from __future__ import annotations
 
+import re
 import shutil
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +16,14 @@ from typing import Any, NamedTuple
 from fapvideo.config.overrides import Tables, merge, nest
 from fapvideo.config.problems import Problem, did_you_mean, raise_problems, validate
 from fapvideo.config.schema import RunPreset
+from fapvideo.config.toml_file import TomlError, check_tables, read_toml_file
 from fapvideo.errors import PresetError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 ASSETS = PACKAGE / "assets"
 PACKAGED_PREFIX = "pkg:"
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How a URL begins, also after `Path` has made one slash of two."""
 MODEL_FILES = (("denoise", "codec_file"), ("denoise", "lora_file"))
 """Keys of a preset that name one local file."""
 
@@ -54,9 +57,9 @@ def find_preset(name_or_path: str | Path, kind: str = "run") -> Path:
         PresetError: there is no such preset or file.
     """
     text = str(name_or_path)
-    path = Path(text).expanduser()
+    path = expanded(text)
     if isinstance(name_or_path, Path) or path.suffix == ".toml" or path.name != text:
-        if not path.is_file():
+        if not is_file(path):
             raise PresetError(
                 f"preset file not found: {text}",
                 hint="`fapvideo presets copy NAME FILE` writes one to start from",
@@ -112,12 +115,12 @@ def copy_preset(name: str, target: str | Path, *, overwrite: bool = False) -> Pa
         PresetError: unknown name, or the file exists and `overwrite` is false.
     """
     source = find_preset(name)
-    path = Path(target).expanduser()
-    if path.is_dir():
-        path = path / source.name
-    if path.exists() and not overwrite:
-        raise PresetError(f"{path} already exists", hint="pass --overwrite, or another name")
+    path = expanded(str(target))
     try:
+        if path.is_dir():
+            path = path / source.name
+        if path.exists() and not (overwrite and path.is_file()):
+            raise PresetError(f"{path} already exists", hint="pass --overwrite, or another name")
         shutil.copyfile(source, path)
     except OSError as error:
         raise PresetError(f"cannot write {path}: {error.strerror}") from None
@@ -138,10 +141,10 @@ def read_toml(path: Path) -> Tables:
         PresetError: it cannot be read, or is not TOML; the message has line and column.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return read_toml_file(path)
     except OSError as error:
         raise PresetError(f"cannot read preset {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except TomlError as error:
         raise PresetError(f"{path} is not valid TOML: {error}") from None
 
 
@@ -160,7 +163,12 @@ def _load(
         tables = _absolute_paths(tables, path.resolve().parent)
     if "references" in overrides:
         tables.pop("references", None)
-    merged = merge(tables, _absolute_paths(nest(overrides), Path.cwd()))
+    over = nest(overrides)
+    try:
+        check_tables(over)
+    except TomlError as error:
+        raise PresetError(f"{source}: {error}") from None
+    merged = merge(tables, _absolute_paths(over, Path.cwd()))
     preset, problems = validate(RunPreset, merged)
     if preset is not None and "references" in overrides:
         problems += _unused(preset)
@@ -223,16 +231,70 @@ def _absolute_person(person: Any, folder: Path) -> Any:
 
 
 def local_path(text: str) -> str:
-    """Return a reference's path as a file's: `pkg:NAME` is a packaged one."""
+    """Return a reference's path as a file's: `pkg:NAME` is a packaged one.
+
+    Raises:
+        PresetError: there is no packaged file of that name.
+    """
     if text.startswith(PACKAGED_PREFIX):
-        return str(ASSETS / text.removeprefix(PACKAGED_PREFIX))
+        return str(packaged_file(ASSETS, text.removeprefix(PACKAGED_PREFIX)))
     return text
+
+
+def packaged_file(folder: Path, name: str) -> Path:
+    """Return a file that came with the package; a name leads nowhere else.
+
+    Raises:
+        PresetError: there is none of that name in `folder`.
+    """
+    known = sorted(path.name for path in folder.iterdir() if path.suffix != ".md")
+    if name not in known:
+        raise PresetError(
+            f"{name!r} does not come with the package{did_you_mean(name, known)}",
+            hint=f"there is: {', '.join(known)}",
+        )
+    return folder / name
+
+
+def expanded(text: str) -> Path:
+    """Return a path as the user wrote it, `~` included.
+
+    Raises:
+        PresetError: it is no path of this machine: an address, a NUL, an unknown user's home.
+    """
+    if ADDRESS.match(text):
+        raise PresetError(f"{text}: addresses are not read", hint="download the file first")
+    try:
+        if "\0" in text:
+            raise ValueError("a NUL character")
+        return Path(text).expanduser()
+    except (RuntimeError, ValueError) as error:
+        raise PresetError(f"{text!r} is no path: {error}") from None
+
+
+def is_file(path: Path) -> bool:
+    """Return whether it is a file; a name that is too long is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _absolute(text: str, folder: Path) -> Path:
     if text.startswith(PACKAGED_PREFIX):
         return Path(local_path(text))
-    return (folder / Path(text).expanduser()).resolve()
+    path = folder / expanded(text)
+    try:
+        return path.resolve()
+    except (RuntimeError, OSError):  # links in a circle: not found, then
+        return path.absolute()
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _missing_files(tables: Tables) -> list[Problem]:
@@ -241,11 +303,11 @@ def _missing_files(tables: Tables) -> list[Problem]:
     for table, key in MODEL_FILES:
         section = tables.get(table)
         file = section.get(key) if isinstance(section, dict) else None
-        if isinstance(file, str) and not Path(file).is_file():
+        if isinstance(file, str) and not is_file(Path(file)):
             problems.append(Problem(f"{table}.{key}", f"file not found: {file}"))
     mask = tables.get("mask")
     detector = mask.get("detector") if isinstance(mask, dict) else None
-    if isinstance(detector, str) and not Path(detector).is_dir():
+    if isinstance(detector, str) and not _is_folder(Path(detector)):
         problems.append(Problem("mask.detector", f"folder not found: {detector}"))
     problems += _missing_references(tables, "")
     people = tables.get("people")
@@ -255,7 +317,7 @@ def _missing_files(tables: Tables) -> list[Problem]:
         problems += _missing_references(one, f"people.{number}.")
         who = one.get("who")
         photo = who.get("photo") if isinstance(who, dict) else None
-        if isinstance(photo, str) and photo and not Path(photo).is_file():
+        if isinstance(photo, str) and photo and not is_file(Path(photo)):
             problems.append(Problem(f"people.{number}.who.photo", f"photo not found: {photo}"))
     return problems
 
@@ -268,7 +330,7 @@ def _missing_references(tables: Tables, prefix: str) -> list[Problem]:
         many = isinstance(entry, list | tuple)
         for index, item in enumerate(entry if many else (entry,)):
             path = item.get("path") if isinstance(item, Mapping) else item
-            if isinstance(path, str) and path and not Path(path).is_file():
+            if isinstance(path, str) and path and not is_file(Path(path)):
                 key = f"{prefix}references.{part}" + (f".{index}" if many else "")
                 problems.append(Problem(key, f"reference image not found: {path}"))
     return problems

@@ -15,6 +15,10 @@ from fapvideo.errors import PresetError
 Model = TypeVar("Model", bound=BaseModel)
 
 
+SHOWN = 40
+"""Problems that are put into words: a file of 10,000 unknown keys is no preset."""
+
+
 class Problem(NamedTuple):
     """One thing that is wrong: the dotted key, and what about it."""
 
@@ -35,7 +39,13 @@ def validate(model: type[Model], data: Mapping[str, Any]) -> tuple[Model | None,
     try:
         return model.model_validate_json(json.dumps(data, default=str), strict=True), []
     except ValidationError as error:
-        return None, [_translate(model, dict(item)) for item in error.errors()]
+        found = error.errors()
+        problems = [_translate(model, dict(item)) for item in found[:SHOWN]]
+        if len(found) > SHOWN:
+            problems.append(Problem("", f"and {len(found) - SHOWN} more problems"))
+        return None, problems
+    except (TypeError, ValueError, RecursionError) as error:  # what JSON has no form for
+        return None, [Problem("", str(error))]
 
 
 def raise_problems(source: str, problems: Sequence[Problem], *, hint: str = "") -> None:
@@ -49,6 +59,8 @@ def raise_problems(source: str, problems: Sequence[Problem], *, hint: str = "") 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return `, did you mean X?`, or an empty string where nothing is near."""
+    if len(word) > 80:  # its time goes with the length squared
+        return ""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f", did you mean {near[0]}?" if near else ""
 
@@ -64,7 +76,7 @@ def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def _translate(model: type[BaseModel], error: dict[str, Any]) -> Problem:
     """Say pydantic's error in the reader's words."""
-    loc = [str(part) for part in error["loc"] if part != "[key]"]
+    loc = [str(part)[:80] for part in error["loc"] if part != "[key]"]
     key = ".".join(loc)
     if error["type"] == "extra_forbidden":
         return Problem(key, f"unknown key{_nearest_key(model, loc)}")
@@ -76,7 +88,12 @@ def _translate(model: type[BaseModel], error: dict[str, Any]) -> Problem:
     if error["type"] == "literal_error" and isinstance(error["input"], str):
         choices = error["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
         shown += did_you_mean(error["input"], choices)
-    return Problem(key, f"{shown} (got {error['input']!r})")
+    return Problem(key, f"{shown} (got {_short(error['input'])})")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _nearest_key(model: type[BaseModel], loc: Sequence[str]) -> str:

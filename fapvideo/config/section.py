@@ -12,9 +12,11 @@ Fraction01 = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Section(BaseModel):
-    """Base of every table: frozen, and an unknown key is an error."""
+    """Base of every table: frozen, an unknown key is an error, and numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 if TYPE_CHECKING:

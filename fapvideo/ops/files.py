@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+NAME_BYTES = 255
+"""Of a file's name, on every file system in use."""
+
+
+def fitting_name(stem: str, ending: str) -> str:
+    """Return `stem` + `ending`; where that is too long, `stem` is cut and a hash of it put in."""
+    data, room = os.fsencode(stem), NAME_BYTES - len(os.fsencode(ending))
+    if len(data) <= room:
+        return stem + ending
+    tag = hashlib.sha256(data).hexdigest()[:8]
+    return f"{data[: room - 9].decode('utf-8', 'ignore')}-{tag}{ending}"
 
 
 def partial_name(path: Path) -> Path:
@@ -15,7 +28,8 @@ def partial_name(path: Path) -> Path:
 
     It ends as `path` does: writers that choose a format by the suffix choose the same.
     """
-    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
+    ending = f".{secrets.token_hex(4)}.partial{path.suffix}"
+    return path.with_name(fitting_name(f".{path.stem}", ending))
 
 
 @contextmanager

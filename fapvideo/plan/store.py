@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from fapvideo.errors import VideoReadError
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
 from fapvideo.ops.files import write_atomically
+from fapvideo.plan.kept import check_digests, check_plan, digests
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _BOXES = ("parts", "keep_out", "strength")
@@ -75,6 +75,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
             np.save(partial / f"track-{track.id}.npy", track.landmarks)
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()},
                   partial / "arrays.safetensors")  # fmt: skip
+        text["digests"] = digests(text, partial)
         (partial / "plan.json").write_text(json.dumps(text, indent=1), "utf-8")
 
 
@@ -114,6 +115,7 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
         text = json.loads((folder / "plan.json").read_text("utf-8"))
         if text["schema_version"] != SCHEMA_VERSION or text["made_from"] != made_from:
             return None
+        check_digests(text, folder)
         arrays = load_file(folder / "arrays.safetensors")
         tracks = {row["id"]: _track(row, folder, arrays) for row in text["tracks"]}
         references = [
@@ -126,7 +128,7 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
         ]
         casts: dict[str, dict[str, tuple[Reference, ...]]] = {}
         targets = tuple(_target(row, tracks, references, arrays, casts) for row in text["targets"])
-        return Plan(
+        plan = Plan(
             arrays["times_s"],
             tuple(text["cuts"]),
             tuple(tracks.values()),
@@ -136,11 +138,14 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
             {int(name): looks for name, looks in _labelled(arrays, "looks.").items()},
             dict(text["cast"]),
         )
+        check_plan(plan)
+        return plan
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except Exception as error:  # numpy, safetensors and json raise a dozen kinds
+        reason = str(error) or type(error).__name__
         raise VideoReadError(
-            f"the plan in {folder} is damaged: {error}", hint="remove the folder"
+            f"the plan in {folder} is damaged: {reason[:300]}", hint="remove the folder"
         ) from error
 
 

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 from platformdirs import user_cache_dir
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from fapvideo.ops.files import write_atomically
 from fapvideo.structs import Floats
 
 log = logging.getLogger(__name__)
 
-PREPROCESSING = "part-alone-2"
-"""Change it when a part is cut out differently before it is encoded."""
+PREPROCESSING = "part-alone-3"
+"""Change it when a picture is read or a part is cut out differently before it is encoded."""
+
+MAX_BYTES = 64 * 2**20
 
 
 class FeatureCache:
@@ -46,8 +48,8 @@ class FeatureCache:
         path = self.path(image_sha256, part)
         if self.enabled and path.is_file():
             try:
-                return load_file(path)["tokens"].astype(np.float32), True
-            except (SafetensorError, KeyError, OSError) as error:
+                return _read(path), True
+            except (SafetensorError, KeyError, OSError, ValueError, TypeError) as error:
                 log.warning("%s is damaged and is made again (%s)", path, error)
         tokens = compute()
         if self.enabled:
@@ -59,6 +61,31 @@ class FeatureCache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with write_atomically(path) as fresh:
-                save_file({"tokens": np.ascontiguousarray(tokens, np.float32)}, fresh)
+                tokens = np.ascontiguousarray(tokens, np.float32)
+                save_file({"tokens": tokens}, fresh, {"sha256": _digest(tokens)})
         except (OSError, SafetensorError) as error:
             log.warning("reference features are not cached: %s", error)
+
+
+def _read(path: Path) -> Floats:
+    """Return the tokens [N, C] of a file, if they are those that were written.
+
+    Raises:
+        ValueError: of another shape, type or content, or not finite.
+        SafetensorError, KeyError, OSError: the file is damaged.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path.stat().st_size} bytes")
+    with safe_open(path, framework="np") as file:
+        wanted = (file.metadata() or {})["sha256"]
+        tokens: Floats = file.get_tensor("tokens")
+    if tokens.dtype != np.float32 or tokens.ndim != 2 or not np.isfinite(tokens).all():
+        raise ValueError(f"{tokens.dtype}{list(tokens.shape)}, or not finite")
+    if _digest(tokens) != wanted:
+        raise ValueError("other numbers than were written")
+    return tokens
+
+
+def _digest(tokens: Floats) -> str:
+    """Return what tells tokens from others, their shape included."""
+    return hashlib.sha256(repr(tokens.shape).encode() + tokens.tobytes()).hexdigest()

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fapvideo.config.schema import ReferenceConfig
 from fapvideo.errors import ReferenceImageError
-from fapvideo.ops.geometry import transform, warp
+from fapvideo.ops.geometry import Matrix, invert, transform, warp
 from fapvideo.ops.image import luma
+from fapvideo.ops.packaged import check_if_packaged
 from fapvideo.ops.pose import HeadPose, crop_matrix, expression, head_pose
+from fapvideo.reference.decode import MAX_BYTES, Unusable, decode_picture
 from fapvideo.structs import Bytes, Face, Floats
 
 CROP_SIZE = 512
 OPEN_MOUTH, CLOSED_EYES = 0.06, 0.08
 """Inter-ocular distances; see `ops.pose.expression`."""
+LARGE = 2**24
+"""Pixels of a picture above which only the surroundings of the face are made floats."""
 DOMINANT = 2.0
 """How much larger (in area) the largest face must be to be taken as the one that is meant."""
 
@@ -45,25 +47,28 @@ class AlignedFace:
 
 
 def read_image(path: Path) -> tuple[Bytes, str]:
-    """Return RGB uint8 [H, W, 3], upright as its EXIF says, and the file's SHA-256.
+    """Return sRGB uint8 [H, W, 3], upright as its EXIF says, and the file's SHA-256.
 
     Raises:
-        ReferenceImageError: missing, or not a readable image.
+        ReferenceImageError: missing, or not a readable image; see `decode_picture`.
+        WeightsError: a packaged one was changed.
     """
     try:
+        if path.exists() and not path.is_file():
+            what = "a directory" if path.is_dir() else "not a file but a pipe or a device"
+            raise ReferenceImageError(f"{path}: {what}", hint="give the file of a photo")
+        if path.stat().st_size > MAX_BYTES:
+            raise ReferenceImageError(
+                f"{path}: larger than {MAX_BYTES >> 20} MiB", hint="give a photo, scaled down"
+            )
+        check_if_packaged(path)
         data = path.read_bytes()
-    except OSError as error:
-        raise ReferenceImageError(f"{path}: {error.strerror or error}") from None
-    try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-        if image.mode.startswith("I;16"):  # Pillow clips 16-bit grey instead of scaling it
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        pixels = np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ReferenceImageError(
-            f"{path}: not a readable image ({error})", hint="give a PNG, JPEG or WebP photo"
-        ) from None
-    return pixels, hashlib.sha256(data).hexdigest()
+        return decode_picture(data), hashlib.sha256(data).hexdigest()
+    except Unusable as error:
+        raise ReferenceImageError(f"{path}: {error}", hint=error.hint) from None
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ReferenceImageError(f"{path}: {reason}") from None
 
 
 def align(path: Path, find_faces: FindFaces, config: ReferenceConfig) -> AlignedFace:
@@ -95,7 +100,8 @@ def align_picture(
     warnings += _check(name, face, pose, config)
     matrix = crop_matrix(pose, CROP_SIZE)
     size = (CROP_SIZE, CROP_SIZE)
-    crop = warp(rgb.astype(np.float32) / 255.0, matrix, size, interpolation=cv2.INTER_CUBIC)
+    near, shift = _around(rgb, matrix)
+    crop = warp(near.astype(np.float32) / 255.0, shift, size, interpolation=cv2.INTER_CUBIC)
     crop = np.clip(crop, 0.0, 1.0)
     sharpness = _sharpness(rgb, face)
     if sharpness < config.min_sharpness:
@@ -112,6 +118,22 @@ def align_picture(
         expression(face.landmarks),
         tuple(warnings),
     )
+
+
+def _around(rgb: Bytes, matrix: Matrix) -> tuple[Bytes, Matrix]:
+    """Return the surroundings of the crop in a large picture, and the transform from there.
+
+    As floats, a photo of 64 megapixels would take more than a gigabyte.
+    """
+    if rgb.shape[0] * rgb.shape[1] <= LARGE:
+        return rgb, matrix
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * float(CROP_SIZE)
+    places = transform(invert(matrix), corners)
+    low = np.maximum(places.min(axis=0) // 64 * 64 - 64, 0).astype(int)
+    x1, y1 = (places.max(axis=0) + 64).astype(int)
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ low
+    return rgb[low[1] : y1, low[0] : x1], moved
 
 
 def part_warnings(face: AlignedFace, part: str) -> list[str]:

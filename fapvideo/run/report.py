@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import numpy as np
 import psutil
 
 from fapvideo.config.schema import RunPreset
-from fapvideo.errors import VideoWriteError
-from fapvideo.ops.files import sha256_file, write_text
+from fapvideo.errors import Cancelled
+from fapvideo.ops.files import fitting_name, sha256_file, write_text
 from fapvideo.ops.pose import head_pose
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
@@ -45,16 +46,16 @@ def make_report(
     books: Books,
     cast: Cast,
     seconds: dict[str, float],
-    warnings: Sequence[str],
+    said: Sequence[str],
 ) -> RunReport:
     """Put the report together; reads input and output once more for their hashes."""
+    warnings = list(said)
     timings = {name: round(seconds.get(name, 0.0), 3) for name in TIMINGS}
-    served = books.served()
     timings["fps"] = round(plan.frames / max(seconds["wall_s"], 1e-6), 3)
     return RunReport(
         input={
             "path": str(info.path),
-            "sha256": sha256_file(info.path) if info.container else "",
+            "sha256": _hash_of(info.path, warnings) if info.container else "",
             "frames": plan.frames,
             "duration_s": round(info.duration_s, 6),
             "width": info.width,
@@ -65,7 +66,7 @@ def make_report(
         },
         output={
             "path": str(output or ""),
-            "sha256": sha256_file(output) if output else "",
+            "sha256": _hash_of(output, warnings) if output else "",
             "frames": books.frames["total"],
         },
         preset=preset.model_dump(mode="json"),
@@ -78,10 +79,7 @@ def make_report(
             ],
         },
         references=describe_references(cast),
-        tracks=[
-            {**row, "faces": _counts(books, row["id"]), "references": served[row["id"]]}
-            for row in describe_tracks(plan)
-        ],
+        tracks=_tracks(plan, books),
         frames=dict(books.frames),
         outside_changed_samples=books.outside,
         timings=timings,
@@ -94,30 +92,54 @@ def make_report(
     )
 
 
+@contextmanager
+def published(output: Path | None) -> Iterator[None]:
+    """Say, where Ctrl-C comes while the report is made, that the output is there.
+
+    Raises:
+        Cancelled: it came.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if output is None:
+            raise
+        raise Cancelled(f"stopped; {output} is written, but no report beside it") from None
+
+
+def _hash_of(path: Path, warnings: list[str]) -> str:
+    """Return the SHA-256 of a file; one that is gone by now has none, with a warning."""
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        warnings.append(f"{path} has no hash in the report: {error.strerror or error}")
+        return ""
+
+
 def report_path(output: Path) -> Path:
     """Return where the report of `output` lies."""
-    return output.with_name(f"{output.name}.report.json")
+    return output.with_name(fitting_name(output.name, ".report.json"))
 
 
 def tracks_path(output: Path) -> Path:
     """Return where the lines of `output` lie that say what became of every face."""
-    return output.with_name(f"{output.name}.tracks.jsonl")
+    return output.with_name(fitting_name(output.name, ".tracks.jsonl"))
 
 
-def write_report(report: RunReport, books: Books, output: Path) -> None:
+def write_report(report: RunReport, books: Books, output: Path) -> RunReport:
     """Write the report and the lines about every frame beside `output`, each whole or not at all.
 
-    Raises:
-        VideoWriteError: they cannot be written; the output is there.
+    The output is there by now, so what cannot be written is a warning in the report that returns.
     """
     text = json.dumps(report.to_dict(), indent=2, default=str)
     try:
         books.publish(tracks_path(output))
         write_text(report_path(output), text + "\n")
-    except OSError as error:
-        raise VideoWriteError(
-            f"{output} is written, but no report beside it: {error.strerror or error}"
-        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        warning = f"{output} is written, but no report beside it: {reason}"
+        return replace(report, warnings=(*report.warnings, warning))
+    return report
 
 
 def describe_references(cast: Cast) -> list[dict[str, Any]]:
@@ -150,6 +172,15 @@ def describe_tracks(plan: Plan) -> list[dict[str, Any]]:
             "swapped": track.id in chosen,
         }
         for track in plan.tracks
+    ]
+
+
+def _tracks(plan: Plan, books: Books) -> list[dict[str, Any]]:
+    """Return all tracks, what became of their faces, and which reference served which frames."""
+    served = books.served()
+    return [
+        {**row, "faces": _counts(books, row["id"]), "references": served[row["id"]]}
+        for row in describe_tracks(plan)
     ]
 
 

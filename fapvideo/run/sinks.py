@@ -8,8 +8,13 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from fapvideo.config.schema import VideoConfig
+from fapvideo.ops.files import fitting_name
 from fapvideo.structs import FrameBatch, VideoInfo
+from fapvideo.video.encoder import MUXERS
 from fapvideo.video.writer import VideoWriter
+
+_INSTEAD = {".m4v": ".mp4", ".3gp": ".mp4", ".qt": ".mov"}
+"""Suffixes of containers that are one of ours by another name."""
 
 
 class Sink(Protocol):
@@ -64,5 +69,10 @@ def open_sink(
 
 
 def default_output(source: Path) -> Path:
-    """Return where the output goes if nothing is said: beside the input."""
-    return source.with_name(f"{source.stem}.swapped{source.suffix}")
+    """Return where the output goes if nothing is said: beside the input.
+
+    In a container of its kind if that can be written, else in Matroska, which holds most.
+    """
+    kind = source.suffix.lower()
+    suffix = source.suffix if kind in MUXERS else _INSTEAD.get(kind, ".mkv")
+    return source.with_name(fitting_name(source.stem, f".swapped{suffix}"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import cv2
@@ -20,6 +19,7 @@ from fapvideo.ops.geometry import (
     turned_square,
     warp,
 )
+from fapvideo.ops.packaged import read_packaged
 from fapvideo.structs import Bytes, Floats
 
 INPUT = 128
@@ -39,9 +39,12 @@ AROUND = 3.0
 
 
 def read_net(name: str) -> cv2.dnn.Net:
-    """Load a vendored TFLite network from `fapvideo/track/models`."""
-    data = resources.files("fapvideo.track").joinpath(f"models/{name}.tflite").read_bytes()
-    buffer = np.frombuffer(data, np.uint8)
+    """Load a vendored TFLite network from `fapvideo/track/models`.
+
+    Raises:
+        WeightsError: it is missing or was changed.
+    """
+    buffer = np.frombuffer(read_packaged(f"track/models/{name}.tflite"), np.uint8)
     if hasattr(cv2.dnn, "ENGINE_CLASSIC"):  # OpenCV 5's new engine shows one of two outputs only
         read: Any = cv2.dnn.readNetFromTFLite  # the stubs of OpenCV 4 do not know `engine`
         return read(buffer, engine=cv2.dnn.ENGINE_CLASSIC)

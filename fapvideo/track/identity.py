@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from fapvideo.ops.geometry import scale_of, warp
+from fapvideo.ops.packaged import read_packaged
 from fapvideo.ops.pose import crop_matrix, head_pose
 from fapvideo.structs import Bytes, Face, Floats, Track
 
@@ -49,7 +50,7 @@ class Looks:
 
     def __init__(self) -> None:
         """Load the network (1 MB) and the projection."""
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
         from safetensors.torch import load_file as load_tensors
 
         from fapvideo.nets.mobilenet import MobileNetV2Tokens
@@ -58,8 +59,7 @@ class Looks:
         with resources.as_file(package / "bundles/embedded/encoder.safetensors") as path:
             tower = MobileNetV2Tokens()
             tower.load_state_dict(load_tensors(path), strict=False)
-        with resources.as_file(package / "track/models/looks.safetensors") as path:
-            tables = load_file(path)
+        tables = load(read_packaged("track/models/looks.safetensors"))
         self._mean, self._project = (tables[n].astype(np.float32) for n in ("mean", "project"))
         self._tower = tower
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import stat
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import av.error
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Discard, Disposition
 
+from fapvideo.config.presets import ADDRESS
 from fapvideo.errors import VideoReadError
 from fapvideo.structs import StreamInfo, VideoInfo
 from fapvideo.video.color import read_hdr, read_tags
@@ -41,10 +43,7 @@ def open_input(path: Path) -> Any:
     Raises:
         VideoReadError: missing, a folder, unreadable, empty, truncated, or not a media file.
     """
-    if not path.exists():
-        raise VideoReadError(f"{path}: no such file", hint="check the path")
-    if path.is_dir():
-        raise VideoReadError(f"{path} is a folder, not a video", hint="name a file inside it")
+    _check_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(16)
@@ -59,6 +58,26 @@ def open_input(path: Path) -> Any:
         container.close()
         raise VideoReadError(f"{path} is not a video (it looks like {name})")
     return container
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is no file: to open a pipe would wait for ever."""
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        if ADDRESS.match(str(path)):
+            raise VideoReadError(
+                f"{path}: addresses are not read", hint="download the file first"
+            ) from None
+        raise VideoReadError(f"{path}: no such file", hint="check the path") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise VideoReadError(f"{path!s} cannot be read: {error}") from None
+    if stat.S_ISDIR(kind):
+        raise VideoReadError(f"{path} is a folder, not a video", hint="name a file inside it")
+    if not stat.S_ISREG(kind):
+        raise VideoReadError(
+            f"{path} is a pipe or a device, and a video is read twice", hint="give a file"
+        )
 
 
 def probe(path: Path) -> VideoInfo:

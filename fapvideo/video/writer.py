@@ -70,11 +70,15 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         self.frames = 0
         """Frames handed to the encoder."""
         self._overwrite = overwrite
-        self._check_place()
+        try:
+            self._place = link_target(self.output)
+            self._check_place()
+        except OSError as error:
+            raise VideoWriteError(f"{output}: {error.strerror or error}") from None
         suffix = self.output.suffix.lower()
         self._encoding = choose_encoding(info, self.config, suffix)
         self.warnings: list[str] = list(self._encoding.warnings)
-        self._temporary = partial_name(self.output)
+        self._temporary = partial_name(self._place)
         self._create_temporary()
         self._matroska = suffix == ".mkv"
         self._durations: dict[int, int] = {}
@@ -115,18 +119,20 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
     def _check_place(self) -> None:
         """Refuse what is bound to fail, before any work is done."""
         output = self.output
+        if output.is_dir():
+            raise VideoWriteError(f"{output} is a folder", hint="name a file in it")
         if output.suffix.lower() not in MUXERS:
             raise VideoWriteError(
                 f"{output}: container {output.suffix or '(no suffix)'} is not supported",
                 hint=f"end the name in {', '.join(MUXERS)}",
             )
-        if not output.parent.is_dir():
+        if not self._place.parent.is_dir():
             raise VideoWriteError(
-                f"{output}: the folder {output.parent} does not exist", hint="create it first"
+                f"{output}: the folder {self._place.parent} does not exist", hint="create it first"
             )
-        if output.is_dir():
-            raise VideoWriteError(f"{output} is a folder", hint="name a file in it")
         if output.exists():
+            if not output.is_file():
+                raise VideoWriteError(f"{output} is a pipe or a device", hint="name a file")
             if self.info.path.exists() and output.samefile(self.info.path):
                 raise VideoWriteError(
                     f"{output} is the input itself", hint="choose another name for the output"
@@ -141,7 +147,7 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             self._temporary.touch(exist_ok=False)
         except OSError as error:
             raise VideoWriteError(
-                f"{self.output}: the folder {self.output.parent} cannot be written to "
+                f"{self.output}: the folder {self._place.parent} cannot be written to "
                 f"({error.strerror})",
                 hint="choose another folder, or make it writable",
             ) from error
@@ -280,7 +286,7 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             self.warnings += self._copier.warnings
             if self.output.exists() and not self._overwrite:
                 raise VideoWriteError(f"{self.output} was created by someone else meanwhile")
-            self._temporary.replace(self.output)
+            self._temporary.replace(self._place)
 
     @contextlib.contextmanager
     def _explained(self) -> Any:
@@ -295,6 +301,20 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             raise VideoWriteError(
                 f"{self.output}: writing failed after {self.frames} frames: {reason}", hint=hint
             ) from error
+
+
+def link_target(path: Path) -> Path:
+    """Return where a path leads: what is written to a link goes to the file that it names.
+
+    Raises:
+        VideoWriteError: it leads in a circle.
+    """
+    if not path.is_symlink():
+        return path
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise VideoWriteError(f"{path} is a link that leads nowhere: {error}") from None
 
 
 def _cut_chapters(

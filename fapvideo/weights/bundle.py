@@ -17,7 +17,7 @@ from fapvideo.config.bundle import (
     load_manifest,
 )
 from fapvideo.config.schema import DenoiseConfig
-from fapvideo.errors import WeightsError
+from fapvideo.errors import FapVideoError, WeightsError
 from fapvideo.nets.adapter import Adapter, AttentionAdapter, ResnetAdapter
 from fapvideo.nets.clip import PREPROCESSING, ClipTokens, TransformersTower
 from fapvideo.nets.codec import SpaceToDepth, VaeCodec, build_codec
@@ -33,6 +33,7 @@ from fapvideo.nets.unet import (
 from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.ops.token_grid import without_cls
 from fapvideo.weights.encoder import ImageEncoder
+from fapvideo.weights.fit import misfits
 from fapvideo.weights.options import resized_manifest, with_options
 from fapvideo.weights.state import load_into, read_tensors, write_tensors
 from fapvideo.weights.store import installed_folder
@@ -160,10 +161,12 @@ def _assemble(
     manifest: BundleManifest, folder: Path | None, device: torch.device, dtype: torch.dtype
 ) -> Bundle:
     """Build all networks; from files where there is a folder, else with random weights."""
-    parts = build_networks(manifest, empty=folder is not None)
-    encoder = parts.encoder
-    if folder is not None:
+    if folder is None:
+        parts = build_networks(manifest)
+    else:
+        parts = _built(manifest, folder)
         _load_all(parts, manifest, folder)
+    encoder = parts.encoder
     vae_dtype = torch.float32 if dtype is torch.float16 else dtype
     for module in (parts.codec, encoder, parts.unet, parts.adapter, parts.projector):
         if module is not None:
@@ -187,6 +190,28 @@ def _assemble(
         device=device,
         dtype=dtype,
     )
+
+
+def _built(manifest: BundleManifest, folder: Path) -> Networks:
+    """Return the empty networks of a manifest that may describe anything.
+
+    Raises:
+        WeightsError: it describes none, or some that do not fit each other.
+    """
+    try:
+        parts = build_networks(manifest, empty=True)
+        problems = misfits(manifest, parts.codec, parts.unet, parts.encoder)
+    except FapVideoError:
+        raise
+    except Exception as error:  # diffusers and transformers raise a dozen kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        problems = [reason[:300]]
+    if problems:
+        raise WeightsError(
+            f"{folder / MANIFEST_NAME} describes no networks that work: {problems[0]}",
+            hint="get the bundle from its maker again",
+        )
+    return parts
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 
 from fapvideo.errors import WeightsError
+from fapvideo.weights.pickles import check_pickles, refused
 from fapvideo.weights.state import read_shapes, read_tensors, shapes_of
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 """Usual endings of pickles; what a file is, its first bytes say."""
+MAX_DEPTH, MAX_NAMES = 16, 100_000
+"""Of groups in groups, and of the names in them; published files have 3 and 775."""
 
 
 def read_layout(path: Path) -> dict[str, tuple[int, ...]]:
@@ -26,7 +29,7 @@ def read_layout(path: Path) -> dict[str, tuple[int, ...]]:
         WeightsError: as `read_foreign`.
     """
     if _is_pickle(path):
-        return shapes_of(_flat(_unpickle(path)))
+        return shapes_of(_flat(_unpickle(path), path))
     return read_shapes(path)
 
 
@@ -40,7 +43,7 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
         WeightsError: missing, damaged, of an unknown format, or holding more than tensors.
     """
     if _is_pickle(path):
-        return _flat(_unpickle(path))
+        return _flat(_unpickle(path), path)
     return read_tensors(path)
 
 
@@ -77,17 +80,18 @@ def _is_pickle(path: Path) -> bool:
 
 
 def _unpickle(path: Path) -> Mapping[str, Any]:
+    check_pickles(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice on pickle protocols is for programmers
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except pickle.UnpicklingError as error:
         raise _refused(path, str(error)) from None
-    except (RuntimeError, LookupError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # of damaged files torch raises a dozen kinds, assertions included
         # torch's first sentence names the damage; its advice goes on for three lines
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
         raise WeightsError(
-            f"{path} cannot be read: {reason}",
+            f"{path} cannot be read: {reason[:200]}",
             hint="the file is damaged or cut off; download it again",
         ) from None
     if not isinstance(loaded, Mapping):
@@ -108,21 +112,38 @@ def _refused(path: Path, message: str) -> WeightsError:
             f"{path} cannot be read: it is no file of tensors",
             hint="perhaps a web page was saved in its place; download it again",
         )
-    return WeightsError(
-        f"{path} is refused: it holds more than tensors and asks to run {asked[1]}",
-        hint="a weights file needs no code; get it from its publisher, best as safetensors",
-    )
+    return refused(path, asked[1])
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
-    """Join nested groups by dots; anything that is no tensor (step counts, options) is left out."""
+def _flat(tree: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Join nested groups by dots; anything that is no tensor (step counts, options) is left out.
+
+    Raises:
+        WeightsError: nested too deeply, too many groups, or a tensor of more than its storage.
+    """
     result: dict[str, Tensor] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            result.update(_flat(value, f"{prefix}{key}."))
-        elif isinstance(value, Tensor):
-            result[f"{prefix}{key}"] = value
-    return _without_wrapper(result)
+    level: list[tuple[str, Any]] = [("", tree)]
+    for _ in range(MAX_DEPTH):
+        inner: list[tuple[str, Any]] = []
+        for name, value in level:
+            if isinstance(value, Mapping):
+                inner += ((f"{name}.{key}" if name else str(key), v) for key, v in value.items())
+                if len(inner) > MAX_NAMES:
+                    raise WeightsError(f"{path} holds more than {MAX_NAMES} names")
+            elif isinstance(value, Tensor):
+                result[name] = _dense(value, f"{path}: {name}")
+        if not inner:
+            return _without_wrapper(result)
+        level = inner
+    raise WeightsError(f"{path} holds groups nested more than {MAX_DEPTH} deep")
+
+
+def _dense(value: Tensor, name: str) -> Tensor:
+    """Return a tensor that is as large as it says: no view repeats one number a billion times."""
+    plain = value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
+    if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise WeightsError(f"{name[:300]} is no plain tensor", hint="get the file as safetensors")
+    return value
 
 
 def _without_wrapper(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import tomlkit
 
 from fapvideo.config.bundle import MANIFEST_NAME, BundleFile, BundleManifest
+from fapvideo.config.toml_file import TomlError, read_toml_file
 from fapvideo.errors import WeightsError
 from fapvideo.ops.files import sha256_file, write_atomically, write_text
 from fapvideo.progress import OnProgress, Progress
@@ -209,4 +209,12 @@ def check_first_sight(origin: str, path: Path) -> None:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
+    """Read a record of the store; none is an empty one.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
+    try:
+        return read_toml_file(path) if path.is_file() else {}
+    except (OSError, TomlError) as error:
+        raise WeightsError(f"{path} is damaged: {error}", hint="delete it") from None

@@ -33,6 +33,14 @@ class _Pair:
     up: Tensor
     alpha: float
 
+    def fits(self, weight: Tensor) -> bool:
+        """Return whether the change is one of `weight`, without working it out."""
+        shapes = self.up.shape, self.down.shape
+        if min(map(len, shapes)) < 2 or self.up.shape[2:].numel() != 1 or not self.down.shape[0]:
+            return False
+        changed = (self.up.shape[0], *self.down.shape[1:])
+        return self.up.shape[1] == self.down.shape[0] and changed == tuple(weight.shape)
+
     def delta(self) -> Tensor:
         """Return alpha / rank * up @ down, in float32 and in the shape of the weight."""
         rank = self.down.shape[0]
@@ -61,8 +69,9 @@ def merge_lora(unet: nn.Module, path: Path) -> int:
         weight = getattr(layers.get(name), "weight", None)
         if weight is None:
             problems.append(f"{key} is unknown")
-        elif weight.shape != pair.delta().shape:
-            problems.append(f"{key} changes {list(pair.delta().shape)}, not {list(weight.shape)}")
+        elif not pair.fits(weight):
+            shapes = f"{list(pair.up.shape)} x {list(pair.down.shape)}"
+            problems.append(f"{key} changes {shapes}, not {list(weight.shape)}")
         else:
             with torch.no_grad():
                 merged = weight.float() + pair.delta().to(weight.device)
@@ -86,5 +95,10 @@ def _pairs(tensors: Mapping[str, Tensor]) -> dict[str, _Pair]:
         if up is None:
             raise WeightsError(f"LoRA layer {match[1]} has no second half")
         alpha = tensors.get(f"{match[1]}.alpha")
-        pairs[match[1]] = _Pair(down, up, float(down.shape[0] if alpha is None else alpha))
+        if alpha is None:
+            alpha = torch.tensor(float(down.shape[0] if down.ndim else 1))
+        numbers = down, up, alpha
+        if alpha.numel() != 1 or not all(t.isfinite().all() for t in numbers):
+            raise WeightsError(f"LoRA layer {match[1]} holds values that are not finite")
+        pairs[match[1]] = _Pair(down, up, float(alpha))
     return pairs

@@ -14,6 +14,7 @@ from fapvideo.errors import WeightsError
 
 SHOWN = 6
 """How many of the problems a message lists."""
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -25,7 +26,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise _unreadable(path, error) from None
 
 
@@ -38,7 +39,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             return {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise _unreadable(path, error) from None
 
 
@@ -87,10 +88,22 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], what: str, path: Pa
     Raises:
         WeightsError: names or shapes differ.
     """
-    check_fit(what, path, differences(shapes_of(tensors), shapes_of(module.state_dict())))
+    wanted = module.state_dict()
+    check_fit(what, path, differences(shapes_of(tensors), shapes_of(wanted)))
+    check_fit(what, path, _other_types(tensors, wanted))
     module.load_state_dict(tensors, assign=True)
     # assign=True takes over the file's flags; frozen networks and optimisers decide for themselves
     module.requires_grad_(True)
+
+
+def _other_types(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """Return one line per tensor of another kind of number: floats of 16 to 64 bits are one."""
+    return [
+        f"{key} holds {str(found[key].dtype).removeprefix('torch.')}"
+        for key, value in wanted.items()
+        if (found[key].dtype in FLOATS) != value.is_floating_point()
+        or not (value.is_floating_point() or found[key].dtype == value.dtype)
+    ]
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

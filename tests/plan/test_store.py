@@ -7,56 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_plan import small_plan
 
 from fapvideo.errors import VideoReadError
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
 from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan, Target
-from fapvideo.structs import NUM_LANDMARKS, Reference, Track
-
-RNG = np.random.default_rng(3)
-
-
-def random(*shape: int) -> np.ndarray:
-    return RNG.random(shape).astype(np.float32)
-
-
-def track(number: int, length: int) -> Track:
-    shape = (NUM_LANDMARKS, 3)
-    return Track(number, 10 * number, random(length, *shape), random(length), random(length),
-                 random(*shape))  # fmt: skip
-
-
-def reference(part: str, path: str) -> Reference:
-    points = random(NUM_LANDMARKS, 3)
-    return Reference(part, path, "0" * 64, 0.5, random(8, 8, 3), points, points + 1,
-                     {"smile": 0.25}, random(4, 6), "tower 64px", random(4), False)  # fmt: skip
+from fapvideo.structs import Reference, Track
 
 
 @pytest.fixture
 def plan() -> Plan:
-    tracks = (track(0, 5), track(3, 4))
-    cast = {"eyes": (reference("eyes", "a.png"),),
-            "mouth": (reference("mouth", "a.png"), reference("mouth", "b.png"))}  # fmt: skip
-    other = {"mouth": cast["mouth"][1:]}
-    fate = TrackPlan(random(5), np.arange(5), ("swapped",) * 4 + ("left",), ("",) * 4 + ("jumps",))
-    boxes = TrackBoxes({"mouth": random(4, 4)}, {"glasses": random(4, 4)}, {"glasses": random(4)})
-    later = TrackPlan(random(4), np.zeros(4, np.int64), ("held",) * 4, ("profile",) * 4)
-    targets = (
-        Target(tracks[0], cast, fate, 128, {"eyes": [0] * 5, "mouth": [0, 1, 1, 0, 0]}, 7),
-        Target(tracks[1], other, later, 192, {"mouth": [0] * 4}, 2**62, boxes, 0.25),
-    )
-    return Plan(
-        np.arange(50) / 25,
-        (30,),
-        (*tracks, track(4, 2)),
-        targets,
-        ("track 3: no nose",),
-        {0: 0, 3: 0, 4: 4},
-        {0: random(6), 4: random(6)},
-        {0: "left 1", 3: "left 1"},
-    )
+    return small_plan()
 
 
 def assert_same(one: object, other: object) -> None:
@@ -115,3 +78,36 @@ def test_a_damaged_plan_is_said(plan: Plan, tmp_path: Path, name: str) -> None:
     with pytest.raises(VideoReadError, match="damaged") as caught:
         read_plan(tmp_path / "plan", {})
     assert "remove" in caught.value.hint
+
+
+def test_numbers_that_cannot_be_are_said(plan: Plan, tmp_path: Path) -> None:
+    """Whoever wrote them: shapes, types, finiteness, frames of the clip."""
+    first = plan.targets[0]
+    odd = first.track.landmarks.copy()
+    odd[2, 7] = np.nan
+    far = replace(first, frames=replace(first.frames, source=np.full(5, 9)))
+    wrong = (
+        replace(plan, times_s=np.full(50, np.inf)),
+        replace(plan, times_s=plan.times_s[:3]),
+        replace(plan, targets=(replace(first, track=replace(first.track, landmarks=odd)),),
+                tracks=(replace(first.track, landmarks=odd),)),
+        replace(plan, targets=(far,)),
+    )  # fmt: skip
+    for number, one in enumerate(wrong):
+        write_plan(one, tmp_path / "plan", {})
+        with pytest.raises(VideoReadError, match="damaged"):
+            read_plan(tmp_path / "plan", {})
+            pytest.fail(str(number))
+
+
+def test_a_changed_number_is_noticed(plan: Plan, tmp_path: Path) -> None:
+    write_plan(plan, tmp_path / "plan", {})
+    for name in ("plan.json", "arrays.safetensors", "track-3.npy"):
+        file = tmp_path / "plan" / name
+        before = file.read_bytes()
+        at = before.index(b'"seed": 7') + 8 if name == "plan.json" else len(before) - 3
+        file.write_bytes(before[:at] + bytes([before[at] ^ 1]) + before[at + 1 :])
+        with pytest.raises(VideoReadError, match=f"{name} has changed"):
+            read_plan(tmp_path / "plan", {})
+        file.write_bytes(before)
+    assert read_plan(tmp_path / "plan", {}) is not None

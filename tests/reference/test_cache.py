@@ -13,6 +13,13 @@ SHA, OTHER = "a" * 64, "b" * 64
 TOKENS = np.random.default_rng(0).normal(size=(256, 24)).astype(np.float32)
 
 
+OTHER_TOKENS = {
+    "a type": TOKENS.astype(np.float64),
+    "a shape": TOKENS.reshape(24, 256),
+    "no number": np.full_like(TOKENS, np.nan),
+}
+
+
 class Encoder:
     """Counts how often it is asked."""
 
@@ -56,7 +63,9 @@ def test_another_way_to_cut_parts_out_is_another_entry(tmp_path, monkeypatch):
     assert not FeatureCache(tmp_path, "encoder-1").get(SHA, "eyes", Encoder())[1]
 
 
-@pytest.mark.parametrize("damage", [b"", b"nonsense", "half", "other"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"nonsense", "half", "other", "a bit", "a type", "a shape", "no number"]
+)
 def test_a_damaged_file_is_made_again(tmp_path, caplog, damage):
     cache, encoder = FeatureCache(tmp_path, "encoder-1"), Encoder()
     cache.get(SHA, "eyes", encoder)
@@ -65,6 +74,12 @@ def test_a_damaged_file_is_made_again(tmp_path, caplog, damage):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     elif damage == "other":
         save_file({"something": TOKENS}, path)
+    elif damage == "a bit":
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+    elif damage in OTHER_TOKENS:
+        save_file({"tokens": OTHER_TOKENS[damage]}, path, {"sha256": module._digest(TOKENS)})
     else:
         path.write_bytes(damage)
     tokens, hit = cache.get(SHA, "eyes", encoder)

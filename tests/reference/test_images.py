@@ -1,15 +1,18 @@
 import hashlib
+import io
+import os
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, ImageFile
 from portrait import astronaut, astronaut_face, finder, headshot, posed, scene
 
 from fapvideo.config.schema import ReferenceConfig
 from fapvideo.errors import ReferenceImageError
 from fapvideo.ops import mesh
 from fapvideo.ops.pose import CROP_INTEROCULAR, head_pose
+from fapvideo.reference import images
 from fapvideo.reference.images import CROP_SIZE, align, part_warnings, read_image
 from fapvideo.structs import Face
 
@@ -116,10 +119,81 @@ def test_what_is_no_image(tmp_path, content):
     assert hint
 
 
-def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
-    path = save(tmp_path / "a.png", headshot(200))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    assert "not a readable image" in refused(path)[0]
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    """A few kB that would become 300 MB, and a strip that would be searched for minutes."""
+    Image.new("L", (20000, 5000)).save(tmp_path / "bomb.png")
+    Image.new("L", (9000, 30)).save(tmp_path / "strip.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    text, hint = refused(tmp_path / "bomb.png")
+    assert "100 megapixels" in text
+    assert "scale" in hint
+    assert "strip" in refused(tmp_path / "strip.png")[0]
+
+
+def test_a_large_photo_is_read_around_its_face(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", headshot(800))
+    whole = aligned(path)
+    monkeypatch.setattr(images, "LARGE", 1000)
+    np.testing.assert_allclose(aligned(path).crop, whole.crop, atol=2 / 255)
+
+
+def test_other_formats_are_named(tmp_path):
+    """Phones write HEIC; what stands in a file decides, not its name."""
+    for head, name in (
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "AVIF"),
+        (b"<svg xmlns='x'>", "SVG"),
+        (b"%PDF-1.7", "PDF"),
+        (b"\0\0\0\x20ftypisom\0\0\2\0", "video"),
+    ):
+        (tmp_path / "a.jpg").write_bytes(head + bytes(500))
+        text, hint = refused(tmp_path / "a.jpg")
+        assert name in text
+        assert "PNG" in text
+        assert hint
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "pipe" in refused(tmp_path / "pipe.png")[0]
+
+
+def test_of_an_animation_the_first_frame_is_read(tmp_path):
+    first, second = (Image.fromarray(headshot(64) // by) for by in (1, 2))
+    for name in ("a.gif", "a.png", "a.webp", "a.tiff"):
+        options = {"lossless": True} if name == "a.webp" else {}
+        first.save(tmp_path / name, save_all=True, append_images=[second], **options)
+        rgb, _ = read_image(tmp_path / name)
+        assert np.abs(rgb.astype(int) - np.asarray(first)).mean() < 12, name
+
+
+def test_colour_profiles_are_applied(tmp_path):
+    """The same colours in another space look the same; a damaged profile counts as absent."""
+    lab = ImageCms.createProfile("LAB")
+    srgb = ImageCms.createProfile("sRGB")
+    picture = Image.fromarray(headshot(64))
+    swapped = ImageCms.ImageCmsProfile(io.BytesIO(swapped_primaries()))
+    there = ImageCms.profileToProfile(picture, srgb, swapped)
+    there.save(tmp_path / "other.png", icc_profile=swapped.tobytes())
+    rgb, _ = read_image(tmp_path / "other.png")
+    assert np.abs(np.asarray(there).astype(int) - headshot(64)).mean() > 5, "nothing to undo"
+    assert np.abs(rgb.astype(int) - headshot(64)).mean() < 2
+    for profile in (b"nonsense", ImageCms.ImageCmsProfile(lab).tobytes(), swapped.tobytes()[:300]):
+        picture.save(tmp_path / "odd.png", icc_profile=profile)
+        np.testing.assert_array_equal(read_image(tmp_path / "odd.png")[0], headshot(64))
+
+
+def swapped_primaries():
+    """Return an sRGB profile whose red and green have changed places, under another name."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = int.from_bytes(data[128:132], "big")
+    rows = {bytes(data[i : i + 4]): i for i in range(132, 132 + 12 * count, 12)}
+    red, green, title = rows[b"rXYZ"], rows[b"gXYZ"], rows[b"desc"]
+    data[red + 4 : red + 12], data[green + 4 : green + 12] = (
+        data[green + 4 : green + 12], data[red + 4 : red + 12])  # fmt: skip
+    start, length = (int.from_bytes(data[title + i : title + i + 4], "big") for i in (4, 8))
+    for word in (b"sRGB", "sRGB".encode("utf-16-be")):
+        other = word.replace(b"s", b"X").replace(b"R", b"X")
+        data[start : start + length] = data[start : start + length].replace(word, other)
+    return bytes(data)
 
 
 def test_no_face(tmp_path):
@@ -197,3 +271,9 @@ def test_an_open_mouth_and_closed_eyes_are_named_for_their_parts(tmp_path):
     assert part_warnings(face, "eyes") == part_warnings(face, "nose") == []
     face.expression["eye_open"] = 0.05
     assert "nearly closed" in part_warnings(face, "eyes")[0]
+
+
+def test_damaged_files_that_were_found_by_chance(checkout):
+    for name in ("badchunk.png", "fuzz_AVIF_RuntimeError.img", "fuzz_PNGP_SyntaxError.img",
+                 "i_548_an.webp"):  # fmt: skip
+        refused(checkout / "tests" / "data" / "hostile" / name)
