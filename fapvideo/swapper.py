@@ -175,10 +175,9 @@ class VideoSwapper:
         with self._in_use(), _scratch() as scratch:
             engine = self._engine()
             clip = input if isinstance(input, Clip) else None
-            source = (
-                input.source if isinstance(input, Clip) else open_source(input, self.preset.video)
-            )
-            with open_sink(output, source.info, self.preset.video, overwrite=overwrite) as sink:
+            video = self.preset.video
+            source = input.source if isinstance(input, Clip) else open_source(input, video)
+            with open_sink(output, source.info, video, overwrite=overwrite) as sink:
                 ticker.begin("references", 0)
                 with watch.measure("reference_s"):
                     cast, warnings = (clip.cast, ()) if clip else self._cast(references, people)
