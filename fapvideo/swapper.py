@@ -31,7 +31,7 @@ from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
 from fapvideo.run.clip import Clip, Settings, check_kept, planned
 from fapvideo.run.engine import Engine, finished
 from fapvideo.run.preview import column, join_columns
-from fapvideo.run.report import face_warnings, inspection, make_report, write_report
+from fapvideo.run.report import clip_warnings, inspection, make_report, write_report
 from fapvideo.run.sinks import Sink, open_sink
 from fapvideo.run.sources import FrameSource, Source, open_source
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
@@ -198,9 +198,9 @@ class VideoSwapper:
                 spool = scratch / "tracks.jsonl" if target else None
                 books = engine.write(source, plan, sink, watch, ticker, spool)
             watch.seconds["wall_s"] = time.perf_counter() - started
-            warnings += (*sink.warnings, *face_warnings(plan, source.damaged))
+            warnings += (*sink.warnings, *clip_warnings(source, plan, self.preset.video))
             used = self.preset, self._painter.bundle, plan, books, cast
-            report = make_report(source.info, target, *used, watch.seconds, warnings)
+            report = make_report(source, target, *used, watch.seconds, warnings)
             if target is not None:
                 write_report(report, books, target)
         return report
@@ -299,7 +299,7 @@ class VideoSwapper:
         """
         with self._in_use(), _scratch() as scratch:
             source = open_source(input, self.preset.video)
-            return inspection(source.info, self._engine().plan(source, {}, scratch), source.damaged)
+            return inspection(source, self._engine().plan(source, {}, scratch), self.preset.video)
 
     def preview(
         self, input: str | Path, times_s: Sequence[float], references: References | None = None
