@@ -25,6 +25,8 @@ Bytes = NDArray[np.uint8]
 NUM_LANDMARKS = 478
 """468 points of the MediaPipe face mesh, then 5 iris points of the right and 5 of the left eye."""
 
+FieldOrder = Literal["progressive", "tff", "bff"]
+"""Whole pictures, or two fields of lines of which the upper or the lower one comes first."""
 FrameState = Literal["swapped", "held", "faded", "left"]
 """Of one face in one frame: swapped in full; with an earlier frame's geometry; in part; not."""
 STATES: tuple[FrameState, ...] = get_args(FrameState)
@@ -90,6 +92,17 @@ class StreamInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Joint:
+    """Where the clock of one stream starts anew."""
+
+    stream: int
+    packet: int
+    """The first packet of the stream (counted from 0) that runs on the new clock."""
+    shift_s: Fraction
+    """Added to the times of that packet and of those after it."""
+
+
+@dataclass(frozen=True, slots=True)
 class VideoInfo:
     """What `probe` found. `width` and `height` are as coded, `display_size` after rotation."""
 
@@ -121,6 +134,29 @@ class VideoInfo:
     """Presentation time of the first frame; `VideoFrame.time_s` counts from here."""
     mirrored: bool = False
     """Whether the picture, turned by `rotation`, is then mirrored left to right for display."""
+    origin_s: Fraction = Fraction(0)
+    """The time on the file's clock that is 0 in an output."""
+    times: Literal["shown", "decoded", "some"] = "shown"
+    """What packets tell: when they are shown, only when they are decoded (AVI), or not all do."""
+    joints: tuple[Joint, ...] = ()
+    """Where the file's clock starts anew; all times are on one clock that goes on."""
+    promised: int = 0
+    """Frames that the container's header or index promises; 0 where it does not say."""
+    cut: bool = False
+    """Whether the file ends before its own structures do."""
+    field_order: FieldOrder = "progressive"
+    stereo: str = ""
+    """`left_right` or `top_bottom` where a frame is two pictures, one for each eye."""
+    decoder: str = ""
+    """FFmpeg's decoder where it is not the usual one (VP9 with transparency)."""
+    carried: tuple[str, ...] = ()
+    """What the first picture carries beside samples, by FFmpeg's name: `STEREO3D`, ..."""
+    captions: bool = False
+    """Whether pictures carry closed captions (CEA-608/708)."""
+    stamp: tuple[int, int] = field(default=(0, 0), compare=False)
+    """Bytes and time of the last change (ns) when it was looked at."""
+    warnings: tuple[str, ...] = ()
+    """What should be known about the file."""
 
     @property
     def display_size(self) -> tuple[int, int]:
@@ -153,6 +189,8 @@ class VideoFrame:
     """One (height, width) array per plane, as coded (not rotated), uint8 or uint16."""
     duration: int = 0
     key_frame: bool = False
+    captions: bytes = b""
+    """CEA-608/708 captions of this frame as FFmpeg's `A53_CC`: triplets of `cc_data`."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -29,7 +29,7 @@ from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
 from fapvideo.run.clip import Clip, Settings, check_kept, planned
 from fapvideo.run.engine import Engine, finished
 from fapvideo.run.preview import column, join_columns
-from fapvideo.run.report import face_warnings, inspection, make_report, published, write_report
+from fapvideo.run.report import clip_warnings, inspection, make_report, published, write_report
 from fapvideo.run.sinks import Sink, open_sink
 from fapvideo.run.sources import FrameSource, Source, open_source
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
@@ -192,9 +192,9 @@ class VideoSwapper:
                 books = engine.write(source, plan, sink, watch, ticker, spool)
             with published(target):
                 watch.seconds["wall_s"] = time.perf_counter() - started
-                warnings += (*sink.warnings, *face_warnings(plan, source.damaged))
+                warnings += (*sink.warnings, *clip_warnings(source, plan, video))
                 used = self.preset, self._painter.bundle, plan, books, cast
-                report = make_report(source.info, target, *used, watch.seconds, warnings)
+                report = make_report(source, target, *used, watch.seconds, warnings)
                 if target is not None:
                     report = write_report(report, books, target)
         return report
@@ -316,7 +316,7 @@ class VideoSwapper:
         with self._in_use(), _scratch() as scratch:
             source = open_source(input, self.preset.video)
             plan = self._engine().plan(source, self._reader.bystanders(self.preset), scratch)
-            return inspection(source.info, plan, source.damaged)
+            return inspection(source, plan, self.preset.video)
 
     def preview(
         self,

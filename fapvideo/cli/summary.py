@@ -30,7 +30,7 @@ def print_summary(report: RunReport) -> None:
     cached = sum(bool(reference.get("cached")) for reference in report.references)
     rows = [
         ("output", report.output.get("path", "")),
-        ("frames", f"{frames.get('total', 0)}: {states}"),
+        ("frames", f"{_counted(report)}: {states}"),
         ("tracks", f"{len(report.tracks)} ({chosen} chosen)"),
         ("references", f"{len(report.references)} ({cached} from the cache)"),
         ("bundle", report.bundle.get("name", "")),
@@ -48,6 +48,15 @@ def print_summary(report: RunReport) -> None:
     print_text("\n".join(lines))
     for warning in report.warnings:
         print_warning(warning)
+
+
+def _counted(report: RunReport) -> str:
+    """Return `50`, or `23 of 50` where the input holds less than it promises."""
+    total, given = report.frames.get("total", 0), report.input
+    held, promised = given.get("held_frames", total), given.get("promised_frames", 0)
+    if not given.get("short") or held >= promised:
+        return str(total)
+    return f"{held} of {promised}" if held == total else f"{total} ({held} of {promised} are there)"
 
 
 def fell_back(log: Sequence[Span]) -> list[Span]:
@@ -78,7 +87,15 @@ def in_words(span: Span) -> str:
 
 
 def strict_error(report: RunReport) -> QualityError | None:
-    """Return what `--strict` makes of a run; None where no face that was asked for fell back."""
+    """Return what `--strict` makes of a run.
+
+    None where the input was whole and no face that was asked for fell back.
+    """
+    if report.input.get("short"):
+        return QualityError(
+            f"{report.input.get('path', '')} is cut off: {_counted(report)} frames",
+            hint=f"copy it again; {report.output.get('path', '')} and its report are written",
+        )
     spans = fell_back(report.frame_log)
     frames = {frame for span in spans for frame in range(span["first"], span["last"] + 1)}
     if not frames:

@@ -39,6 +39,13 @@ class VideoConfig(Section):
     """Constant rate factor for H.264 and HEVC; 0 is lossless for H.264."""
     speed: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "fast"
     """Effort of H.264 and HEVC: a slower one makes smaller files."""
+    compatible: bool = False
+    """Write 8-bit 4:2:0 whatever the source is: every player shows it; colour detail, bits beyond
+    8 and transparency are lost."""
+    deinterlace: bool = False
+    """Make whole pictures of interlaced ones, one of each frame; otherwise fields stay fields."""
+    keep_start: bool = False
+    """Keep the input's clock where it does not start at 0; otherwise the output starts at 0."""
     start_s: float = Field(0.0, ge=0.0)
     """Where the part of the video begins that is read and written, seconds."""
     end_s: float | None = Field(None, gt=0.0)

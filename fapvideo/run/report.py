@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import psutil
 
-from fapvideo.config.schema import RunPreset
+from fapvideo.config.schema import RunPreset, VideoConfig
 from fapvideo.errors import Cancelled
 from fapvideo.ops.files import fitting_name, sha256_file, write_text
 from fapvideo.ops.pose import head_pose
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
 from fapvideo.run.books import Books, spans_of
+from fapvideo.run.sources import Source
 from fapvideo.structs import REASONS, STATES, RunReport, VideoInfo
 from fapvideo.weights.bundle import Bundle
 
@@ -38,7 +39,7 @@ TIMINGS = (
 
 
 def make_report(
-    info: VideoInfo,
+    source: Source,
     output: Path | None,
     preset: RunPreset,
     bundle: Bundle | None,
@@ -53,17 +54,7 @@ def make_report(
     timings = {name: round(seconds.get(name, 0.0), 3) for name in TIMINGS}
     timings["fps"] = round(plan.frames / max(seconds["wall_s"], 1e-6), 3)
     return RunReport(
-        input={
-            "path": str(info.path),
-            "sha256": _hash_of(info.path, warnings) if info.container else "",
-            "frames": plan.frames,
-            "duration_s": round(info.duration_s, 6),
-            "width": info.width,
-            "height": info.height,
-            "rotation": info.rotation,
-            "vfr": info.vfr,
-            "bit_depth": info.bit_depth,
-        },
+        input=_input(source, plan, preset.video, warnings),
         output={
             "path": str(output or ""),
             "sha256": _hash_of(output, warnings) if output else "",
@@ -114,6 +105,26 @@ def _hash_of(path: Path, warnings: list[str]) -> str:
     except OSError as error:
         warnings.append(f"{path} has no hash in the report: {error.strerror or error}")
         return ""
+
+
+def _input(source: Source, plan: Plan, config: VideoConfig, warnings: list[str]) -> dict[str, Any]:
+    """Describe the input; what could not be found out goes to `warnings`."""
+    info, held = source.info, held_frames(source.info, plan, config)
+    return {
+        "path": str(info.path),
+        "sha256": _hash_of(info.path, warnings) if info.container else "",
+        "frames": plan.frames,
+        "promised_frames": info.promised,
+        "held_frames": held,
+        "short": is_short(source, held),
+        "duration_s": round(info.duration_s, 6),
+        "width": info.width,
+        "height": info.height,
+        "rotation": info.rotation,
+        "vfr": info.vfr,
+        "bit_depth": info.bit_depth,
+        "field_order": info.field_order,
+    }
 
 
 def report_path(output: Path) -> Path:
@@ -189,12 +200,14 @@ def _counts(books: Books, track: int) -> dict[str, int]:
     return {name: books.tracks[track][name] for name in (*STATES, "cut_off")}
 
 
-def inspection(info: VideoInfo, plan: Plan, damaged: int) -> dict[str, Any]:
+def inspection(source: Source, plan: Plan, config: VideoConfig) -> dict[str, Any]:
     """Return what `fapvideo inspect` shows: video, faces, tracks, frames, warnings."""
+    info = source.info
     video = asdict(info)
     video["path"] = str(info.path)
-    for name in ("sample_aspect_ratio", "frame_rate", "time_base"):
+    for name in ("sample_aspect_ratio", "frame_rate", "time_base", "origin_s"):
         video[name] = str(video[name])
+    video["joints"] = [{**joint, "shift_s": float(joint["shift_s"])} for joint in video["joints"]]
     faces = []
     for track in plan.tracks:
         shapes = track.landmarks[:: max(1, len(track) // 50)]
@@ -215,8 +228,44 @@ def inspection(info: VideoInfo, plan: Plan, damaged: int) -> dict[str, Any]:
         "faces": faces,
         "tracks": describe_tracks(plan),
         "frame_log": spans_of(plan, info),
-        "warnings": face_warnings(plan, damaged),
+        "warnings": clip_warnings(source, plan, config),
     }
+
+
+def is_short(source: Source, held: int) -> bool:
+    """Tell whether a file is cut off, or gave fewer frames than promised because of damage."""
+    info = source.info
+    missing = info.frames < info.promised or (source.damaged > 0 and held < info.promised)
+    return info.cut or missing
+
+
+def held_frames(info: VideoInfo, plan: Plan, config: VideoConfig) -> int:
+    """Return how many frames the file holds: those that were decoded, if that was all of it."""
+    whole = config.start_s <= 0 and config.end_s is None
+    return plan.frames if whole or not info.frames else info.frames
+
+
+def input_warnings(source: Source, held: int) -> list[str]:
+    """Return what the user should know about the input, which holds so many frames."""
+    info = source.info
+    out = list(info.warnings)
+    if is_short(source, held) and held < info.promised:
+        out.append(
+            f"the input holds {held} of {info.promised} frames: it ends before its header or "
+            "index says, as a copy that was broken off does, or is damaged"
+        )
+    elif info.cut:
+        out.append(
+            f"the input holds {held} frames and ends in the middle of its data: "
+            "it was cut off, and nothing says how much is missing"
+        )
+    return out
+
+
+def clip_warnings(source: Source, plan: Plan, config: VideoConfig) -> list[str]:
+    """Return what the user should know about an input that was followed, and about its faces."""
+    held = held_frames(source.info, plan, config)
+    return [*input_warnings(source, held), *face_warnings(plan, source.damaged)]
 
 
 def face_warnings(plan: Plan, damaged: int) -> list[str]:

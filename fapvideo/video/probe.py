@@ -1,13 +1,12 @@
-"""What is in a video file, or what is wrong with it: one frame decoded, the packets' times read."""
+"""What is in a video file: one frame decoded, the packets' times read."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import math
-import stat
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,201 +15,102 @@ from typing import Any, Literal, cast
 import av
 import av.error
 from av.sidedata.sidedata import Type as SideDataType
-from av.stream import Discard, Disposition
+from av.stream import Disposition
 
-from fapvideo.config.presets import ADDRESS
 from fapvideo.errors import VideoReadError
-from fapvideo.structs import StreamInfo, VideoInfo
+from fapvideo.structs import FieldOrder, StreamInfo, VideoInfo
 from fapvideo.video.color import read_hdr, read_tags
+from fapvideo.video.opening import (
+    alpha_decoder,
+    codec_name,
+    decoder_of,
+    main_video_stream,
+    open_input,
+    reading,
+)
 from fapvideo.video.planar import planar_format
+from fapvideo.video.promise import is_cut, promised_frames
+from fapvideo.video.timeline import Timeline, demux, read_timeline, true_rate
 
 log = logging.getLogger(__name__)
 
-MAX_SCANNED_PACKETS = 20_000
-"""Packets whose times are looked at: 11 minutes at 30 frames per second."""
 MAX_TRIED_PACKETS = 500
 """Packets that are decoded in search of a first good frame."""
 
-_PICTURE_FORMATS = ("image2", "_pipe")
-_TEXT_FORMATS = ("tty", "hls", "concat", "dash", "imf")
-"""Demuxers that take plain text for a video, or that fetch other files."""
 _CONTAINER_TAGS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
-
-
-def open_input(path: Path) -> Any:
-    """Open a local file for demuxing (`av.InputContainer`).
-
-    Raises:
-        VideoReadError: missing, a folder, unreadable, empty, truncated, or not a media file.
-    """
-    _check_file(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-        # `file:` keeps a name such as `a:b.mp4` from being taken for a protocol.
-        container = av.open(f"file:{path}", metadata_errors="replace") if head else None
-    except (OSError, ValueError, av.error.FFmpegError) as error:
-        raise _open_error(path, error) from error
-    if container is None:
-        raise VideoReadError(f"{path} is empty (0 bytes)", hint="the copy or download failed")
-    name = container.format.name
-    if name.endswith(_PICTURE_FORMATS) or name in _TEXT_FORMATS:
-        container.close()
-        raise VideoReadError(f"{path} is not a video (it looks like {name})")
-    return container
-
-
-def _check_file(path: Path) -> None:
-    """Refuse what is no file: to open a pipe would wait for ever."""
-    try:
-        kind = path.stat().st_mode
-    except FileNotFoundError:
-        if ADDRESS.match(str(path)):
-            raise VideoReadError(
-                f"{path}: addresses are not read", hint="download the file first"
-            ) from None
-        raise VideoReadError(f"{path}: no such file", hint="check the path") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise VideoReadError(f"{path!s} cannot be read: {error}") from None
-    if stat.S_ISDIR(kind):
-        raise VideoReadError(f"{path} is a folder, not a video", hint="name a file inside it")
-    if not stat.S_ISREG(kind):
-        raise VideoReadError(
-            f"{path} is a pipe or a device, and a video is read twice", hint="give a file"
-        )
+_FIELD_ORDERS: dict[int, FieldOrder] = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
+"""`AVFieldOrder`, by the field that is shown first."""
+_LOWER_FIRST_HEIGHTS = (480, 486)
+"""Of 525-line video, whose DV shows the lower field first."""
+_STEREO = {1: "left_right", 2: "top_bottom"}
+"""`AVStereo3DType` of two pictures in one frame, as Matroska's `stereo_mode` names it."""
 
 
 def probe(path: Path) -> VideoInfo:
     """Describe the best video stream of a file and everything beside it.
 
+    Reads all packets of picture and sound once.
+
     Raises:
         VideoReadError: as `open_input`; or no video stream, no frame that decodes, or a pixel
             format that cannot be processed.
     """
-    with open_input(path) as container:
-        stream = main_video_stream(container, path)
-        times = _scan_times(container, stream)
-    with open_input(path) as container:  # afresh: not every format can seek back
-        stream = main_video_stream(container, path)
-        frame = _first_frame(container, stream, path)
-        return _describe(path, container, stream, frame, times)
+    with reading(path):
+        with open_input(path) as container:
+            stamp = stamp_of(path)
+            timeline = read_timeline(container, main_video_stream(container, path))
+        with open_input(path) as container:  # afresh: not every format can seek back
+            stream = main_video_stream(container, path)
+            first = _first_frame(container, stream, path, timeline)
+            return _describe(path, container, stream, first, timeline, stamp)
 
 
-def main_video_stream(container: Any, path: Path) -> Any:
-    """Return the stream to process: the default video stream that is not a cover picture.
-
-    Raises:
-        VideoReadError: there is none.
-    """
-    videos = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
-    ]
-    if not videos:
-        kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
-        what = f"only {' and '.join(kinds)}" if kinds else "no streams at all"
-        raise VideoReadError(f"{path} has no video stream ({what})", hint="give a video file")
-    stream = next((s for s in videos if s.disposition & Disposition.default), videos[0])
-    if stream.codec_context is None:
-        raise VideoReadError(
-            f"{path}: no decoder for video codec {stream.name or 'unknown'}",
-            hint="convert the video to H.264 or H.265 first",
-        )
-    return stream
-
-
-# ------------------------------------------------------------------------------------ packets
-
-
-@dataclass(frozen=True, slots=True)
-class _Times:
-    """What the packets say, without decoding."""
-
-    start: int
-    end: int
-    frames: int
-    complete: bool
-    vfr: bool
-
-
-def _scan_times(container: Any, stream: Any) -> _Times:
-    """Read the times of the first `MAX_SCANNED_PACKETS` packets."""
-    pts: list[int] = []
-    complete, count = True, 0
-    last, last_duration = 0, 0
-    for packet in demux(container, stream):
-        if count == MAX_SCANNED_PACKETS:
-            complete = False
-            break
-        if packet.is_discard:  # cut off by an edit list: decoded, never shown
-            continue
-        count += 1
-        time = packet.pts if packet.pts is not None else packet.dts
-        if time is not None:
-            pts.append(time)
-            if len(pts) == 1 or time > last:
-                last, last_duration = time, packet.duration or 0
-    pts.sort()
-    if not last_duration and len(pts) > 1:
-        last_duration = pts[-1] - pts[-2]
-    return _Times(
-        start=pts[0] if pts else 0,
-        end=last + last_duration,
-        frames=count,
-        complete=complete,
-        vfr=is_variable(pts),
-    )
-
-
-def demux(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield the packets of one stream; a read error ends them as the end of the file does."""
-    for other in container.streams:
-        if other.index != stream.index and other.type != "attachment":
-            other.discard = Discard.all
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.error.FFmpegError as error:
-            log.warning("%s: reading stopped early: %s", container.name, error.strerror)
-            return
-        if packet.size:
-            yield packet
-
-
-def is_variable(pts: Sequence[int]) -> bool:
-    """Tell whether sorted presentation times are unevenly spaced.
-
-    A constant rate that the time base cannot express (29.97 in milliseconds) gives two spacings
-    that differ by one tick, which is not variable; nor is the last frame's missing duration.
-    """
-    gaps = [b - a for a, b in itertools.pairwise(pts)]
-    if len(gaps) < 2:
-        return False
-    middle = sorted(gaps)[len(gaps) // 2]
-    slack = 0 if middle < 3 else 1 if middle < 16 else 2
-    return max(gaps) - min(gaps) > slack
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Return a file's size in bytes and the time of its last change in nanoseconds."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 # ------------------------------------------------------------------------------------ one frame
 
 
-def _first_frame(container: Any, stream: Any, path: Path) -> Any:
-    """Decode until the first frame comes out."""
+@dataclass(frozen=True, slots=True)
+class _First:
+    """The first frame that decodes."""
+
+    frame: Any
+    context: Any
+    """Of the decoder."""
+    decoder: str
+    untimed: int
+    """Frames up to the first one that has a time."""
+    timed: int | None
+    """That time, ticks."""
+
+
+def _first_frame(container: Any, stream: Any, path: Path, timeline: Timeline) -> _First:
+    """Decode until the first frame comes out, and the first one with a time."""
     stream.thread_type = "SLICE"  # no delay
-    tried, reason = 0, ""
+    tried, reason, decoder, name, first = 0, "", None, "", None
+    untimed = 0
     packets = itertools.islice(demux(container, stream), MAX_TRIED_PACKETS)
     for packet in itertools.chain(packets, [None]):  # None makes the decoder give what it holds
         tried += packet is not None
+        if decoder is None:
+            name = alpha_decoder(stream, packet)
+            decoder = decoder_of(stream, name)
         try:
-            frames = stream.decode(packet)
-        except av.error.FFmpegError as error:
-            frames, reason = [], error.strerror or str(error)
-        if frames:
-            return frames[0]
+            frames = decoder.decode(packet)
+        except (av.error.FFmpegError, ValueError) as error:
+            frames, reason = [], getattr(error, "strerror", None) or str(error)
+        for frame in frames:
+            first = first or frame
+            if frame.pts is not None or timeline.times != "some":
+                context = decoder if name else stream.codec_context
+                return _First(first, context, name, untimed, frame.pts)
+            untimed += 1
+    if first is not None:
+        return _First(first, decoder if name else stream.codec_context, name, 0, None)
     if not tried:
         raise VideoReadError(f"{path} has a video stream but no frames in it (0 frames)")
     raise VideoReadError(
@@ -220,14 +120,24 @@ def _first_frame(container: Any, stream: Any, path: Path) -> Any:
     )
 
 
-def _describe(path: Path, container: Any, stream: Any, frame: Any, times: _Times) -> VideoInfo:
-    context = stream.codec_context
+def _describe(
+    path: Path,
+    container: Any,
+    stream: Any,
+    first: _First,
+    timeline: Timeline,
+    stamp: tuple[int, int],
+) -> VideoInfo:
+    frame, context = first.frame, first.context
     time_base = stream.time_base or Fraction(1, 90_000)
     pixel_format = frame.format.name
     planar_format(pixel_format)  # raises for what cannot be processed
     rotation, mirrored, matrix = _orientation(frame)
-    promised = int(stream.frames or 0)
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    rate, warnings = _rate(stream, timeline)
+    start = timeline.start
+    if timeline.times == "some" and first.timed is not None:
+        start = first.timed - first.untimed * max(1, round(1 / (rate * time_base)))
+    metadata = {k: v for k, v in container.metadata.items() if k.lower() not in _CONTAINER_TAGS}
     return VideoInfo(
         path=path,
         container=container.format.name,
@@ -235,36 +145,79 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, times: _Times
         height=frame.height,
         rotation=rotation,
         sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
-        frame_rate=Fraction(rate) if rate else Fraction(25),
+        frame_rate=rate,
         time_base=time_base,
-        vfr=times.vfr,
-        frames=times.frames if times.complete else promised,
-        duration_s=_duration(container, stream, times, time_base),
+        vfr=timeline.vfr,
+        frames=timeline.frames,
+        duration_s=_duration(container, stream, timeline, time_base),
         pixel_format=pixel_format,
         bit_depth=max(component.bits for component in frame.format.components),
         color=read_tags(context, pixel_format),
         hdr=read_hdr(frame),
         video_stream=stream.index,
         streams=tuple(_stream_info(s) for s in container.streams),
-        codec=stream.name or "",
-        metadata={k: v for k, v in container.metadata.items() if k.lower() not in _CONTAINER_TAGS},
+        codec=codec_name(stream),
+        metadata=metadata,
         chapters=len(container.chapters()),
         display_matrix=matrix,
-        start_pts=times.start,
+        start_pts=start,
         mirrored=mirrored,
+        origin_s=timeline.origin_s + (start - timeline.start) * time_base,
+        times=timeline.times,
+        joints=timeline.joints,
+        promised=promised_frames(container, stream, timeline),
+        cut=is_cut(path, container.format.name),
+        field_order=_field_order(frame, context),
+        decoder=first.decoder,
+        carried=tuple(sorted(data.type.name for data in frame.side_data if any(bytes(data)))),
+        captions=timeline.captions,
+        stereo=_stereo(frame),
+        stamp=stamp,
+        warnings=(*warnings, *timeline.warnings),
     )
 
 
-def _duration(container: Any, stream: Any, times: _Times, time_base: Fraction) -> float:
+def _rate(stream: Any, timeline: Timeline) -> tuple[Fraction, Sequence[str]]:
+    """Return frames per second, and what to say where the container's rate is no rate."""
+    claimed = stream.average_rate or stream.guessed_rate or stream.base_rate
+    rate = true_rate(claimed, timeline.rate) or Fraction(25)
+    if not claimed or rate == claimed:
+        return rate, ()
+    return rate, (
+        f"the container says {float(claimed):g} frames per second; by the spacing of its packets "
+        f"it is {float(rate):.4g}, which is used",
+    )
+
+
+def _field_order(frame: Any, context: Any) -> FieldOrder:
+    """Return how the lines of a frame are to be shown."""
+    order = _FIELD_ORDERS.get(context.field_order)
+    if order is not None:
+        return order
+    if not frame.interlaced_frame:
+        return "progressive"
+    return "bff" if frame.height in _LOWER_FIRST_HEIGHTS else "tff"
+
+
+def _stereo(frame: Any) -> str:
+    """Return how two pictures lie in one frame, as Matroska names it; empty if there is one."""
+    data = frame.side_data.get(SideDataType.STEREO3D)
+    if data is None:
+        return ""
+    kind, inverted = struct.unpack_from("2i", bytes(data))  # `AVStereo3D`
+    return "" if inverted else _STEREO.get(kind, "")
+
+
+def _duration(container: Any, stream: Any, timeline: Timeline, time_base: Fraction) -> float:
     """Return seconds from the first frame to the end of the last one."""
-    if times.complete and times.end > times.start:
-        return float((times.end - times.start) * time_base)
+    if timeline.end > timeline.start:
+        return float((timeline.end - timeline.start) * time_base)
     if stream.duration:
         return float(stream.duration * time_base)
     if container.duration:
         return float(container.duration) / 1e6
     rate = stream.average_rate or stream.guessed_rate or 25  # a raw stream without any times
-    return times.frames / float(rate) if times.complete else 0.0
+    return timeline.frames / float(rate)
 
 
 def _orientation(frame: Any) -> tuple[Literal[0, 90, 180, 270], bool, tuple[int, ...]]:
@@ -291,35 +244,8 @@ def _stream_info(stream: Any) -> StreamInfo:
     return StreamInfo(
         index=stream.index,
         kind=stream.type if stream.type in known else "data",
-        codec=stream.name or ("tmcd" if "timecode" in stream.metadata else "unknown"),
+        codec=codec_name(stream) or ("tmcd" if "timecode" in stream.metadata else "unknown"),
         language=stream.language or "",
         title=stream.metadata.get("title", ""),
         default=bool(stream.disposition & Disposition.default),
-    )
-
-
-def _open_error(path: Path, error: Exception) -> VideoReadError:
-    """Say why a file could not be opened."""
-    reason = getattr(error, "strerror", None) or str(error)
-    if isinstance(error, PermissionError):
-        return VideoReadError(f"{path}: permission denied", hint="make the file readable")
-    if isinstance(error, OSError) and not isinstance(error, av.error.FFmpegError):
-        return VideoReadError(f"{path} cannot be read: {reason}")
-    if isinstance(error, EOFError):
-        return VideoReadError(
-            f"{path} ends right after its header: 0 frames", hint="copy or download it again"
-        )
-    try:
-        with path.open("rb") as file:
-            head = file.read(12)
-    except OSError as problem:
-        return VideoReadError(f"{path} cannot be read: {problem.strerror}")
-    if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free", b"skip"):
-        return VideoReadError(
-            f"{path} is truncated: an MP4/MOV file whose index (the moov atom) is missing or cut",
-            hint="copy or download it again; an unfinished recording needs a repair tool",
-        )
-    return VideoReadError(
-        f"{path} is not a video, or its header is damaged ({reason})",
-        hint="give a file that a media player can play",
     )

@@ -17,9 +17,14 @@ from fapvideo.config.schema import VideoConfig
 from fapvideo.errors import VideoReadError
 from fapvideo.ops.display import to_display
 from fapvideo.structs import Bytes, FrameBatch, VideoFrame, VideoInfo
+from fapvideo.video.captions import captions_of
 from fapvideo.video.color import RgbConverter
+from fapvideo.video.fields import Deinterlacer
+from fapvideo.video.frames import Clock, PixelShape, whole
+from fapvideo.video.opening import decoder_of, open_input, reading
 from fapvideo.video.planar import planar_format, planes_of
-from fapvideo.video.probe import demux, open_input, probe
+from fapvideo.video.probe import probe, stamp_of
+from fapvideo.video.timeline import demux
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +47,9 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     A damaged packet is skipped and counted in `damaged`. A frame without a presentation time, or
     whose time does not come after the one before, gets a time in between or one tick later.
-    A picture whose size or pixel format changes in mid-stream is an error: it can neither be
-    encoded as one stream nor compared between frames.
+    A picture whose size, pixel format or pixel shape changes in mid-stream is an error: it can
+    neither be encoded as one stream nor compared between frames. So is a file that has changed
+    since it was probed: two passes over it would not fit together.
     """
 
     def __init__(self, source: Path | str | VideoInfo, config: VideoConfig | None = None) -> None:
@@ -58,6 +64,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         """Packets of the last pass that gave no frame because of damage."""
         self._planar = planar_format(self.info.pixel_format)
         self._to_rgb = RgbConverter(self.info.color)
+        self._deinterlaced = self.config.deinterlace and self.info.field_order != "progressive"
         if self.info.duration_s and self.config.start_s >= self.info.duration_s:
             raise VideoReadError(
                 f"{self.info.path}: start {self.config.start_s} s is at or after "
@@ -108,13 +115,14 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         """Yield the frames between start and end."""
         first, last = self._bounds()
         index = 0
-        for frame, pts in self._decode(first if self.config.start_s > 0 else None):
-            if pts < first:
-                continue
-            if last is not None and pts >= last:
-                return
-            yield self._deliver(frame, pts, index)
-            index += 1
+        with reading(self.info.path):
+            for frame, pts in self._decode(first if self.config.start_s > 0 else None):
+                if pts < first:
+                    continue
+                if last is not None and pts >= last:
+                    return
+                yield self._deliver(frame, pts, index)
+                index += 1
 
     def cut(self, start_s: float, end_s: float | None) -> VideoReader:
         """Return a reader of a stretch of the same video."""
@@ -131,9 +139,14 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         Raises:
             VideoReadError: as `batches`.
         """
-        known = self._all_pts()
-        if known is None:
-            return self._frames_at_by_reading(times_s)
+        with reading(self.info.path):
+            known = self._all_pts()
+            if known is None:
+                return self._frames_at_by_reading(times_s)
+            return self._frames_at(times_s, known)
+
+    def _frames_at(self, times_s: Sequence[float], known: Any) -> list[Picture]:
+        """Find frames by `known`, the sorted times of all of them."""
         ticks = [self._ticks(time) for time in times_s]
         rank = [max(0, int(np.searchsorted(known, tick, side="right")) - 1) for tick in ticks]
         found: dict[int, Picture] = {}
@@ -153,14 +166,18 @@ class VideoReader(AbstractContextManager["VideoReader"]):
     def _decode(self, target: int | None) -> Iterator[tuple[Any, int]]:
         """Yield (av frame, pts) from the last key frame that leads to `target`, or the start."""
         self.damaged = 0
-        if target is None or target <= self.info.start_pts:
+        # Behind a joint the file's own times name other frames; without times nothing is named.
+        seekable = not self.info.joints and self.info.times == "shown"
+        if target is None or target <= self.info.start_pts or not seekable:
             yield from self._decode_from(None)
             return
+        # Deinterlacing looks at the frame before.
+        early = Clock(self.info).step if self._deinterlaced else 0
         for margin in _SEEK_MARGINS_S:
-            start = target - int(margin / self.info.time_base)
+            start = target - int(margin / self.info.time_base) - early
             frames = self._decode_from(max(start, self.info.start_pts))
             first = next(frames, None)
-            if first is not None and first[1] <= target:
+            if first is not None and first[1] <= target - early:
                 yield first
                 yield from frames
                 return
@@ -169,36 +186,62 @@ class VideoReader(AbstractContextManager["VideoReader"]):
     def _decode_from(self, seek_to: int | None) -> Iterator[tuple[Any, int]]:
         """Seek if asked, then decode to the end, counting damage."""
         damaged = packets = decoded = 0
-        clock = _Clock(self.info)
+        clock = Clock(self.info)
+        fields = Deinterlacer(self.info) if self._deinterlaced else None
+        self._check_unchanged()
         with open_input(self.info.path) as container:
             stream = container.streams[self.info.video_stream]
-            stream.thread_type = "AUTO"
+            decoder = decoder_of(stream, self.info.decoder)
+            decoder.thread_type = "AUTO"
+            shape = PixelShape(stream if decoder is stream else None)
+            said: dict[int | None, bytes] | None = {} if self.info.captions else None
             if seek_to is not None:
                 container.seek(seek_to, stream=stream)
-            for packet in demux(container, stream):
+            for packet in demux(container, stream, joints=self.info.joints):
                 packets += 1
+                if said is not None:
+                    said[packet.pts] = captions_of(packet)
                 try:
-                    frames = stream.decode(packet)
-                except av.error.FFmpegError as error:
+                    frames = decoder.decode(packet)
+                except (av.error.FFmpegError, ValueError) as error:
                     damaged += 1
                     self._count_damage(damaged, packets, error)
                     continue
+                shape.check(self.info, decoded, len(frames))
                 decoded += len(frames)
-                for frame in frames:
+                for frame in whole(frames, fields):
+                    frame.opaque = said.pop(frame.pts, b"") if said else None
                     yield frame, clock(frame)
-            for frame in self._flush(stream):
-                decoded += 1
+            frames = self._flush(decoder)
+            decoded += len(frames)
+            for frame in whole([*frames, None], fields):
+                frame.opaque = said.pop(frame.pts, b"") if said else None
                 yield frame, clock(frame)
+        self._check_unchanged()
         if damaged:  # frames that were silently dropped for want of a reference count as well
             self.damaged = max(damaged, packets - decoded)
             if self.damaged > self.config.max_damaged * packets:
                 raise self._too_damaged(self.damaged, packets)
 
-    def _flush(self, stream: Any) -> list[Any]:
+    def _check_unchanged(self) -> None:
+        """Refuse a file that is not the one that was probed."""
+        known = self.info.stamp
         try:
-            return list(stream.decode(None))
-        except av.error.FFmpegError as error:
-            log.warning("%s: %s at the end", self.info.path, error.strerror)
+            now = stamp_of(self.info.path)
+        except OSError:  # gone: opening it, or the end of what is open, says so
+            return
+        if known != (0, 0) and now != known:
+            raise VideoReadError(
+                f"{self.info.path} has changed while it was read "
+                f"({known[0]} bytes before, {now[0]} now)",
+                hint="wait until it is written completely, then start again",
+            )
+
+    def _flush(self, decoder: Any) -> list[Any]:
+        try:
+            return list(decoder.decode(None))
+        except (av.error.FFmpegError, ValueError) as error:
+            log.warning("%s: %s at the end", self.info.path, error)
             return []
 
     def _count_damage(self, damaged: int, packets: int, error: Exception) -> None:
@@ -234,7 +277,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             )
 
         def picture() -> Bytes:
-            return to_display(self._to_rgb(frame, planar, planes), self.info)
+            with reading(self.info.path):
+                return to_display(self._to_rgb(frame, planar, planes), self.info)
 
         own = VideoFrame(
             index=index,
@@ -244,6 +288,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             planes=planes,
             duration=int(frame.duration or 0),
             key_frame=bool(frame.key_frame),
+            captions=frame.opaque or b"",
         )
         return own, picture
 
@@ -273,10 +318,13 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     def _all_pts(self) -> Any:
         """Return the sorted pts of all frames to deliver, or None if packets do not tell them."""
+        if self.info.times != "shown":
+            return None
         first, last = self._bounds()
         times = []
         with open_input(self.info.path) as container:
-            for packet in demux(container, container.streams[self.info.video_stream]):
+            stream = container.streams[self.info.video_stream]
+            for packet in demux(container, stream, joints=self.info.joints):
                 if packet.pts is None:
                     return None
                 if not packet.is_discard:
@@ -311,20 +359,3 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         if last is None:
             raise VideoReadError(f"{self.info.path}: no frame could be decoded")
         return [found.get(self._ticks(time), last) for time in times_s]
-
-
-class _Clock:
-    """Gives every frame a presentation time after the one before it."""
-
-    def __init__(self, info: VideoInfo) -> None:
-        self._step = max(1, round(1 / (info.frame_rate * info.time_base)))
-        self._next = info.start_pts
-        self._last: int | None = None
-
-    def __call__(self, frame: Any) -> int:
-        pts = int(frame.pts) if frame.pts is not None else self._next
-        if self._last is not None and pts <= self._last:
-            pts = self._last + 1
-        self._last = pts
-        self._next = pts + (int(frame.duration) if frame.duration else self._step)
-        return pts

@@ -19,8 +19,11 @@ from fapvideo.errors import VideoWriteError
 from fapvideo.ops.files import partial_name
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.video.audio import StreamCopier, stream_tags
+from fapvideo.video.captions import CARRIERS, with_captions
 from fapvideo.video.color import UNBIASED, write_tags
 from fapvideo.video.encoder import MUXERS, choose_encoding
+from fapvideo.video.fields import FieldMarker, mark_fields
+from fapvideo.video.losses import unkept
 from fapvideo.video.planar import av_frame_of
 
 log = logging.getLogger(__name__)
@@ -57,8 +60,9 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         """Check the output's place and name, choose the encoder, open a temporary file.
 
         `info` describes the source, whose other streams are copied from `info.path` (none where
-        `info.container` is empty: frames that come from no file). With
-        `config.start_s` times are shifted so that the first frame is at 0.
+        `info.container` is empty: frames that come from no file). Times are shifted so that
+        `info.origin_s` is at 0, or with `config.start_s` the first frame; with `config.keep_start`
+        and no `start_s` they stay.
 
         Raises:
             VideoWriteError: the output cannot be written there, or not under that name.
@@ -78,10 +82,13 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         suffix = self.output.suffix.lower()
         self._encoding = choose_encoding(info, self.config, suffix)
         self.warnings: list[str] = list(self._encoding.warnings)
+        self.warnings += unkept(info, self._encoding.codec)
         self._temporary = partial_name(self._place)
         self._create_temporary()
         self._matroska = suffix == ".mkv"
         self._durations: dict[int, int] = {}
+        self._captions: dict[int, bytes] = {}
+        self._fields = FieldMarker(self._encoding, info)
         self._shift = 0
         self._last_pts: int | None = None
         self._reformatter = VideoReformatter()
@@ -192,15 +199,28 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         if encoding.codec_tag:
             context.codec_tag = encoding.codec_tag
         write_tags(context, encoding.color)
+        mark_fields(context, encoding)
         stream.time_base = info.time_base
         if source is not None:
-            stream.metadata.update(stream_tags(source.metadata))
+            stream.metadata.update(self._true_tags(source))
             stream.disposition = source.disposition
         if info.display_matrix:
             stream.set_display_matrix(info.display_matrix)
         elif info.rotation:
             stream.set_display_rotation(-info.rotation)
         return stream
+
+    def _true_tags(self, source: Any) -> dict[str, str]:
+        """Return the tags of the source's video stream that are true of the output's."""
+        tags = stream_tags(source.metadata)
+        tags.pop("alpha_mode", "")  # of VP8 and VP9, which keep transparency beside the picture
+        if self.info.stereo and self._matroska:
+            tags["stereo_mode"] = self.info.stereo
+        if self.config.start_s > 0 and tags.pop("timecode", ""):
+            self.warnings.append(
+                "the start timecode is left out: it is that of the input's first frame"
+            )
+        return tags
 
     # ------------------------------------------------------------------------ writing
 
@@ -219,6 +239,8 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         picture.pts, picture.time_base = pts, self.info.time_base
         if frame.duration:
             self._durations[pts] = picture.duration = frame.duration
+        if frame.captions:
+            self._keep_captions(pts, frame.captions)
         self._mux(self._stream.encode(picture))
         self.frames += 1
 
@@ -229,13 +251,16 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         if self.config.start_s > 0:
             self._shift = first.pts
             begin = first.pts * time_base
+        elif not self.config.keep_start:
+            self._shift = round(self.info.origin_s / time_base)
         if self.config.end_s is not None:
             end = self.info.start_pts * time_base + Fraction(self.config.end_s)
-        chapters = _cut_chapters(self._copier.chapters(), begin, end)
+        zero = self._shift * time_base
+        chapters = _cut_chapters(self._copier.chapters(), zero or begin, end)
         if chapters:
             self._container.set_chapters(chapters)
         self._container.start_encoding()
-        self._copier.start(self._container, begin, end)
+        self._copier.start(self._container, begin, end, zero)
 
     def _check_rounding(self, frame: VideoFrame) -> None:
         """Say once that Matroska cannot keep times finer than its milliseconds."""
@@ -263,11 +288,23 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
                 interpolation=UNBIASED,
             )
         write_tags(picture, encoding.color)
-        return picture
+        return self._fields(picture)
+
+    def _keep_captions(self, pts: int, captions: bytes) -> None:
+        if self._encoding.codec in CARRIERS:
+            self._captions[pts] = captions
+        elif not any("captions" in warning for warning in self.warnings):
+            self.warnings.append(
+                f"the closed captions in the pictures (CEA-608/708) are left out: "
+                f"{self._encoding.codec} cannot carry them; h264 and hevc can (video.codec)"
+            )
 
     def _mux(self, packets: list[Any]) -> None:
         """Write encoded packets, and the copied ones that belong before them."""
         for packet in packets:
+            captions = self._captions.pop(packet.pts, None)
+            if captions is not None:
+                packet = with_captions(packet, captions, CARRIERS[self._encoding.codec])
             duration = self._durations.pop(packet.pts, None)
             if duration is not None:
                 packet.duration = duration
@@ -283,7 +320,7 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             self._mux(self._stream.encode(None))
             self._copier.copy_until(None)
             self._container.close()
-            self.warnings += self._copier.warnings
+            self.warnings += [*self._copier.warnings, *self._copier.refusals()]
             if self.output.exists() and not self._overwrite:
                 raise VideoWriteError(f"{self.output} was created by someone else meanwhile")
             self._temporary.replace(self._place)

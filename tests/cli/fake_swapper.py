@@ -98,6 +98,8 @@ def span(track: int, first: int, last: int, state: str, reason: str) -> dict[str
     return {"first": first, "last": last, **times, "track": track, "state": state, "reason": reason}
 
 
+INPUT: dict[str, Any] = {}
+"""What the report says of the input beside its name."""
 LOG = [span(1, 2, 2, "left", "profile")]
 """What fell back."""
 
@@ -105,7 +107,7 @@ LOG = [span(1, 2, 2, "left", "profile")]
 def report(input: Path, output: Path, preset: RunPreset) -> RunReport:
     """Return the report of a run that went well."""
     return RunReport(
-        input={"path": str(input), "frames": 4},
+        input={"path": str(input), "frames": 4, **INPUT},
         output={"path": str(output), "frames": 4},
         preset=preset.model_dump(mode="json"),
         seed=preset.seed,

@@ -158,6 +158,21 @@ def test_strict_is_exit_code_9_after_all_is_written(
     assert run("--strict").code == 0, "a face that nobody asked for is no fault"
 
 
+def test_an_input_that_was_cut(run: Any, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both numbers are in the summary; `--strict` makes it an error, faces or not."""
+    monkeypatch.setattr(fake_swapper, "LOG", [])
+    cut = {"short": True, "held_frames": 4, "promised_frames": 9}
+    monkeypatch.setattr(fake_swapper, "INPUT", cut)
+    assert "4 of 9: 4 swapped" in run("--overwrite").out
+    result = run("--strict", "--overwrite")
+    assert result.code == 9
+    assert "is cut off: 4 of 9 frames" in result.err
+    monkeypatch.setattr(fake_swapper, "INPUT", {**cut, "held_frames": 8})
+    assert "4 (8 of 9 are there)" in run("--overwrite").out
+    monkeypatch.setattr(fake_swapper, "INPUT", {"short": False, "promised_frames": 9})
+    assert run("--strict", "--overwrite").code == 0
+
+
 def test_long_lists_of_stretches_are_cut(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     log = [span(1, 2 * at, 2 * at, "left", "jumps") for at in range(11)]
     monkeypatch.setattr(fake_swapper, "LOG", log)

@@ -14,6 +14,7 @@ from portrait import scene
 from runs import BRAND, FAST, preset, swapper
 
 from fapvideo import errors
+from fapvideo.cli.summary import strict_error
 from fapvideo.config.presets import load_preset
 from fapvideo.errors import (
     Cancelled,
@@ -26,6 +27,8 @@ from fapvideo.errors import (
     WeightsError,
 )
 from fapvideo.swapper import VideoSwapper
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +104,21 @@ def test_a_truncated_file_gives_what_it_holds_or_says_why_not(swap, source, tmp_
     clips.truncated(source, short)
     refused(VideoReadError, lambda: swap.run(short, out / "o.mkv"), where=short)
     assert files(out) == []
+
+
+def test_a_cut_input_is_told_with_both_numbers(swap, tmp_path):
+    report = swap.run(DATA / "trunc.mp4", tmp_path / "o.mkv")
+    assert any("the input holds 23 of 50 frames" in text for text in report.warnings)
+    given = report.input
+    assert (given["held_frames"], given["promised_frames"], given["short"]) == (23, 50, True)
+    assert "23 of 50 frames" in strict_error(report).args[0]
+    assert any("of 50 frames" in text for text in swap.inspect(DATA / "trunc.mp4")["warnings"])
+
+
+def test_a_joined_recording_goes_through(swap, tmp_path):
+    report = swap.run(DATA / "discont.ts", tmp_path / "o.mkv")
+    assert report.frames["total"] == 16
+    assert any("clock jumps in 1 places" in text for text in report.warnings)
 
 
 def test_too_much_damage_ends_the_run(source, clip, tmp_path):

@@ -12,7 +12,7 @@ FAST: dict[str, Any] = {"speed": "ultrafast"}
 
 def copy(source: Path, output: Path, **config: Any) -> VideoWriter:
     """Return the writer."""
-    settings = VideoConfig(**FAST, **config)
+    settings = VideoConfig(**{**FAST, **config})
     with (
         VideoReader(source, settings) as reader,
         VideoWriter(output, reader.info, settings) as writer,

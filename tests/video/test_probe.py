@@ -7,7 +7,7 @@ import pytest
 
 from fapvideo.errors import VideoReadError
 from fapvideo.structs import ColorTags
-from fapvideo.video.probe import is_variable, probe
+from fapvideo.video.probe import probe
 
 UNTAGGED = ColorTags(2, 2, 2)
 
@@ -63,16 +63,6 @@ def test_the_clock_starts_at_the_first_frame(clip):
     info = probe(clip("late_start"))
     assert info.start_pts * info.time_base == Fraction(1, 2)
     assert probe(clip("plain")).start_pts == 0
-
-
-def test_variable_rate():
-    assert not is_variable([0, 1, 2, 3])
-    assert not is_variable([0, 33, 67, 100, 133, 167])  # 30 fps in milliseconds
-    assert not is_variable([0, 4, 8, 13, 17, 21, 25])  # 240 fps in milliseconds
-    assert is_variable([0, 1, 2, 4, 5])  # a frame dropped, in units of frames
-    assert is_variable([0, 33, 67, 133, 167])
-    assert not is_variable([0, 40])
-    assert not is_variable([])
 
 
 # ------------------------------------------------------------------------------------ bad input

@@ -12,8 +12,9 @@ import pytest
 from fapvideo.composite.planes import read_rgb
 from fapvideo.config.schema import VideoConfig
 from fapvideo.errors import VideoReadError
+from fapvideo.video.frames import Clock
 from fapvideo.video.probe import probe
-from fapvideo.video.reader import VideoReader, _Clock
+from fapvideo.video.reader import VideoReader
 
 
 def pictures(path, size=5, **config):
@@ -251,7 +252,7 @@ def test_missing_times_are_filled_in(clip):
 
 def test_times_that_do_not_increase_are_moved_on(clip):
     """One tick after the frame before, so that the encoder takes them."""
-    clock = _Clock(probe(clip("plain")))  # 512 ticks to a frame
+    clock = Clock(probe(clip("plain")))  # 512 ticks to a frame
     frames = [(0, 512), (512, 0), (512, 512), (300, 512), (None, 512), (4000, 0), (None, 0)]
     times = [clock(SimpleNamespace(pts=pts, duration=duration)) for pts, duration in frames]
     assert times == [0, 512, 513, 514, 1026, 4000, 4512]

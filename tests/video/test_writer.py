@@ -33,7 +33,8 @@ def read(path):
 
 
 def times(info, frames):
-    return [frame.pts * info.time_base for frame in frames]
+    """Return when frames are shown, on the clock of an output: it starts at 0."""
+    return [frame.pts * info.time_base - info.origin_s for frame in frames]
 
 
 # ------------------------------------------------------------------------------------ what stays
@@ -202,7 +203,8 @@ def test_every_codec_on_every_kind_of_picture(clip, tmp_path, name, codec):
     assert len(frames) == 12
     assert np.abs(pictures.astype(int) - expected).mean() < 6
     changed = planar_format(info.pixel_format) != planar_format(probe(clip(name)).pixel_format)
-    assert bool(writer.warnings) == changed or name == "gray"
+    losses = [text for text in writer.warnings if "refused by many players" not in text]
+    assert bool(losses) == changed or name == "gray"
 
 
 def test_losses_are_named(clip, tmp_path):
@@ -239,10 +241,13 @@ def test_a_cut_starts_at_zero_and_keeps_the_spacing(clip, tmp_path, name):
     assert [clips.read_barcode(rgb) for rgb in pictures] == [f.index for f in kept]
 
 
-def test_only_an_end_moves_nothing(clip, tmp_path):
-    copy(clip("late_start"), tmp_path / "out.mp4", end_s=0.2)
-    after, written, _ = read(tmp_path / "out.mp4")
-    assert times(after, written) == [Fraction(1, 2) + Fraction(i, 25) for i in range(5)]
+def test_the_output_starts_at_zero_unless_told_otherwise(clip, tmp_path):
+    for keep, first in ((False, 0), (True, Fraction(1, 2))):
+        output = tmp_path / f"{keep}.mp4"
+        copy(clip("late_start"), output, end_s=0.2, keep_start=keep)
+        after, written, _ = read(output)
+        shown = [frame.pts * after.time_base for frame in written]
+        assert shown == [first + Fraction(i, 25) for i in range(5)]
 
 
 def test_chapters_are_cut_too(clip, tmp_path):
