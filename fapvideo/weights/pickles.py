@@ -8,6 +8,7 @@ machine is followed here without making anything, and only what files of tensors
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 import re
 import zipfile
@@ -52,6 +53,9 @@ def check_pickles(path: Path) -> None:
             _check_zip(path)
         else:
             with path.open("rb") as file:
+                if file.read(1) != pickle.PROTO:
+                    raise _damaged(path, "it is no file of tensors")
+                file.seek(0)
                 for _ in range(LEGACY):
                     _check(file, path)
     except WeightsError:

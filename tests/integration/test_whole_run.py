@@ -135,7 +135,7 @@ def test_the_report_has_the_promised_keys(run):
     assert set(found) - {"frame_log", "faces", "reasons"} == REPORT
     assert set(found["input"]) == {
         "path", "sha256", "frames", "duration_s", "width", "height", "rotation", "vfr",
-        "bit_depth",
+        "bit_depth", "field_order", "promised_frames", "held_frames", "short",
     }  # fmt: skip
     assert set(found["output"]) == {"path", "sha256", "frames"}
     assert set(found["bundle"]) == {"name", "files"}

@@ -21,6 +21,7 @@ def test_the_record_is_up_to_date(checkout: Path) -> None:
     subprocess.run([sys.executable, checkout / "scripts" / "packaged_hashes.py"], check=True)
     assert packaged.RECORD.read_text("utf-8") == before
     files = [*packaged.PACKAGE.rglob("*.tflite"), *packaged.PACKAGE.glob("assets/*.png")]
+    files += packaged.PACKAGE.glob("track/models/*.safetensors")
     names = {path.relative_to(packaged.PACKAGE).as_posix() for path in files}
     assert names == set(packaged.recorded_hashes())
 
