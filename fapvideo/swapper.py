@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from fapvideo.composite.planes import displayed
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import FapVideoError, NoFaceFound, PresetError, VideoReadError
+from fapvideo.ops.files import scratch_folder
 from fapvideo.ops.image import picture_fault
 from fapvideo.ops.precision import resolve_device, resolve_dtype
 from fapvideo.paint.painter import Painter
@@ -28,6 +28,7 @@ from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
 from fapvideo.run.clip import Clip, Settings, check_kept, planned
 from fapvideo.run.engine import Engine, finished
+from fapvideo.run.people_sheet import write_sheet
 from fapvideo.run.preview import column, join_columns
 from fapvideo.run.report import clip_warnings, inspection, make_report, published, write_report
 from fapvideo.run.sinks import Sink, open_sink
@@ -172,7 +173,7 @@ class VideoSwapper:
         """
         started = time.perf_counter()
         watch, ticker = Stopwatch(), Ticker(progress, cancel)
-        with self._in_use(), _scratch() as scratch:
+        with self._in_use(), scratch_folder() as scratch:
             engine = self._engine()
             clip = input if isinstance(input, Clip) else None
             video = self.preset.video
@@ -222,7 +223,7 @@ class VideoSwapper:
         references: References | None,
         people: Sequence[Person] | None,
     ) -> Iterator[FrameBatch]:
-        with self._in_use(), _scratch() as scratch:
+        with self._in_use(), scratch_folder() as scratch:
             engine = self._engine()
             source = open_source(input, self.preset.video)
             plan = engine.plan(source, self._cast(references, people)[0], scratch)
@@ -243,7 +244,7 @@ class VideoSwapper:
             VideoReadError: `rgb` is no picture uint8 [H, W, 3].
             NoFaceFound: there is no face in the picture.
         """
-        with self._in_use(), _scratch() as scratch:
+        with self._in_use(), scratch_folder() as scratch:
             fault = picture_fault(rgb)
             if fault:
                 raise VideoReadError(fault, hint="give RGB pixels uint8 [height, width, 3]")
@@ -307,15 +308,17 @@ class VideoSwapper:
             cast, _ = self._reader.cast(roles, engine.painter, preset)
             yield engine, engine.decide(clip.plan, clip.source, cast)
 
-    def inspect(self, input: str | Path) -> dict[str, Any]:
-        """Return what the first pass sees: streams, faces, tracks, warnings; plain JSON types.
+    def inspect(self, input: str | Path, *, sheet: str | Path | None = None) -> dict[str, Any]:
+        """Return what the first pass sees as plain JSON types; show everybody in the PNG `sheet`.
 
         Raises:
-            VideoReadError: the video cannot be read.
+            VideoReadError, VideoWriteError: the video cannot be read, or the sheet be written.
         """
-        with self._in_use(), _scratch() as scratch:
+        with self._in_use(), scratch_folder() as scratch:
             source = open_source(input, self.preset.video)
             plan = self._engine().plan(source, self._reader.bystanders(self.preset), scratch)
+            if sheet is not None:
+                write_sheet(Path(sheet), source, plan)
             return inspection(source, plan, self.preset.video)
 
     def preview(
@@ -382,10 +385,3 @@ class VideoSwapper:
             yield
         finally:
             self._call.release()
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield a folder for the landmarks of a first pass."""
-    with tempfile.TemporaryDirectory(prefix="fapvideo-") as folder:
-        yield Path(folder)

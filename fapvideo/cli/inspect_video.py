@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from fapvideo.cli import options, output
 from fapvideo.cli.swapping import open_swapper
+from fapvideo.errors import VideoWriteError
 
 
 def inspect(
@@ -14,14 +18,20 @@ def inspect(
     preset: options.Preset = "brand_avatar",
     person: options.People = [],  # noqa: B006  typer copies it
     settings: options.Settings = [],  # noqa: B006
+    sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="FACES.png", help="Write a picture of everybody; replaced if there."),
+    ] = None,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
     """Show a video's streams, faces and tracks, and what may go wrong with it."""
+    if sheet is not None:
+        _check_sheet(sheet)
     with open_swapper(
         preset, device, options.collect_overrides(settings, people=person)
     ) as swapper:
-        found = swapper.inspect(input_path)
+        found = swapper.inspect(input_path, sheet=sheet)
     if as_json:
         output.print_json(found)
         return
@@ -38,6 +48,16 @@ def inspect(
             output.print_text(f"\n{title}: none")
     for warning in found["warnings"]:
         output.print_text(f"warning: {warning}")
+    if sheet is not None:
+        output.print_text(str(sheet))
+
+
+def _check_sheet(sheet: Path) -> None:
+    """Find out before the work whether the sheet can be written."""
+    if sheet.suffix.lower() != ".png":
+        raise VideoWriteError(f"a sheet is a PNG: {sheet.name} does not end with .png")
+    if not sheet.parent.is_dir():
+        raise VideoWriteError(f"folder not found: {sheet.parent}")
 
 
 def _shown(value: Any) -> str:

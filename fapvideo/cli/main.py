@@ -18,6 +18,7 @@ from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
+from fapvideo.cli.scan import scan
 from fapvideo.cli.swapping import interrupt_on_sigterm
 from fapvideo.cli.train import train
 from fapvideo.errors import Cancelled, FapVideoError
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(preview)
 app.command()(inspect)
+app.command()(scan)
 app.command()(train)
 app.command("eval")(evaluate)
 app.add_typer(presets.app, name="presets")

@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,13 @@ def write_atomically(path: Path) -> Iterator[Path]:
             shutil.rmtree(fresh, ignore_errors=True)
         else:
             fresh.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder that is removed at the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="fapvideo-") as folder:
+        yield Path(folder)
 
 
 def write_text(path: Path, text: str) -> None:

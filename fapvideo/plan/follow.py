@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,13 @@ import numpy as np
 from fapvideo.config.schema import TrackConfig
 from fapvideo.ops.display import square_pixels
 from fapvideo.plan.targets import Plan
-from fapvideo.structs import FrameBatch, VideoInfo
+from fapvideo.structs import Bytes, Face, FrameBatch, VideoInfo
 from fapvideo.track.identity import FaceSampler, link
 from fapvideo.track.landmarks import FaceMesh
 from fapvideo.track.tracker import FaceTracker
+
+Look = Callable[[Bytes, Sequence[tuple[int, Face]]], None]
+"""Shown every frame's picture, with square pixels, and the tracks and faces measured in it."""
 
 
 def follow(
@@ -24,6 +27,8 @@ def follow(
     advance: Callable[[int], None] = lambda frames: None,
     *,
     mesh: FaceMesh | None = None,
+    look: Look | None = None,
+    identify_single: bool = True,
 ) -> Plan:
     """Return a plan with all tracks, of whom each is, and no targets yet (`decide` chooses them).
 
@@ -34,6 +39,9 @@ def follow(
         scratch: an existing folder for the landmarks; needed as long as the result is used.
         advance: called with the number of frames done.
         mesh: what measures, if it is to be another one than the program's.
+        look: takes part in looking at the pictures.
+        identify_single: whether to find out what a track looks like that is the only one; who is
+            meant by a photo depends on it, and nothing else.
     """
     tracker = FaceTracker(config, scratch, mesh)
     sampler = FaceSampler()
@@ -42,11 +50,13 @@ def follow(
         for rgb, time_s in zip(batch.rgb, batch.times_s, strict=True):
             picture = square_pixels(rgb, info)
             tracker.update(picture, float(time_s))
-            sampler.look(picture, tracker.seen())
+            for watch in (sampler.look, look):
+                if watch is not None:
+                    watch(picture, tracker.seen())
         times += batch.times_s.tolist()
         advance(len(batch))
     tracks = tracker.tracks()
-    looks = sampler.looks(tracks)
+    looks = sampler.looks(tracks) if identify_single or len(tracks) > 1 else {}
     return Plan(
         np.array(times, np.float64),
         tuple(tracker.cuts),

@@ -83,7 +83,7 @@ class FakeSwapper:
         self.calls.append((input, times_s))
         return np.full((8, 6, 3), 200, np.uint8)
 
-    def inspect(self, input: Path) -> dict[str, Any]:
+    def inspect(self, input: Path, *, sheet: Path | None = None) -> dict[str, Any]:
         return {
             "video": {"width": 64, "codec": "h264", "streams": [{"index": 0, "kind": "video"}]},
             "faces": [{"track": 1, "size_px": 40}],

@@ -15,9 +15,13 @@ from fapvideo.evaluation.measure import Measurement
 from fapvideo.evaluation.metrics.groups import Networks, measure_all
 from fapvideo.evaluation.suites.material import aligned_references
 from fapvideo.evaluation.views import Clip
-from fapvideo.progress import OnProgress, ShouldStop
+from fapvideo.progress import OnProgress, ShouldStop, clock
 from fapvideo.reference.images import AlignedFace
 from fapvideo.run.report import report_path
+from fapvideo.structs import REASONS
+
+MOST_TOLD = 40
+"""Stretches that a page lists; the run's report has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Made:
     """Parts and references, stretch of time, `[track]` and `[mask]`."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Timings and counts of the run."""
+    fell_back: Sequence[str] = ()
+    """Stretches of the run's `frame_log` in which a face was not plainly swapped, in words."""
 
 
 def read_made(result: Path) -> Made | None:
@@ -48,6 +54,7 @@ def read_made(result: Path) -> Made | None:
             given[item["part"]].append({"path": item["path"]})
         tables = {**report["preset"], "references": given}
         extra = {**report["timings"], "frames": report["frames"]}
+        stretches = [_in_words(span) for span in report.get("frame_log", ()) if _caused(span)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PresetError(
             f"{path} is no report of a run: {error!r}", hint="remove it, and give --preset"
@@ -55,7 +62,25 @@ def read_made(result: Path) -> Made | None:
     preset, problems = validate(RunPreset, tables)
     if preset is None:
         raise PresetError(f"{path}: {problems[0]}", hint="remove it, and give --preset")
-    return Made(source, preset, extra)
+    return Made(source, preset, extra, _capped(stretches))
+
+
+def _caused(span: Mapping[str, Any]) -> bool:
+    """Tell whether a stretch has a reason of its own, and the face was asked for."""
+    return span["reason"] not in ("beside", "not_cast")
+
+
+def _in_words(span: Mapping[str, Any]) -> str:
+    """Return `0:01.20-0:01.36, track 1: left, turned too far to the side`."""
+    when = f"{clock(float(span['start_s']))}-{clock(float(span['end_s']))}"
+    why = REASONS.get(span["reason"], span["reason"])
+    return f"{when}, track {span['track']}: {span['state']}, {why}"
+
+
+def _capped(stretches: Sequence[str]) -> tuple[str, ...]:
+    rest = len(stretches) - MOST_TOLD
+    more = (f"and {rest} more stretches that were not plainly swapped",) if rest > 0 else ()
+    return (*stretches[:MOST_TOLD], *more)
 
 
 def measure_result(
@@ -84,7 +109,7 @@ def measure_result(
     parts = tuple(made.preset.references)
     clip = Clip.open(made.source, made.preset, parts, scratch, references)
     found = measure_all(clip, result, Networks.load(), progress=progress, cancel=cancel)
-    return replace(found, extra=made.extra, notes=(*found.notes, *notes)), clip
+    return replace(found, extra=made.extra, notes=(*made.fell_back, *found.notes, *notes)), clip
 
 
 def _references(preset: RunPreset) -> tuple[Mapping[str, Sequence[AlignedFace]], Sequence[str]]:
