@@ -19,6 +19,7 @@ import numpy as np
 from fapvideo.config.schema import ReferenceConfig
 from fapvideo.ops import mesh
 from fapvideo.ops.image import luma, signed_distance
+from fapvideo.ops.packaged import read_packaged
 from fapvideo.ops.pose import HeadPose, head_pose
 from fapvideo.parts import PARTS
 from fapvideo.reference.images import CLOSED_EYES, CROP_SIZE, OPEN_MOUTH, AlignedFace
@@ -256,7 +257,7 @@ class Probes:
 
     def __init__(self) -> None:
         """Load the network and the weights of the probes."""
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
         from safetensors.torch import load_file as load_tensors
 
         from fapvideo.nets.mobilenet import MobileNetV2Tokens
@@ -265,8 +266,7 @@ class Probes:
         self._tower = MobileNetV2Tokens()
         with resources.as_file(package / "bundles/embedded/encoder.safetensors") as path:
             self._tower.load_state_dict(load_tensors(path), strict=False)
-        with resources.as_file(package / "reference/models/fitness.safetensors") as path:
-            self._tables = load_file(path)
+        self._tables = load(read_packaged("reference/models/fitness.safetensors"))
 
     def look(self, face: AlignedFace) -> dict[str, float]:
         """Return probabilities: part -> that something lies over it; `glasses`; `beard`."""
