@@ -11,11 +11,6 @@ from fapvideo.ops.files import sha256_file
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fapvideo"
 KINDS = ("assets/*.png", "track/models/*.tflite", "*/models/*.safetensors")
-    "assets/*.png",
-    "track/models/*.tflite",
-    "track/models/*.safetensors",
-    "reference/models/*.safetensors",
-)
 
 
 def lines() -> str:
