@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from fapvideo.plan.people import Person
     from fapvideo.progress import Progress
+    from fapvideo.run.ranking import rank_references
     from fapvideo.run.sources import FrameSource
     from fapvideo.structs import FrameBatch, PartMasks, Reference, RunReport, Track
     from fapvideo.swapper import VideoSwapper
@@ -56,6 +57,7 @@ __all__ = [
     "__version__",
     "list_presets",
     "load_preset",
+    "rank_references",
 ]
 
 _HOMES: Final = {
@@ -71,6 +73,7 @@ _HOMES: Final = {
     "VideoSwapper": "fapvideo.swapper",
     "list_presets": "fapvideo.config.presets",
     "load_preset": "fapvideo.config.presets",
+    "rank_references": "fapvideo.run.ranking",
 }
 """Where the public names live that are not errors."""
 

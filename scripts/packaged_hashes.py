@@ -10,7 +10,7 @@ from pathlib import Path
 from fapvideo.ops.files import sha256_file
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fapvideo"
-KINDS = ("assets/*.png", "track/models/*.tflite", "track/models/*.safetensors")
+KINDS = ("assets/*.png", "track/models/*.tflite", "*/models/*.safetensors")
 
 
 def lines() -> str:

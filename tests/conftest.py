@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 import tempfile
@@ -62,24 +61,29 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def photos_aligned_once() -> Iterator[None]:
-    """Find and align a reference once: hundreds of swappers take the same photo."""
-    from fapvideo.config.schema import ReferenceConfig
+    """Align and judge a reference once: hundreds of swappers take the same photo."""
     from fapvideo.plan import references
-    from fapvideo.reference.images import AlignedFace, FindFaces
+    from fapvideo.reference.fitness import Judge
 
-    align = references.align
-    known: dict[tuple[str, bytes, str], AlignedFace] = {}
+    align, judge = references.align_picture, Judge.__call__
+    faces: dict[Any, Any] = {}
+    judgements: dict[Any, Any] = {}
 
-    def remembered(path: Path, find_faces: FindFaces, config: ReferenceConfig) -> AlignedFace:
-        if not path.is_file():
-            return align(path, find_faces, config)
-        key = str(path), hashlib.sha256(path.read_bytes()).digest(), config.model_dump_json()
-        if key not in known:
-            known[key] = align(path, find_faces, config)
-        return known[key]
+    def remembered(rgb: Any, digest: str, name: str, find_faces: Any, config: Any) -> Any:
+        key = digest, name, rgb.shape, config.model_dump_json()
+        if key not in faces:
+            faces[key] = align(rgb, digest, name, find_faces, config)
+        return faces[key]
+
+    def known(self: Judge, face: Any, parts: Any) -> Any:
+        key = face.sha256, face.path, tuple(parts), self._config.model_dump_json()
+        if not face.sha256 or key not in judgements:
+            judgements[key] = judge(self, face, parts)
+        return judgements[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(references, "align", remembered)
+        patch.setattr(references, "align_picture", remembered)
+        patch.setattr(Judge, "__call__", known)
         yield
 
 

@@ -37,6 +37,7 @@ NAMES = [
     "__version__",
     "list_presets",
     "load_preset",
+    "rank_references",
 ]
 LIGHT = ["RunPreset", "list_presets", "load_preset", *errors.__all__]
 

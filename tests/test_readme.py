@@ -60,7 +60,7 @@ def test_every_command_shown_exists_with_its_options(
     for words in shown:
         names = [word for word in words[1:3] if re.fullmatch("[a-z]+", word)]
         options = [word for word in words if word.startswith("-")]
-        depth = 2 if names[0] in {"presets", "weights", "train", "eval"} else 1
+        depth = 2 if names[0] in {"presets", "references", "weights", "train", "eval"} else 1
         assert run_program([*names[:depth], "--help"]) == 0
         help_text = capsys.readouterr().out
         assert [option for option in options if option not in help_text] == [], words

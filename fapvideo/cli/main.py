@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import fapvideo
-from fapvideo.cli import doctor, output, presets, weights
+from fapvideo.cli import doctor, output, presets, references, weights
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.preview import preview
@@ -36,6 +36,7 @@ app.command()(scan)
 app.command()(train)
 app.command("eval")(evaluate)
 app.add_typer(presets.app, name="presets")
+app.add_typer(references.app, name="references")
 app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)
 

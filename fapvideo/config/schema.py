@@ -144,6 +144,9 @@ class ReferenceConfig(Section):
     """Turn to a side, degrees: a warning over it, an error over one and a half times it."""
     min_sharpness: float = Field(12.0, ge=0.0)
     """Variance of the aligned face's Laplacian (0..255 scale) under which a warning is given."""
+    unfit: Literal["leave_out", "use"] = "leave_out"
+    """What becomes of photos that do not fit, where a part has others: covered, dark, over-exposed,
+    blurred or turned ones (docs/casting.md). A warning names them."""
     cache: bool = True
     """Keep features on disk, by the image's content."""
     cache_dir: Path | None = None

@@ -18,12 +18,13 @@ from fapvideo.errors import PresetError, ReferenceImageError
 from fapvideo.ops.image import picture_fault
 from fapvideo.parts import PARTS
 from fapvideo.reference.cache import FeatureCache
+from fapvideo.reference.fitness import CHECKED, Judge, Judgement
 from fapvideo.reference.images import (
     AlignedFace,
     FindFaces,
-    align,
     align_picture,
     part_warnings,
+    read_image,
 )
 from fapvideo.structs import Bytes, Floats, Reference
 from fapvideo.track.finder import FaceFinder
@@ -148,35 +149,110 @@ def load_references(
         config: `[reference]`.
 
     Returns:
-        Part -> its references, in the order of `PARTS`, and warnings about them.
+        Part -> its references, in the order of `PARTS`, without those that `config.unfit` leaves
+        out, and warnings about them.
 
     Raises:
         ReferenceImageError: an image that cannot be used.
         PresetError: parts that the painter does not have, or tokens of another bundle.
     """
-    finder = functools.cache(FaceFinder)  # loads its networks for the first photo, if there is one
     wanted = encoder.takes(asked.sources)
     cached = config.cache and encoder.identity != ""
     cache = FeatureCache(config.cache_dir, encoder.identity, enabled=cached)
-    faces: dict[str, AlignedFace] = {}
+    photos = _Photos(wanted, asked.pictures, config)
     cast: dict[str, tuple[Reference, ...]] = {}
-    warnings: list[str] = []
     for part in (part for part in PARTS if wanted.get(part)):
         group: list[Reference] = []
+        taken = photos.taken(part)
         for item in wanted[part]:
             if isinstance(item, Reference):
                 group.append(_fitting(item, encoder))
-                continue
-            if item.path not in faces:
-                faces[item.path] = align_source(
-                    item.path, asked.pictures, lambda rgb: finder()(rgb), config
-                )
-                warnings += faces[item.path].warnings
-            face = faces[item.path]
-            warnings += part_warnings(face, part)
-            group.append(_encoded(face, part, item.weight, encoder, cache))
+            elif item.path in taken:
+                group.append(_encoded(taken[item.path], part, item.weight, encoder, cache))
         cast[part] = tuple(group)
-    return cast, tuple(warnings)
+    return cast, tuple(photos.warnings)
+
+
+class _Photos:
+    """The photos of a run: each read, aligned and judged once; those that do not fit left out."""
+
+    def __init__(
+        self, wanted: Sources, pictures: Mapping[str, Bytes], config: ReferenceConfig
+    ) -> None:
+        """Take which photos each part has; the networks load with the first one."""
+        self.warnings: list[str] = []
+        self._wanted, self._pictures, self._config = wanted, pictures, config
+        self._finder = functools.cache(FaceFinder)
+        self._faces: dict[str, AlignedFace | ReferenceImageError] = {}
+        self._judgements: dict[str, Mapping[str, Judgement]] = {}
+        self._judge = Judge(config)
+
+    def taken(self, part: str) -> Mapping[str, AlignedFace]:
+        """Return path -> face of the photos that are used for `part`, and warn about them.
+
+        Raises:
+            ReferenceImageError: one cannot be read, or none has a usable face.
+        """
+        paths = [item.path for item in self._wanted[part] if isinstance(item, ReferenceSource)]
+        faces = {path: self._face(path) for path in dict.fromkeys(paths)}
+        usable = {path: face for path, face in faces.items() if isinstance(face, AlignedFace)}
+        errors = [face for face in faces.values() if isinstance(face, ReferenceImageError)]
+        leaves = self._config.unfit == "leave_out"
+        if errors and not (leaves and (usable or len(paths) < len(self._wanted[part]))):
+            raise errors[0]
+        judged = {path: self._judged(path, usable[path])[part] for path in usable}
+        used = [path for path in usable if not (leaves and judged[path].unfit)]
+        if not used and usable and len(paths) == len(self._wanted[part]):
+            used = [max(usable, key=lambda path: judged[path].score)]
+            if len(faces) > 1:
+                self._warn(
+                    f"none of the {len(faces)} references of {part!r} fits: "
+                    "the least bad one is used"
+                )
+        for error in errors:
+            self._warn(f"{error}: left out of {part!r}")
+        for path, face in usable.items():
+            self._speak(face, judged[path], used=path in used)
+        return {path: usable[path] for path in used}
+
+    def _face(self, path: str) -> AlignedFace | ReferenceImageError:
+        """Return the face of a photo, or why it has no usable one."""
+        if path not in self._faces:
+            rgb, digest = read_source(path, self._pictures)
+            try:
+                self._faces[path] = align_picture(
+                    rgb, digest, path, lambda picture: self._finder()(picture), self._config
+                )
+            except ReferenceImageError as error:
+                self._faces[path] = error
+        return self._faces[path]
+
+    def _judged(self, path: str, face: AlignedFace) -> Mapping[str, Judgement]:
+        if path not in self._judgements:
+            parts = [
+                part
+                for part, items in self._wanted.items()
+                if any(isinstance(item, ReferenceSource) and item.path == path for item in items)
+            ]
+            self._judgements[path] = self._judge(face, parts)
+        return self._judgements[path]
+
+    def _speak(self, face: AlignedFace, judged: Judgement, *, used: bool) -> None:
+        """Warn about a photo: what was left out and why, what is unfit and used all the same."""
+        if not used:
+            self._warn(
+                f"{face.path}: left out of {judged.part!r}: {'; '.join(judged.unfit.values())}"
+            )
+            return
+        for text in (*face.warnings, *part_warnings(face, judged.part)):
+            self._warn(text)
+        for term, reason in judged.unfit.items():
+            if term not in CHECKED:
+                self._warn(f"{face.path}: {reason}; a poor reference for {judged.part!r}")
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
 
 
 def _fitting(reference: Reference, encoder: ReferenceEncoder) -> Reference:
@@ -196,10 +272,18 @@ def align_source(
     Raises:
         ReferenceImageError: not a picture, or no usable face.
     """
+    return align_picture(*read_source(path, pictures), path, find_faces, config)
+
+
+def read_source(path: str, pictures: Mapping[str, Bytes]) -> tuple[Bytes, str]:
+    """Return the pixels [H, W, 3] of a file, or of `pictures`, and a SHA-256.
+
+    Raises:
+        ReferenceImageError: missing, or not a picture.
+    """
     if path not in pictures:
-        return align(Path(path), find_faces, config)
-    digest = hashlib.sha256(pictures[path].tobytes()).hexdigest()
-    return align_picture(pictures[path], digest, path, find_faces, config)
+        return read_image(Path(path))
+    return pictures[path], hashlib.sha256(pictures[path].tobytes()).hexdigest()
 
 
 def _encoded(

@@ -44,6 +44,10 @@ class AlignedFace:
     """[478, 3] in the head frame."""
     expression: dict[str, float]
     warnings: tuple[str, ...]
+    sharpness: float
+    """Variance of the Laplacian over the face, as `ReferenceConfig.min_sharpness` means it."""
+    interocular_px: float
+    """Distance between the eyes in the photo, pixels."""
 
 
 def read_image(path: Path) -> tuple[Bytes, str]:
@@ -117,6 +121,8 @@ def align_picture(
         pose.to_head(face.landmarks),
         expression(face.landmarks),
         tuple(warnings),
+        sharpness,
+        pose.scale,
     )
 
 

@@ -20,8 +20,8 @@ def test_the_record_is_up_to_date(checkout: Path) -> None:
     before = packaged.RECORD.read_text("utf-8")
     subprocess.run([sys.executable, checkout / "scripts" / "packaged_hashes.py"], check=True)
     assert packaged.RECORD.read_text("utf-8") == before
-    files = [*packaged.PACKAGE.rglob("*.tflite"), *packaged.PACKAGE.glob("assets/*.png")]
-    files += packaged.PACKAGE.glob("track/models/*.safetensors")
+    kinds = ("**/*.tflite", "assets/*.png", "*/models/*.safetensors")
+    files = [path for kind in kinds for path in packaged.PACKAGE.glob(kind)]
     names = {path.relative_to(packaged.PACKAGE).as_posix() for path in files}
     assert names == set(packaged.recorded_hashes())
 
