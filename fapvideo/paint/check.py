@@ -19,9 +19,12 @@ from fapvideo.track.landmarks import FaceMesh
 OFF_PLACE = 0.055
 """Distance of a painted part from where it was meant to be, in inter-ocular distances, from which
 on it looks wrong. On real clips it is 0.04 at most; parts that are shifted by 0.1 measure 0.065."""
-OFF_COLOUR, MARGIN = 0.02, 0.06
+GONE = 0.02
+"""Presence under which there is no face any more; an extreme grimace, well painted, has 0.25."""
+OFF_COLOUR, MARGIN = 0.1, 0.08
 """Share of the painted pixels whose chroma may lie further than MARGIN outside what frame,
-guide and references hold."""
+guide and references hold. Meant for colours that come from nowhere: the networks' slight casts on
+irises and lids reach 0.02 beyond 0.06."""
 OUTERMOST = (0.1, 99.9)
 """Percentiles of those that count as their range."""
 
@@ -57,7 +60,7 @@ class PaintCheck:
         face any more. Only parts whose place the painter has told (`FaceJob.wanted`) count.
         """
         face = self._mesh.from_landmarks(np.rint(shown * 255).astype(np.uint8), job.face.landmarks)
-        if face.presence < 0.5:
+        if face.presence < GONE:
             return float("inf")
         unit = CROP_INTEROCULAR * job.face.target.crop_size
         away = [
