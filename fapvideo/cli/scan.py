@@ -29,7 +29,7 @@ def scan(
 ) -> None:
     """Show where a clip will be hard to swap and why, with a setting for each stretch.
 
-    It takes a few looks a second, and about a fifteenth of the time of a run.
+    It takes a few looks a second, and about a tenth of the time of a run.
     """
     resolved = fapvideo.load_preset(preset, options.collect_overrides(settings, people=person))
     if json_path is not None and not json_path.parent.is_dir():

@@ -1,6 +1,6 @@
 """Looking through a clip before it is rendered: where it will be hard, why, and what may help.
 
-A few looks a second instead of every frame: that costs about a fifteenth of a render, and finds
+A few looks a second instead of every frame: that costs about a tenth of a render, and finds
 what lasts longer than the time from one look to the next.
 """
 
