@@ -23,7 +23,7 @@ from fapvideo.run.difficulties import DIFFICULTIES, LASTING, Spotter, difficulti
 from fapvideo.run.sources import Source
 from fapvideo.structs import REASONS, FrameBatch, VideoInfo
 
-LOOKS_PER_S = 5.0
+LOOKS_PER_S = 4.0
 """Looks at a second of video, or every frame where there are fewer."""
 DETECT_EVERY = 5
 """Looks between searches for faces that are not followed yet: they are noticed within a second."""

@@ -45,7 +45,7 @@ def test_a_calm_clip_and_a_cut_have_nothing_hard(scanned):
 
 def test_few_frames_of_an_ordinary_clip_are_looked_at(scanned):
     found = scanned("one_face")
-    assert (found.looks, found.every) == (5, 5)
+    assert (found.looks, found.every) == (4, 6)
     assert found.spans == ()
 
 
