@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -73,3 +77,18 @@ class MobileNetV2Tokens(nn.Module):
         dtype = next(self.features.parameters()).dtype
         x = x.to(dtype, memory_format=torch.channels_last)
         return self.features(x).flatten(2).transpose(1, 2)
+
+    @torch.no_grad()
+    def maps(self, picture: NDArray[np.uint8], blocks: Sequence[int]) -> list[Tensor]:
+        """Return what some blocks make of a picture uint8 [H, W, 3] at its own size: [1, C, h, w].
+
+        `blocks` are numbers from 0 to 13, in ascending order.
+        """
+        images = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+        x = (images.float() / 255 - self.mean) / self.std
+        found = []
+        for number in range(blocks[-1] + 1):
+            x = self.features[number](x)
+            if number in blocks:
+                found.append(x)
+        return found

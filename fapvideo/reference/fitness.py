@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import cv2
@@ -258,14 +257,10 @@ class Probes:
     def __init__(self) -> None:
         """Load the network and the weights of the probes."""
         from safetensors.numpy import load
-        from safetensors.torch import load_file as load_tensors
 
-        from fapvideo.nets.mobilenet import MobileNetV2Tokens
+        from fapvideo.weights.embedded import embedded_tower
 
-        package = resources.files("fapvideo")
-        self._tower = MobileNetV2Tokens()
-        with resources.as_file(package / "bundles/embedded/encoder.safetensors") as path:
-            self._tower.load_state_dict(load_tensors(path), strict=False)
+        self._tower = embedded_tower()
         self._tables = load(read_packaged("reference/models/fitness.safetensors"))
 
     def look(self, face: AlignedFace) -> dict[str, float]:
@@ -324,14 +319,4 @@ def _view(
 
 def features(tower: MobileNetV2Tokens, view: Bytes) -> Floats:
     """Return [F] what two blocks of the tower make of a view [h, w, 3]."""
-    import torch
-
-    x = torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1)[None].float() / 255
-    x = (x - tower.mean) / tower.std
-    seen: list[Floats] = []
-    with torch.no_grad():
-        for number in range(BLOCKS[-1] + 1):
-            x = tower.features[number](x)
-            if number in BLOCKS:
-                seen.append(x.flatten().numpy())
-    return np.concatenate(seen)
+    return np.concatenate([x.flatten().numpy() for x in tower.maps(view, BLOCKS)])

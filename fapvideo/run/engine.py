@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from fapvideo.composite.planes import displayed
@@ -45,7 +45,11 @@ class Engine:
         """
         self.preset, self.painter, self.boxes = preset, painter, boxes
         self._spans = tuple(spans) or (painter,) * len(preset.spans)
-        self._check = PaintCheck()
+
+    @cached_property
+    def _check(self) -> PaintCheck:
+        """What looks at finished crops; loaded when something is painted."""
+        return PaintCheck()
 
     def plan(
         self,

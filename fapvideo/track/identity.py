@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -51,17 +50,12 @@ class Looks:
     def __init__(self) -> None:
         """Load the network (1 MB) and the projection."""
         from safetensors.numpy import load
-        from safetensors.torch import load_file as load_tensors
 
-        from fapvideo.nets.mobilenet import MobileNetV2Tokens
+        from fapvideo.weights.embedded import embedded_tower
 
-        package = resources.files("fapvideo")
-        with resources.as_file(package / "bundles/embedded/encoder.safetensors") as path:
-            tower = MobileNetV2Tokens()
-            tower.load_state_dict(load_tensors(path), strict=False)
         tables = load(read_packaged("track/models/looks.safetensors"))
         self._mean, self._project = (tables[n].astype(np.float32) for n in ("mean", "project"))
-        self._tower = tower
+        self._tower = embedded_tower()
 
     def of_faces(self, faces: Sequence[tuple[Bytes, Floats]]) -> Floats:
         """Return [D] of one person's faces: pictures uint8 [H, W, 3], landmarks [478, 3] in them.
@@ -87,20 +81,14 @@ def aligned(rgb: Bytes, landmarks: Floats) -> Bytes:
 
 def features(tower: MobileNetV2Tokens, crops: Sequence[Bytes]) -> Floats:
     """Return [N, F] square roots of features, each row of length 1, of uint8 [S, S, 3] crops."""
-    import torch
     from torch.nn.functional import adaptive_avg_pool2d
 
     rows = []
     for crop in crops:  # one by one: what a row is must not depend on the others
-        x = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None].float() / 255
-        x = (x - tower.mean) / tower.std
         seen: list[Floats] = []
-        with torch.no_grad():
-            for number in range(BLOCKS[-1] + 1):
-                x = tower.features[number](x)
-                if number in BLOCKS:
-                    cells = adaptive_avg_pool2d(x, GRID)[0, :, ROWS, COLUMNS].numpy().reshape(-1)
-                    seen.append(unit(np.sign(cells) * np.sqrt(np.abs(cells))))
+        for x in tower.maps(crop, BLOCKS):
+            cells = adaptive_avg_pool2d(x, GRID)[0, :, ROWS, COLUMNS].numpy().reshape(-1)
+            seen.append(unit(np.sign(cells) * np.sqrt(np.abs(cells))))
         rows.append(np.concatenate(seen))
     return unit(np.stack(rows))
 
