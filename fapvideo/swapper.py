@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -25,14 +24,16 @@ from fapvideo.plan.people import Cast, CastReader, Person, asked_roles
 from fapvideo.plan.references import References, asked_references
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
-from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
+from fapvideo.progress import OnProgress, ShouldStop, Ticker
 from fapvideo.run.clip import Clip, Settings, check_kept, planned
+from fapvideo.run.direct import through
 from fapvideo.run.engine import Engine, finished
 from fapvideo.run.people_sheet import write_sheet
 from fapvideo.run.preview import column, join_columns
-from fapvideo.run.report import clip_warnings, inspection, make_report, published, write_report
-from fapvideo.run.sinks import Sink, open_sink
+from fapvideo.run.report import inspection
+from fapvideo.run.sinks import Sink, default_output
 from fapvideo.run.sources import FrameSource, Source, open_source
+from fapvideo.run.work import from_file_to_file
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
@@ -148,6 +149,8 @@ class VideoSwapper:
         people: Sequence[Person] | None = None,
         overwrite: bool = False,
         require_face: bool = False,
+        resume: bool = True,
+        keep_work: bool = False,
         progress: OnProgress | None = None,
         cancel: ShouldStop | None = None,
     ) -> RunReport:
@@ -162,6 +165,8 @@ class VideoSwapper:
             people: who gets what (docs/casting.md), instead of the preset's, or an open clip's.
             overwrite: replace an existing output.
             require_face: raise where the video shows no face.
+            resume: go on with what an equal run has left that was stopped.
+            keep_work: leave the folder of the work, `.<output's name>.fapvideo` (docs/jobs.md).
             progress: called from this thread.
             cancel: asked between batches; true stops the run.
 
@@ -171,34 +176,42 @@ class VideoSwapper:
         Raises:
             FapVideoError: one of its kinds, see `errors.py`.
         """
-        started = time.perf_counter()
-        watch, ticker = Stopwatch(), Ticker(progress, cancel)
-        with self._in_use(), scratch_folder() as scratch:
-            engine = self._engine()
+        ticker = Ticker(progress, cancel)
+        with self._in_use():
             clip = input if isinstance(input, Clip) else None
-            video = self.preset.video
-            source = input.source if isinstance(input, Clip) else open_source(input, video)
-            with open_sink(output, source.info, video, overwrite=overwrite) as sink:
-                ticker.begin("references", 0)
-                with watch.measure("reference_s"):
-                    cast, warnings = (clip.cast, ()) if clip else self._cast(references, people)
-                plan = clip.plan if clip else engine.plan(source, cast, scratch, watch, ticker)
-                if require_face and not plan.targets:
-                    raise NoFaceFound(
-                        f"{source.info.path}: no face to swap in {plan.frames} frames",
-                        hint="lower track.detect_score, or leave out --require-face",
+            source = (
+                input.source if isinstance(input, Clip) else open_source(input, self.preset.video)
+            )
+
+            def casting() -> tuple[Cast, Sequence[str]]:
+                return (clip.cast, ()) if clip else self._cast(references, people)
+
+            plan = clip.plan if clip else None
+            if isinstance(output, str | Path | None):
+                path = default_output(source.info.path) if output is None else Path(output)
+                if isinstance(source, VideoReader) and self._painter.bundle is not None:
+                    return from_file_to_file(
+                        self._engine(),
+                        source,
+                        casting,
+                        path,
+                        ticker,
+                        plan=plan,
+                        overwrite=overwrite,
+                        require_face=require_face,
+                        resume=resume,
+                        keep_work=keep_work,
                     )
-                target = sink.output if isinstance(sink, VideoWriter) else None
-                spool = scratch / "tracks.jsonl" if target else None
-                books = engine.write(source, plan, sink, watch, ticker, spool)
-            with published(target):
-                watch.seconds["wall_s"] = time.perf_counter() - started
-                warnings += (*sink.warnings, *clip_warnings(source, plan, video))
-                used = self.preset, self._painter.bundle, plan, books, cast
-                report = make_report(source, target, *used, watch.seconds, warnings)
-                if target is not None:
-                    report = write_report(report, books, target)
-        return report
+                output = VideoWriter(path, source.info, self.preset.video, overwrite=overwrite)
+            return through(
+                self._engine(),
+                source,
+                casting,
+                output,
+                ticker,
+                plan=plan,
+                require_face=require_face,
+            )
 
     def stream(
         self,

@@ -23,9 +23,10 @@ from fapvideo.plan.kept import check_digests, check_plan, digests
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
+_FRAME_ARRAYS = ("times_s", "keys", "fingerprints")
 _BOXES = ("parts", "keep_out", "strength")
 
 Arrays = dict[str, Array]
@@ -42,7 +43,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    arrays: Arrays = {"times_s": plan.times_s}
+    arrays: Arrays = {name: getattr(plan, name) for name in _FRAME_ARRAYS}
     references: dict[int, Reference] = {}
     for track in plan.tracks:
         for name in ("presence", "jump", "neutral"):
@@ -68,6 +69,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         ],
         "targets": targets,
         "warnings": plan.warnings,
+        "damaged": plan.damaged,
     }
     with write_atomically(folder) as partial:
         partial.mkdir()
@@ -137,6 +139,9 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
             dict(text["people"]),
             {int(name): looks for name, looks in _labelled(arrays, "looks.").items()},
             dict(text["cast"]),
+            arrays["keys"],
+            arrays["fingerprints"],
+            text["damaged"],
         )
         check_plan(plan)
         return plan

@@ -107,15 +107,25 @@ class Books:
         """Take a batch that was painted."""
         self.outside += swapped.outside_changed
         for frame in batch.frames:
-            fates = self.note(frame.index, swapped.refused, swapped.cut_off)
-            if self._lines is not None:
-                shares = (swapped.cut_off.get((frame.index, fate.track.id), 0.0) for fate in fates)
-                faces = [
-                    describe_face(*face, self._pixel_shape)
-                    for face in zip(fates, shares, strict=True)
-                ]
-                row = {"frame": frame.index, "time_s": round(frame.time_s, 6), "faces": faces}
-                self._lines.write(json.dumps(row, allow_nan=False, separators=(",", ":")) + "\n")
+            self.enter(frame.index, frame.time_s, swapped.refused, swapped.cut_off)
+
+    def enter(
+        self,
+        frame: int,
+        time_s: float,
+        refused: Mapping[tuple[int, int], str],
+        cut_off: Mapping[tuple[int, int], float],
+    ) -> None:
+        """Take one frame, in order, and write its line; see `SwappedBatch` for the last two."""
+        fates = self.note(frame, refused, cut_off)
+        if self._lines is None:
+            return
+        shares = (cut_off.get((frame, fate.track.id), 0.0) for fate in fates)
+        faces = [
+            describe_face(*face, self._pixel_shape) for face in zip(fates, shares, strict=True)
+        ]
+        row = {"frame": frame, "time_s": round(time_s, 6), "faces": faces}
+        self._lines.write(json.dumps(row, allow_nan=False, separators=(",", ":")) + "\n")
 
     def note(
         self,

@@ -88,7 +88,15 @@ class PacketFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the file."""
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Finish the file.
+
+        Raises:
+            OSError: the disk is full.
+        """
         self._file.close()
         self.table.sha256 = self._hash.hexdigest()
 

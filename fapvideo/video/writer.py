@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from fapvideo.ops.files import partial_name
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.video.audio import StreamCopier, stream_tags
 from fapvideo.video.coding import PictureEncoder, set_up
-from fapvideo.video.encoder import MUXERS, choose_encoding
+from fapvideo.video.encoder import MUXERS, Encoding, choose_encoding
 from fapvideo.video.losses import unkept
 
 log = logging.getLogger(__name__)
@@ -250,19 +250,22 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
                 raise VideoWriteError(f"{self.output} was created by someone else meanwhile")
             self._temporary.replace(self._place)
 
-    @contextlib.contextmanager
-    def _explained(self) -> Any:
-        """Turn FFmpeg's and the system's errors into `VideoWriteError`."""
-        try:
-            yield
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            hint = f"encoder {self._encoding.codec}, pixel format {self._encoding.pixel_format}"
-            if getattr(error, "errno", None) in _FULL_DISK:
-                hint = "free space on the disk, or choose another folder"
-            raise VideoWriteError(
-                f"{self.output}: writing failed after {self.frames} frames: {reason}", hint=hint
-            ) from error
+    def _explained(self) -> contextlib.AbstractContextManager[None]:
+        what = f"{self.output}: writing failed after {self.frames} frames"
+        return explained(what, self._encoding)
+
+
+@contextlib.contextmanager
+def explained(what: str, encoding: Encoding) -> Iterator[None]:
+    """Turn FFmpeg's and the system's errors into `VideoWriteError` that begins with `what`."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        hint = f"encoder {encoding.codec}, pixel format {encoding.pixel_format}"
+        if getattr(error, "errno", None) in _FULL_DISK:
+            hint = "free space on the disk, or choose another folder"
+        raise VideoWriteError(f"{what}: {reason}", hint=hint) from error
 
 
 def output_place(output: Path, info: VideoInfo, *, overwrite: bool) -> Path:

@@ -1,0 +1,380 @@
+"""A run from file to file, in steps that leave what they did in a job's folder.
+
+`begin`, `first_pass`, `second_pass` and `join` one after the other are `VideoSwapper.run`; each on
+its own, on one machine or several, they are `fapvideo plan`, `segment` and `join`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from fapvideo.config.schema import RunPreset
+from fapvideo.errors import (
+    Cancelled,
+    FapVideoError,
+    VideoReadError,
+    VideoWriteError,
+)
+from fapvideo.ops.files import remove, sha256_file
+from fapvideo.plan.people import Cast, described
+from fapvideo.plan.targets import Plan
+from fapvideo.progress import Stopwatch, Ticker
+from fapvideo.run.books import Books
+from fapvideo.run.direct import Casting, check_face
+from fapvideo.run.engine import Engine
+from fapvideo.run.job import Job, JobLock, differences, job_folder
+from fapvideo.run.report import (
+    clip_warnings,
+    describe_bundle,
+    describe_references,
+    make_report,
+    published,
+    versions,
+    write_report,
+)
+from fapvideo.run.segments import Outcome, Segment, divide, render
+from fapvideo.structs import RunReport
+from fapvideo.video.encoder import choose_encoding
+from fapvideo.video.packets import joined_times, read_packets
+from fapvideo.video.probe import probe
+from fapvideo.video.reader import VideoReader
+from fapvideo.video.writer import VideoWriter, output_place
+
+log = logging.getLogger(__name__)
+
+
+def from_file_to_file(
+    engine: Engine,
+    source: VideoReader,
+    casting: Casting,
+    output: Path,
+    ticker: Ticker,
+    *,
+    plan: Plan | None = None,
+    overwrite: bool = False,
+    require_face: bool = False,
+    resume: bool = True,
+    keep_work: bool = False,
+) -> RunReport:
+    """Do all steps, those that are done already excepted; remove the folder.
+
+    Args:
+        engine: with preset and painter.
+        source: the input.
+        casting: gives who gets which references, and warnings about those.
+        output: what to write.
+        ticker: told of every batch.
+        plan: of an open clip.
+        overwrite: replace an existing output.
+        require_face: raise where there is no face to swap.
+        resume: go on with what a run that was stopped has left.
+        keep_work: leave the folder.
+
+    Raises:
+        FapVideoError: one of its kinds.
+    """
+    started, watch = time.perf_counter(), Stopwatch()
+    place = output_place(output, source.info, overwrite=overwrite)
+    # What is bound to fail at the end fails before hours of work.
+    choose_encoding(source.info, engine.preset.video, output.suffix.lower())
+    with JobLock(job_folder(place), output) as lock:
+        ticker.begin("references", 0)
+        with watch.measure("reference_s"):
+            cast, said = casting()
+        container = output.suffix.lower()
+        job = begin(engine, source, cast, lock.folder, container, said, resume=resume)
+        with resumable(job):
+            earlier_s = time.perf_counter() - started
+            plan = first_pass(job, engine, source, cast, watch, ticker, plan)
+            if require_face and not plan.targets:
+                job.remove()
+                check_face(source, plan)
+            second_pass(job, engine, source, plan, job.missing(), ticker)
+            report = join(
+                job, source, output, overwrite=overwrite, earlier_s=earlier_s, ticker=ticker
+            )
+        if not keep_work:
+            job.remove()
+    return report
+
+
+def machine(engine: Engine) -> dict[str, Any]:
+    """Return what decides which pixels a machine paints, beside the preset."""
+    bundle = engine.painter.bundle
+    assert bundle is not None
+    return {
+        "versions": versions(),
+        "bundle": describe_bundle(bundle),
+        "device": bundle.device.type,
+        "precision": str(bundle.dtype).removeprefix("torch."),
+    }
+
+
+def begin(
+    engine: Engine,
+    source: VideoReader,
+    cast: Cast,
+    folder: Path,
+    container: str,
+    said: Sequence[str] = (),
+    *,
+    resume: bool = True,
+) -> Job:
+    """Return the job in a folder if it is of just this; else a new one there.
+
+    Args:
+        engine: with preset and painter.
+        source: the input.
+        cast: who gets which references.
+        folder: exists.
+        container: suffix of the output.
+        said: warnings so far, for the report.
+        resume: whether to go on with what is there.
+
+    Raises:
+        VideoWriteError: the folder cannot be written to.
+    """
+    of = {
+        "input": sha256_file(source.info.path),
+        "preset": engine.preset.model_dump(mode="json"),
+        "cast": described(cast),
+        "container": container,
+        **machine(engine),
+    }
+    if resume and (folder / "job.json").exists():
+        known = _known(folder, of)
+        if known is not None:
+            return known
+    facts = {
+        "input": str(source.info.path.absolute()),
+        "references": describe_references(cast),
+        "warnings": list(said),
+    }
+    try:
+        job = Job.create(folder, of, facts)
+        job.say(f"began: {source.info.path}, preset {engine.preset.name}")
+    except OSError as error:
+        raise VideoWriteError(
+            f"{folder} cannot be written to ({error.strerror or error})",
+            hint="choose another folder, or make it writable",
+        ) from error
+    return job
+
+
+def _known(folder: Path, of: dict[str, Any]) -> Job | None:
+    """Return the job in a folder, if one can go on with it; say why one cannot."""
+    try:
+        job = Job.read(folder)
+        other = differences(job.of, of)
+        if other:
+            log.warning(
+                "what is done in %s is of something else, and is begun again: %s",
+                folder,
+                "; ".join(other),
+            )
+            return None
+        job.plan()
+    except VideoReadError as error:
+        log.warning("what is done in %s is of no use: %s", folder, error)
+        return None
+    if job.segments:
+        missing = job.missing()
+        job.say("resumed")
+        log.info("going on in %s: %d segments are missing", folder, len(missing))
+    return job
+
+
+@contextmanager
+def resumable(job: Job) -> Iterator[None]:
+    """Keep what is done where the block ends with an exception, and say so; nothing else stays."""
+    try:
+        yield
+    except BaseException as error:
+        if not job.segments:
+            job.remove()
+        else:
+            job.say(f"stopped: {error or type(error).__name__}")
+            if isinstance(error, Cancelled):
+                done = len(job.segments) - len(job.missing())
+                error.hint = (
+                    f"the same command goes on: the faces are followed, and {done} of "
+                    f"{len(job.segments)} segments are painted ({job.folder})"
+                )
+        raise
+
+
+def first_pass(
+    job: Job,
+    engine: Engine,
+    source: VideoReader,
+    cast: Cast,
+    watch: Stopwatch,
+    ticker: Ticker,
+    plan: Plan | None = None,
+) -> Plan:
+    """Return the plan of a job; follow the faces where that is not done.
+
+    Args:
+        job: of `begin`.
+        engine: with preset and painter.
+        source: the input.
+        cast: who gets which references.
+        watch: takes the seconds.
+        ticker: told of every batch.
+        plan: what an open clip knows already.
+    """
+    known = job.plan()
+    if known is not None:
+        return known
+    started, scratch = time.perf_counter(), job.folder / "scratch"
+    try:
+        if plan is None:
+            remove(scratch)
+            scratch.mkdir()
+            plan = engine.plan(source, cast, scratch, watch, ticker)
+        seconds = {**watch.seconds, "wall_s": time.perf_counter() - started}
+        return job.keep_plan(plan, divide(plan, engine.preset.video.segment_s), seconds)
+    finally:
+        remove(scratch)
+
+
+def second_pass(
+    job: Job,
+    engine: Engine,
+    source: VideoReader,
+    plan: Plan,
+    segments: Sequence[Segment],
+    ticker: Ticker,
+) -> None:
+    """Paint segments of a job into its folder.
+
+    Raises:
+        VideoReadError: the input is not what it was in the first pass.
+        VideoWriteError: the encoder fails, or the disk is full.
+    """
+    encoding = choose_encoding(source.info, engine.preset.video, job.of["container"])
+    ticker.begin("swap", plan.frames)
+    ticker.advance(plan.frames - sum(segment.frames for segment in segments))
+    for _, group in groupby(enumerate(segments), lambda row: row[1].index - row[0]):
+        run = [segment for _, segment in group]
+        done = render(engine, source, plan, run, encoding, job.partial, Stopwatch(), ticker)
+        for segment, packets, outcome in done:
+            job.keep(segment, packets, outcome)
+
+
+def join(
+    job: Job,
+    source: VideoReader,
+    output: Path,
+    *,
+    overwrite: bool,
+    earlier_s: float = 0.0,
+    ticker: Ticker | None = None,
+) -> RunReport:
+    """Put the segments together; write the output, its report and the lines about every face.
+
+    Args:
+        job: with all segments done.
+        source: the input, from which everything beside the pictures is copied.
+        output: what to write.
+        overwrite: replace an existing output.
+        earlier_s: of the run, outside first and second pass.
+        ticker: told.
+
+    Raises:
+        VideoReadError: segments are missing.
+        VideoWriteError: the output cannot be written.
+    """
+    started, plan = time.perf_counter(), job.plan()
+    outcomes = [job.outcome(segment) for segment in job.segments]
+    missing = [str(number) for number, outcome in enumerate(outcomes) if outcome is None]
+    if plan is None or missing:
+        what = f"segments {', '.join(missing)} are" if plan else "the first pass is"
+        raise VideoReadError(f"{job.folder}: {what} not done", hint="`fapvideo segment` does them")
+    done = [outcome for outcome in outcomes if outcome is not None]
+    preset = RunPreset.model_validate(job.of["preset"])
+    (ticker or Ticker(None, None)).begin("finish", 0)
+    with Books(plan, source.info, job.folder / "tracks.jsonl") as books:
+        _replay(books, done)
+    partial = job.folder / f"joined{output.suffix}"
+    remove(partial)  # of a run that was killed here
+    with VideoWriter(
+        output, source.info, preset.video, overwrite=overwrite, partial=partial
+    ) as writer:
+        _check_encoders(job, done)
+        first = min(done[0].packets.pts)
+        times = joined_times(outcome.packets for outcome in done)
+        for segment, outcome, dts in zip(job.segments, done, times, strict=True):
+            outcome.packets.dts = dts
+            packets = job.packets_path(segment)
+            writer.write_packets(
+                read_packets(packets, outcome.packets, source.info.time_base), first
+            )
+    with published(output):
+        seconds = _summed([job.facts["seconds"], *(outcome.seconds for outcome in done)])
+        seconds["wall_s"] += earlier_s + time.perf_counter() - started
+        warnings = [*job.facts["warnings"], *writer.warnings]
+        warnings += dict.fromkeys(text for outcome in done for text in outcome.warnings)
+        warnings += clip_warnings(source.info, plan, preset.video)
+        made_with = job.of["bundle"], job.facts["references"]
+        report = make_report(source.info, output, preset, made_with, plan, books, seconds, warnings)
+        return write_report(report, books, output)
+
+
+def _replay(books: Books, outcomes: Sequence[Outcome]) -> None:
+    """Enter every frame of the clip into the books, as it was painted."""
+    refused = {(frame, track): why for one in outcomes for frame, track, why in one.refused}
+    cut_off = {(frame, track): share for one in outcomes for frame, track, share in one.cut_off}
+    books.outside = sum(outcome.outside for outcome in outcomes)
+    for frame, time_s in enumerate(books.plan.times_s):
+        books.enter(frame, float(time_s), refused, cut_off)
+
+
+def _check_encoders(job: Job, outcomes: Sequence[Outcome]) -> None:
+    """See that one description of the stream is true of all segments."""
+    for number, outcome in enumerate(outcomes):
+        if outcome.packets.extradata != outcomes[0].packets.extradata:
+            raise VideoWriteError(
+                f"{job.folder}: segment {number} was encoded by another build of FFmpeg than "
+                "segment 0",
+                hint=f"remove {job.packets_path(job.segments[number])}, and make it again here",
+            )
+
+
+def _summed(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    total = {"wall_s": 0.0}
+    for row in rows:
+        for name, seconds in row.items():
+            total[name] = total.get(name, 0.0) + seconds
+    return total
+
+
+def input_of(job: Job, input: Path | None = None) -> VideoReader:
+    """Return a reader of a job's input; `input` where it lies elsewhere on this machine.
+
+    Raises:
+        VideoReadError: it cannot be read.
+    """
+    preset = RunPreset.model_validate(job.of["preset"])
+    return VideoReader(probe(input or Path(job.facts["input"])), preset.video)
+
+
+def check_machine(job: Job, engine: Engine) -> None:
+    """See that this machine paints the pixels that the one which began the job would.
+
+    Raises:
+        FapVideoError: it would not.
+    """
+    here = machine(engine)
+    other = differences({name: job.of.get(name) for name in here}, here)
+    if other:
+        raise FapVideoError(
+            f"segments made here would not fit those of {job.folder}: {'; '.join(other)}",
+            hint="use the version and device that the job was planned with",
+        )
