@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Any, Self
 from fapvideo.composite.planes import displayed
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
-from fapvideo.errors import FapVideoError, NoFaceFound, PresetError, VideoReadError
+from fapvideo.errors import NoFaceFound, PresetError, VideoReadError
 from fapvideo.ops.files import scratch_folder
 from fapvideo.ops.image import picture_fault
 from fapvideo.ops.precision import resolve_device, resolve_dtype
@@ -29,10 +28,13 @@ from fapvideo.run.clip import Clip, Settings, check_kept, planned
 from fapvideo.run.direct import through
 from fapvideo.run.engine import Engine, finished
 from fapvideo.run.people_sheet import write_sheet
+from fapvideo.run.pieces import paint_segment, plan_job
 from fapvideo.run.preview import column, join_columns
 from fapvideo.run.report import inspection
+from fapvideo.run.segments import Segment
 from fapvideo.run.sinks import Sink, default_output
 from fapvideo.run.sources import FrameSource, Source, open_source
+from fapvideo.run.turns import Turns
 from fapvideo.run.work import from_file_to_file
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
 from fapvideo.video.probe import probe
@@ -71,7 +73,7 @@ class VideoSwapper:
         self._painter: Painter = painter
         self._boxes = BoxFinder(preset, self.device)
         self._reader = CastReader()
-        self._call, self._owner, self._closed = threading.Lock(), 0, False
+        self._turns = Turns()
 
     @classmethod
     def from_preset(
@@ -111,14 +113,10 @@ class VideoSwapper:
         Raises:
             FapVideoError: another call is running.
         """
-        if self._closed:
-            return
-        if self._call.locked() and self._owner != threading.get_ident():
-            raise self._busy()
-        self._closed = True
-        self._painter.close()
-        self._boxes.close()
-        self._reader.clear()
+        if self._turns.close():
+            self._painter.close()
+            self._boxes.close()
+            self._reader.clear()
 
     # -------------------------------------------------------------------------- references
 
@@ -131,7 +129,7 @@ class VideoSwapper:
             PresetError: unknown part.
             ReferenceImageError: an image without a usable face.
         """
-        with self._in_use():
+        with self._turns.hold():
             asked, config = asked_references(references, self.preset), self.preset.reference
             loaded, warnings = self._reader.references(asked, self._painter, config)
             for text in warnings:
@@ -177,7 +175,7 @@ class VideoSwapper:
             FapVideoError: one of its kinds, see `errors.py`.
         """
         ticker = Ticker(progress, cancel)
-        with self._in_use():
+        with self._turns.hold():
             clip = input if isinstance(input, Clip) else None
             source = (
                 input.source if isinstance(input, Clip) else open_source(input, self.preset.video)
@@ -213,6 +211,66 @@ class VideoSwapper:
                 require_face=require_face,
             )
 
+    def plan(
+        self,
+        input: str | Path,
+        folder: str | Path,
+        references: References | None = None,
+        *,
+        people: Sequence[Person] | None = None,
+        container: str = "",
+        progress: OnProgress | None = None,
+        cancel: ShouldStop | None = None,
+    ) -> tuple[Segment, ...]:
+        """Do the first pass of a run into a job's folder; return the segments that are to be done.
+
+        `segment` does those, here or on other machines, and `fapvideo.join` puts them together
+        (docs/jobs.md).
+
+        Args:
+            input: any video FFmpeg reads.
+            folder: of the job; made if need be. An equal job in it is kept.
+            references: part -> images, instead of the preset's.
+            people: who gets what, instead of the preset's.
+            container: suffix of the output; by default one that goes with the input.
+            progress: called from this thread.
+            cancel: asked between batches; true stops.
+
+        Raises:
+            FapVideoError: one of its kinds.
+        """
+        ticker = Ticker(progress, cancel)
+        with self._turns.hold():
+            source = VideoReader(probe(Path(input)), self.preset.video)
+            suffix = container or default_output(source.info.path).suffix
+            casting = partial(self._cast, references, people)
+            return plan_job(self._engine(), source, casting, Path(folder), suffix, ticker)
+
+    def segment(
+        self,
+        folder: str | Path,
+        index: int,
+        *,
+        input: str | Path | None = None,
+        progress: OnProgress | None = None,
+        cancel: ShouldStop | None = None,
+    ) -> bool:
+        """Paint a segment of a job that was planned with this preset; return whether it was to do.
+
+        Args:
+            folder: of `plan`.
+            index: of the segment, from 0.
+            input: the video, where it lies elsewhere than where it was planned.
+            progress: called from this thread.
+            cancel: asked between batches; true stops.
+
+        Raises:
+            FapVideoError: one of its kinds; in particular, other pixels would come out here.
+        """
+        ticker, other = Ticker(progress, cancel), Path(input) if input else None
+        with self._turns.hold():
+            return paint_segment(self._engine(), Path(folder), index, other, ticker)
+
     def stream(
         self,
         input: str | Path | Source,
@@ -227,7 +285,7 @@ class VideoSwapper:
         Raises:
             VideoReadError, ReferenceImageError, DeviceError.
         """
-        self._check_open()
+        self._turns.check_open()
         return self._stream(input, references, people)
 
     def _stream(
@@ -236,13 +294,13 @@ class VideoSwapper:
         references: References | None,
         people: Sequence[Person] | None,
     ) -> Iterator[FrameBatch]:
-        with self._in_use(), scratch_folder() as scratch:
+        with self._turns.hold(), scratch_folder() as scratch:
             engine = self._engine()
             source = open_source(input, self.preset.video)
             plan = engine.plan(source, self._cast(references, people)[0], scratch)
             for batch, swapped in engine.swap(source, plan):
                 yield finished(source, batch, swapped.frames)
-                self._check_open()
+                self._turns.check_open()
 
     def swap_image(
         self,
@@ -257,7 +315,7 @@ class VideoSwapper:
             VideoReadError: `rgb` is no picture uint8 [H, W, 3].
             NoFaceFound: there is no face in the picture.
         """
-        with self._in_use(), scratch_folder() as scratch:
+        with self._turns.hold(), scratch_folder() as scratch:
             fault = picture_fault(rgb)
             if fault:
                 raise VideoReadError(fault, hint="give RGB pixels uint8 [height, width, 3]")
@@ -290,7 +348,7 @@ class VideoSwapper:
         Raises:
             VideoReadError: the video cannot be read, or the plan in `folder` is damaged.
         """
-        with self._in_use():
+        with self._turns.hold():
             source = open_source(input, self.preset.video)
             cast = self._cast(references, people)[0]
             plan, scratch = planned(self._engine(), source, cast, Path(folder) if folder else None)
@@ -305,7 +363,7 @@ class VideoSwapper:
         given: tuple[References | None, Sequence[Person] | None],
     ) -> Iterator[tuple[Engine, Plan]]:
         """Yield the engine and the plan of an open clip under other settings or references."""
-        with self._in_use():
+        with self._turns.hold():
             if not settings and wanted is None:
                 yield self._engine(), clip.plan
                 return
@@ -327,7 +385,7 @@ class VideoSwapper:
         Raises:
             VideoReadError, VideoWriteError: the video cannot be read, or the sheet be written.
         """
-        with self._in_use(), scratch_folder() as scratch:
+        with self._turns.hold(), scratch_folder() as scratch:
             source = open_source(input, self.preset.video)
             plan = self._engine().plan(source, self._reader.bystanders(self.preset), scratch)
             if sheet is not None:
@@ -350,7 +408,7 @@ class VideoSwapper:
         Raises:
             VideoReadError: a time outside the video, or `video.reader` is not installed.
         """
-        with self._in_use():
+        with self._turns.hold():
             reader = VideoReader(probe(Path(input)), self.preset.video)
             cast, warnings = self._cast(references, people)
             for text in warnings:
@@ -375,26 +433,3 @@ class VideoSwapper:
         """Return what is given, or the preset's, and warnings about its pictures."""
         roles = asked_roles(references, people, self.preset)
         return self._reader.cast(roles, self._painter, self.preset)
-
-    @staticmethod
-    def _busy() -> FapVideoError:
-        return FapVideoError(
-            "this swapper is busy with another call",
-            hint="finish or close its stream first; use a swapper for each thread",
-        )
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise FapVideoError("this swapper is closed", hint="make a new one")
-
-    @contextmanager
-    def _in_use(self) -> Iterator[None]:
-        """Hold the swapper for one call."""
-        self._check_open()
-        if not self._call.acquire(blocking=False):
-            raise self._busy()
-        self._owner = threading.get_ident()
-        try:
-            yield
-        finally:
-            self._call.release()

@@ -220,6 +220,12 @@ class Job:
         """Return the segments that are not done."""
         return tuple(segment for segment in self.segments if self.outcome(segment) is None)
 
+    def sweep(self) -> None:
+        """Remove segments that nobody is making any more."""
+        for path in (self.folder / "segments").iterdir():
+            if ".partial" in path.name:
+                remove(path)
+
     def remove(self) -> None:
         """Remove the folder and all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -246,7 +252,7 @@ class JobLock:
             VideoWriteError: another run is at work, or the folder cannot be made.
         """
         try:
-            self.folder.mkdir(exist_ok=True)
+            self.folder.mkdir(exist_ok=True, parents=False)
             self._lock.acquire()
         except filelock.Timeout:
             raise VideoWriteError(

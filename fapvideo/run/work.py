@@ -1,7 +1,7 @@
 """A run from file to file, in steps that leave what they did in a job's folder.
 
-`begin`, `first_pass`, `second_pass` and `join` one after the other are `VideoSwapper.run`; each on
-its own, on one machine or several, they are `fapvideo plan`, `segment` and `join`.
+`begin`, `first_pass`, `second_pass` and `join` one after the other are a run; each on its own they
+are `run/pieces.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import (
     Cancelled,
-    FapVideoError,
     VideoReadError,
     VideoWriteError,
 )
@@ -42,7 +41,6 @@ from fapvideo.run.segments import Outcome, Segment, divide, render
 from fapvideo.structs import RunReport
 from fapvideo.video.encoder import choose_encoding
 from fapvideo.video.packets import joined_times, read_packets
-from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
 from fapvideo.video.writer import VideoWriter, output_place
 
@@ -183,10 +181,10 @@ def _known(folder: Path, of: dict[str, Any]) -> Job | None:
     except VideoReadError as error:
         log.warning("what is done in %s is of no use: %s", folder, error)
         return None
+    job.sweep()
     if job.segments:
-        missing = job.missing()
         job.say("resumed")
-        log.info("going on in %s: %d segments are missing", folder, len(missing))
+        log.info("going on in %s: %d segments are missing", folder, len(job.missing()))
     return job
 
 
@@ -353,28 +351,3 @@ def _summed(rows: Sequence[dict[str, float]]) -> dict[str, float]:
         for name, seconds in row.items():
             total[name] = total.get(name, 0.0) + seconds
     return total
-
-
-def input_of(job: Job, input: Path | None = None) -> VideoReader:
-    """Return a reader of a job's input; `input` where it lies elsewhere on this machine.
-
-    Raises:
-        VideoReadError: it cannot be read.
-    """
-    preset = RunPreset.model_validate(job.of["preset"])
-    return VideoReader(probe(input or Path(job.facts["input"])), preset.video)
-
-
-def check_machine(job: Job, engine: Engine) -> None:
-    """See that this machine paints the pixels that the one which began the job would.
-
-    Raises:
-        FapVideoError: it would not.
-    """
-    here = machine(engine)
-    other = differences({name: job.of.get(name) for name in here}, here)
-    if other:
-        raise FapVideoError(
-            f"segments made here would not fit those of {job.folder}: {'; '.join(other)}",
-            hint="use the version and device that the job was planned with",
-        )
