@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.errors import FapVideoError, NoFaceFound, PresetError, VideoReadError
 from fapvideo.ops.files import scratch_folder
 from fapvideo.ops.image import picture_fault
-from fapvideo.ops.precision import resolve_device, resolve_dtype
+from fapvideo.ops.precision import resolve_device
 from fapvideo.paint.painter import Painter
 from fapvideo.paint.painters import painter_for
 from fapvideo.plan.people import Cast, CastReader, Person, asked_roles
@@ -28,6 +27,7 @@ from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
 from fapvideo.run.clip import Clip, Settings, check_kept, planned
 from fapvideo.run.engine import Engine, finished
+from fapvideo.run.networks import Networks, Shelf
 from fapvideo.run.people_sheet import write_sheet
 from fapvideo.run.preview import column, join_columns
 from fapvideo.run.report import clip_warnings, inspection, make_report, published, write_report
@@ -37,7 +37,6 @@ from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
 from fapvideo.video.writer import VideoWriter
-from fapvideo.weights.bundle import load_bundle
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +50,16 @@ class VideoSwapper:
     """
 
     def __init__(
-        self, preset: RunPreset, device: str = "auto", *, painter: Painter | None = None
+        self,
+        preset: RunPreset,
+        device: str = "auto",
+        *,
+        painter: Painter | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         """Load the preset's bundle onto `device`: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
 
-        With `painter` that one paints, and no bundle is loaded.
+        With `painter` that one paints, and no bundle is loaded. `shelf` is for `with_preset`.
 
         Raises:
             DeviceError: no such device here.
@@ -63,14 +67,14 @@ class VideoSwapper:
         """
         self.preset = preset
         self.device = resolve_device(device)
+        self._shelf, self._closed = shelf or Shelf(), False
+        self._painter: Painter
         if painter is None:
-            dtype = resolve_dtype(preset.denoise.precision, self.device)
-            bundle = load_bundle(preset.bundle, self.device, dtype, options=preset.denoise)
-            painter = painter_for(preset, bundle)
-        self._painter: Painter = painter
+            self._networks, self._painter = self._shelf.take(preset, self.device)
+        else:
+            self._networks, self._painter = Networks(painter.bundle, self.device), painter
         self._boxes = BoxFinder(preset, self.device)
         self._reader = CastReader()
-        self._call, self._owner, self._closed = threading.Lock(), 0, False
 
     @classmethod
     def from_preset(
@@ -90,6 +94,21 @@ class VideoSwapper:
                 raise PresetError("overrides need a preset's name or path, not an object")
             return cls(name_or_path, device)
         return cls(load_preset(name_or_path, overrides or {}), device)
+
+    def with_preset(
+        self, name_or_path: str | Path | RunPreset, *, overrides: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Return a swapper for another preset; where the bundle is the same its networks are, too.
+
+        Both are closed, in any order; networks go with the last that uses them. Swappers that share
+        networks serve one call at a time between them.
+
+        Raises:
+            FapVideoError: this one is closed; or as `from_preset`.
+        """
+        self._check_open()
+        preset = load_preset(name_or_path, overrides or {})
+        return type(self)(preset, str(self.device), shelf=self._shelf)
 
     def __enter__(self) -> Self:
         """Return the swapper."""
@@ -112,10 +131,10 @@ class VideoSwapper:
         """
         if self._closed:
             return
-        if self._call.locked() and self._owner != threading.get_ident():
-            raise self._busy()
+        self._networks.check_idle(self)
         self._closed = True
-        self._painter.close()
+        if self._shelf.give_back(self._networks):
+            self._painter.close()
         self._boxes.close()
         self._reader.clear()
 
@@ -194,6 +213,7 @@ class VideoSwapper:
             with published(target):
                 watch.seconds["wall_s"] = time.perf_counter() - started
                 warnings += (*sink.warnings, *clip_warnings(source, plan, video))
+                warnings += (*engine.warnings(),)
                 used = self.preset, self._painter.bundle, plan, books, cast
                 report = make_report(source, target, *used, watch.seconds, warnings)
                 if target is not None:
@@ -363,13 +383,6 @@ class VideoSwapper:
         roles = asked_roles(references, people, self.preset)
         return self._reader.cast(roles, self._painter, self.preset)
 
-    @staticmethod
-    def _busy() -> FapVideoError:
-        return FapVideoError(
-            "this swapper is busy with another call",
-            hint="finish or close its stream first; use a swapper for each thread",
-        )
-
     def _check_open(self) -> None:
         if self._closed:
             raise FapVideoError("this swapper is closed", hint="make a new one")
@@ -378,10 +391,5 @@ class VideoSwapper:
     def _in_use(self) -> Iterator[None]:
         """Hold the swapper for one call."""
         self._check_open()
-        if not self._call.acquire(blocking=False):
-            raise self._busy()
-        self._owner = threading.get_ident()
-        try:
+        with self._networks.used_by(self):
             yield
-        finally:
-            self._call.release()

@@ -51,7 +51,8 @@ class VideoConfig(Section):
     end_s: float | None = Field(None, gt=0.0)
     """Where it ends, seconds; unset: at the end."""
     prefetch_batches: int = Field(2, ge=1, le=16)
-    """Batches of frames that are decoded ahead."""
+    """Batches of frames that are decoded ahead of the networks; half as many, at least one, are
+    painted ahead of the encoder. Fewer need less memory."""
     max_damaged: Fraction01 = 0.1
     """Largest share of damaged packets that is skipped before the run gives up."""
 

@@ -112,7 +112,8 @@ class Engine:
         watch = watch or Stopwatch()
         pipeline = self.pipeline(source.info, watch)
         batches = self._decoded(source, watch)
-        return prefetch(((batch, pipeline.swap(batch, plan)) for batch in batches), 1)
+        done = ((batch, pipeline.swap(batch, plan)) for batch in batches)
+        return prefetch(done, max(1, self.preset.video.prefetch_batches // 2))
 
     def write(
         self,
@@ -136,6 +137,14 @@ class Engine:
                 ticker.advance(len(batch))
         ticker.begin("finish", 0)
         return books
+
+    def warnings(self) -> list[str]:
+        """Return what the painters have to say since they were asked last."""
+        told: list[str] = []
+        for painter in {id(one): one for one in (self.painter, *self._spans)}.values():
+            told += painter.warnings
+            painter.warnings.clear()
+        return told
 
     def _decoded(
         self, source: Source, watch: Stopwatch, *, looked_at: bool = False
