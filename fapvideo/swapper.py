@@ -212,8 +212,7 @@ class VideoSwapper:
                 books = engine.write(source, plan, sink, watch, ticker, spool)
             with published(target):
                 watch.seconds["wall_s"] = time.perf_counter() - started
-                warnings += (*sink.warnings, *clip_warnings(source, plan, video))
-                warnings += (*engine.warnings(),)
+                warnings += (*sink.warnings, *engine.told(), *clip_warnings(source, plan, video))
                 used = self.preset, self._painter.bundle, plan, books, cast
                 report = make_report(source, target, *used, watch.seconds, warnings)
                 if target is not None:

@@ -138,8 +138,8 @@ class Engine:
         ticker.begin("finish", 0)
         return books
 
-    def warnings(self) -> list[str]:
-        """Return what the painters have to say since they were asked last."""
+    def told(self) -> list[str]:
+        """Return warnings of the painters that came since they were asked last."""
         told: list[str] = []
         for painter in {id(one): one for one in (self.painter, *self._spans)}.values():
             told += painter.warnings
