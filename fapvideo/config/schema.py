@@ -54,7 +54,8 @@ class VideoConfig(Section):
     """Shortest stretch that is finished on its own, seconds: a run that was stopped goes on behind
     the last one. Each begins with a key frame, where the input has one or a shot begins."""
     prefetch_batches: int = Field(2, ge=1, le=16)
-    """Batches of frames that are decoded ahead."""
+    """Batches of frames that are decoded ahead of the networks; half as many, at least one, are
+    painted ahead of the encoder. Fewer need less memory."""
     max_damaged: Fraction01 = 0.1
     """Largest share of damaged packets that is skipped before the run gives up."""
 

@@ -59,7 +59,8 @@ def through(
         with published(target):
             watch.seconds["wall_s"] = time.perf_counter() - started
             preset = engine.preset
-            said = [*said, *sink.warnings, *clip_warnings(source.info, plan, preset.video)]
+            said = [*said, *sink.warnings, *engine.told()]
+            said += clip_warnings(source.info, plan, preset.video)
             made_with = describe_bundle(engine.painter.bundle), describe_references(cast)
             told = books, watch.seconds, said
             report = make_report(source.info, target, preset, made_with, plan, *told)

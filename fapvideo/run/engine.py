@@ -125,7 +125,8 @@ class Engine:
         watch = watch or Stopwatch()
         pipeline = self.pipeline(source.info, watch)
         batches = self._decoded(source, watch, frames=frames)
-        return prefetch(((batch, pipeline.swap(batch, plan)) for batch in batches), 1)
+        done = ((batch, pipeline.swap(batch, plan)) for batch in batches)
+        return prefetch(done, max(1, self.preset.video.prefetch_batches // 2))
 
     def write(
         self,
@@ -149,6 +150,14 @@ class Engine:
                 ticker.advance(len(batch))
         ticker.begin("finish", 0)
         return books
+
+    def told(self) -> list[str]:
+        """Return warnings of the painters that came since they were asked last."""
+        told: list[str] = []
+        for painter in {id(one): one for one in (self.painter, *self._spans)}.values():
+            told += painter.warnings
+            painter.warnings.clear()
+        return told
 
     def _decoded(
         self,

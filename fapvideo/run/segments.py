@@ -152,6 +152,7 @@ def render(
             path = partial(segment)
             outcome = _encode(work, source, segment, encoding, path, watch, ticker)
             spent = {name: s - before.get(name, 0.0) for name, s in watch.seconds.items()}
+            outcome.warnings += engine.told()
             outcome.seconds = {**spent, "wall_s": time.perf_counter() - started}
             yield segment, path, outcome
 
