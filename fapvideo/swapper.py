@@ -219,7 +219,7 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
     ) -> tuple[Segment, ...]:
         """Do the first pass of a run into a job's folder; return the segments that are to be done.
 
-        `segment` does those, here or on other machines, and `fapvideo.join` puts them together
+        `segment` does those, here or on other machines, `fapvideo.join_job` puts them together
         (docs/jobs.md).
 
         Args:

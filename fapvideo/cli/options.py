@@ -156,6 +156,9 @@ People = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+KeepWork = Annotated[
+    bool, typer.Option("--keep-work", help="Leave the folder of the work, .OUT.fapvideo.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 JsonLines = Annotated[

@@ -20,6 +20,9 @@ RequireFace = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit code 9 where a frame fell back; all is written.")
 ]
+NoResume = Annotated[
+    bool, typer.Option("--no-resume", help="Begin anew, whatever a stopped run has left.")
+]
 Report = Annotated[
     bool, typer.Option("--report", help="Measure the result and write a page about it.")
 ]
@@ -47,6 +50,8 @@ def run(
     ] = None,
     overwrite: options.Overwrite = False,
     require_face: RequireFace = False,
+    no_resume: NoResume = False,
+    keep_work: options.KeepWork = False,
     strict: Strict = False,
     report: Report = False,
     report_folder: Annotated[
@@ -70,6 +75,8 @@ def run(
             output_path,
             overwrite=overwrite,
             require_face=require_face,
+            resume=not no_resume,
+            keep_work=keep_work,
             progress=progress,
             cancel=cancel,
         )

@@ -17,6 +17,7 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +33,7 @@ from fapvideo.ops.files import (
     sweep_partial,
     write_text,
 )
+from fapvideo.ops.sealed import read_sealed, write_sealed
 from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan
 from fapvideo.run.report import report_path, tracks_path
@@ -84,25 +86,19 @@ class Job:
         """
         path = folder / "job.json"
         try:
-            content = json.loads(path.read_text("utf-8"))
-            whole = (
-                isinstance(content, dict)
-                and content.get("schema_version") == SCHEMA_VERSION
-                and isinstance(content["of"], dict)
-                and isinstance(content["facts"], dict)
-            )
+            content = read_sealed(path)
         except FileNotFoundError:
             raise VideoReadError(
                 f"{folder} is no folder of a job: it has no job.json",
                 hint="`fapvideo plan IN -o FOLDER` makes one",
             ) from None
-        except (OSError, ValueError, KeyError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise VideoReadError(
                 f"{path} is damaged: {error}", hint="remove the folder, and start again"
             ) from error
-        if not whole:
+        if content.get("schema_version") != SCHEMA_VERSION:
             raise VideoReadError(
-                f"{path} is damaged, or of another version of fapvideo",
+                f"{path} is of another version of fapvideo",
                 hint="remove the folder, and start again",
             )
         return cls(folder, content)
@@ -120,10 +116,7 @@ class Job:
     @property
     def segments(self) -> tuple[Segment, ...]:
         """The segments; none where the first pass is not done."""
-        try:
-            rows = [(int(first), int(frames)) for first, frames in self._content["segments"]]
-        except (KeyError, TypeError, ValueError):
-            return ()
+        rows = self._content.get("segments", ())
         return tuple(Segment(index, *row) for index, row in enumerate(rows))
 
     def save(self, **content: Any) -> None:
@@ -133,12 +126,12 @@ class Job:
             OSError: it cannot be written.
         """
         self._content |= content
-        write_text(self.folder / "job.json", json.dumps(self._content, indent=1, default=str))
+        write_sealed(self.folder / "job.json", self._content)
 
     def say(self, text: str) -> None:
-        """Put a line with the time into the log."""
+        """Put a line with the time into the log; it is not worth an error."""
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+        with suppress(OSError), (self.folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{now} {os.getpid()} {text}\n")
 
     # -------------------------------------------------------------------------- the first pass
@@ -193,7 +186,7 @@ class Job:
         try:
             packets.replace(place)
             text = {"segment": [segment.first, segment.frames], **outcome.to_dict()}
-            write_text(place.with_suffix(".json"), json.dumps(text))
+            write_sealed(place.with_suffix(".json"), text)
         except OSError as error:
             raise VideoWriteError(
                 f"segment {segment.index} cannot be kept in {self.folder}: "
@@ -207,12 +200,12 @@ class Job:
         """Return what became of a segment; None where it is not done, or not whole."""
         place = self.packets_path(segment)
         try:
-            text = json.loads(place.with_suffix(".json").read_text("utf-8"))
+            text = read_sealed(place.with_suffix(".json"))
             outcome = Outcome.from_dict(text)
             mine = text["segment"] == [segment.first, segment.frames]
             if mine and sha256_file(place) == outcome.packets.sha256:
                 return outcome
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError):
             pass
         return None
 

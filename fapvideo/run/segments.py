@@ -52,10 +52,10 @@ def divide(plan: Plan, least_s: float) -> tuple[Segment, ...]:
 
     They begin where the input can be read from, or where a shot begins.
     """
-    times, cuts = plan.times_s, set(plan.cuts)
-    starts, slack = [0], 1e-6
+    times, cuts, slack = plan.times_s, set(plan.cuts), 1e-6
+    starts, end_s = [0], 2 * times[-1] - times[max(0, plan.frames - 2)]
     for frame in range(1, plan.frames):
-        length, rest = times[frame] - times[starts[-1]], times[-1] - times[frame]
+        length, rest = times[frame] - times[starts[-1]], end_s - times[frame]
         if length < least_s - slack or rest < least_s - slack:
             continue
         if plan.keys[frame] or frame in cuts or length >= MOST * least_s:
