@@ -18,9 +18,10 @@ from fapvideo.ops.image import picture_fault
 from fapvideo.paint.painter import Painter
 from fapvideo.plan.people import Cast, Person
 from fapvideo.plan.references import References, asked_references
+from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Ticker
 from fapvideo.run.clip import Clip, planned
-from fapvideo.run.direct import through
+from fapvideo.run.direct import Casting, through
 from fapvideo.run.engine import finished
 from fapvideo.run.networks import Shelf
 from fapvideo.run.people_sheet import write_sheet
@@ -30,7 +31,7 @@ from fapvideo.run.report import inspection
 from fapvideo.run.segments import Segment
 from fapvideo.run.sinks import Sink, default_output
 from fapvideo.run.sources import FrameSource, Source, open_source
-from fapvideo.run.work import from_file_to_file
+from fapvideo.run.work import Wishes, from_file_to_file
 from fapvideo.run.workbench import Workbench
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
 from fapvideo.video.probe import probe
@@ -171,40 +172,27 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         """
         ticker = Ticker(progress, cancel)
         with self._bench.in_use():
-            clip = input if isinstance(input, Clip) else None
-            source = (
-                input.source if isinstance(input, Clip) else open_source(input, self.preset.video)
-            )
-
-            def casting() -> tuple[Cast, Sequence[str]]:
-                return (clip.cast, ()) if clip else self._bench.cast(references, people)
-
-            plan = clip.plan if clip else None
+            source, casting, plan = self._given(input, references, people)
+            engine = self._bench.engine()
             if isinstance(output, str | Path | None):
                 path = default_output(source.info.path) if output is None else Path(output)
-                if isinstance(source, VideoReader) and self._bench.painter.bundle is not None:
-                    return from_file_to_file(
-                        self._bench.engine(),
-                        source,
-                        casting,
-                        path,
-                        ticker,
-                        plan=plan,
-                        overwrite=overwrite,
-                        require_face=require_face,
-                        resume=resume,
-                        keep_work=keep_work,
-                    )
+                if isinstance(source, VideoReader) and engine.painter.bundle is not None:
+                    wishes = Wishes(overwrite, require_face, resume, keep_work)
+                    return from_file_to_file(engine, source, casting, path, ticker, wishes, plan)
                 output = VideoWriter(path, source.info, self.preset.video, overwrite=overwrite)
-            return through(
-                self._bench.engine(),
-                source,
-                casting,
-                output,
-                ticker,
-                plan=plan,
-                require_face=require_face,
-            )
+            return through(engine, source, casting, output, ticker, plan, require_face)
+
+    def _given(
+        self,
+        input: str | Path | Source | Clip,
+        references: References | None,
+        people: Sequence[Person] | None,
+    ) -> tuple[Source, Casting, Plan | None]:
+        """Return the frames, what gives the cast, and the plan if there is one."""
+        if isinstance(input, Clip):
+            return input.source, partial(_cast_of, input), input.plan
+        source = open_source(input, self.preset.video)
+        return source, partial(self._bench.cast, references, people), None
 
     def plan(
         self,
@@ -392,3 +380,7 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
             return join_columns(
                 [column(self._bench.engine(), reader, cast, time) for time in times_s]
             )
+
+
+def _cast_of(clip: Clip) -> tuple[Cast, Sequence[str]]:
+    return clip.cast, ()

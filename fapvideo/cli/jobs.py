@@ -103,12 +103,7 @@ def segment(
 
 def join(
     folder: Folder,
-    output_path: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="OUT", help="Default: IN with .swapped before its suffix."
-        ),
-    ] = None,
+    output_path: options.Output = None,
     input_path: InputHere = None,
     overwrite: options.Overwrite = False,
     keep_work: options.KeepWork = False,

@@ -34,7 +34,6 @@ def through(
     casting: Casting,
     sink: Sink,
     ticker: Ticker,
-    *,
     plan: Plan | None = None,
     require_face: bool = False,
 ) -> RunReport:

@@ -131,7 +131,8 @@ class Job:
     def say(self, text: str) -> None:
         """Put a line with the time into the log; it is not worth an error."""
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        with suppress(OSError), (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+        log = self.folder / "log.txt"
+        with suppress(OSError), log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{now} {os.getpid()} {text}\n")
 
     # -------------------------------------------------------------------------- the first pass

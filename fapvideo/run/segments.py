@@ -150,7 +150,11 @@ def render(
         for segment in segments:
             before, started = dict(watch.seconds), time.perf_counter()
             path = partial(segment)
-            outcome = _encode(work, source, segment, encoding, path, watch, ticker)
+            try:
+                outcome = _encode(work, source, segment, encoding, path, watch, ticker)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
             spent = {name: s - before.get(name, 0.0) for name, s in watch.seconds.items()}
             outcome.warnings += engine.told()
             outcome.seconds = {**spent, "wall_s": time.perf_counter() - started}

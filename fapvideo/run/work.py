@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -47,18 +48,28 @@ from fapvideo.video.writer import VideoWriter, output_place
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a run is to go about it."""
+
+    overwrite: bool = False
+    """Replace an existing output."""
+    require_face: bool = False
+    """Raise where there is no face to swap."""
+    resume: bool = True
+    """Go on with what an equal run has left that was stopped."""
+    keep_work: bool = False
+    """Leave the job's folder."""
+
+
 def from_file_to_file(
     engine: Engine,
     source: VideoReader,
     casting: Casting,
     output: Path,
     ticker: Ticker,
-    *,
+    wishes: Wishes,
     plan: Plan | None = None,
-    overwrite: bool = False,
-    require_face: bool = False,
-    resume: bool = True,
-    keep_work: bool = False,
 ) -> RunReport:
     """Do all steps, those that are done already excepted; remove the folder.
 
@@ -68,17 +79,14 @@ def from_file_to_file(
         casting: gives who gets which references, and warnings about those.
         output: what to write.
         ticker: told of every batch.
+        wishes: see there.
         plan: of an open clip.
-        overwrite: replace an existing output.
-        require_face: raise where there is no face to swap.
-        resume: go on with what a run that was stopped has left.
-        keep_work: leave the folder.
 
     Raises:
         FapVideoError: one of its kinds.
     """
     started, watch = time.perf_counter(), Stopwatch()
-    place = output_place(output, source.info, overwrite=overwrite)
+    place = output_place(output, source.info, overwrite=wishes.overwrite)
     # What is bound to fail at the end fails before hours of work.
     choose_encoding(source.info, engine.preset.video, output.suffix.lower())
     with JobLock(job_folder(place), output) as lock:
@@ -86,18 +94,18 @@ def from_file_to_file(
         with watch.measure("reference_s"):
             cast, said = casting()
         container = output.suffix.lower()
-        job = begin(engine, source, cast, lock.folder, container, said, resume=resume)
+        job = begin(engine, source, cast, lock.folder, container, said, resume=wishes.resume)
         with resumable(job):
             earlier_s = time.perf_counter() - started
             plan = first_pass(job, engine, source, cast, watch, ticker, plan)
-            if require_face and not plan.targets:
+            if wishes.require_face and not plan.targets:
                 job.remove()
                 check_face(source, plan)
             second_pass(job, engine, source, plan, job.missing(), ticker)
             report = join(
-                job, source, output, overwrite=overwrite, earlier_s=earlier_s, ticker=ticker
+                job, source, output, overwrite=wishes.overwrite, earlier_s=earlier_s, ticker=ticker
             )
-        if not keep_work:
+        if not wishes.keep_work:
             job.remove()
     return report
 
