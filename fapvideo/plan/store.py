@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from fapvideo.errors import VideoReadError
@@ -75,8 +76,11 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         partial.mkdir()
         for track in plan.tracks:
             np.save(partial / f"track-{track.id}.npy", track.landmarks)
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()},
-                  partial / "arrays.safetensors")  # fmt: skip
+        try:
+            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()},
+                      partial / "arrays.safetensors")  # fmt: skip
+        except SafetensorError as error:  # a full disk is one of these, too
+            raise OSError(str(error)) from error
         text["digests"] = digests(text, partial)
         (partial / "plan.json").write_text(json.dumps(text, indent=1), "utf-8")
 
