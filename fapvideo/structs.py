@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -393,3 +393,8 @@ class RunReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON types."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the report that `to_dict` was called on, from plain JSON types."""
+        return cls(**{**values, "warnings": tuple(values["warnings"])})

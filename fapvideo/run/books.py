@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import Any, Self, TextIO
 
 import numpy as np
 
-from fapvideo.ops.files import write_atomically
 from fapvideo.ops.pose import head_pose
 from fapvideo.pipeline import SwappedBatch
 from fapvideo.plan.targets import Plan, Target
@@ -184,16 +182,6 @@ class Books:
             row = {"path": reference.path, "sha256": reference.sha256}
             out[track].setdefault(part, []).append({**row, "frames": frames, "spans": spans})
         return out
-
-    def publish(self, path: Path) -> None:
-        """Put the lines to `path`, whole or not at all.
-
-        Raises:
-            OSError: they cannot be written.
-        """
-        assert self._spool is not None
-        with write_atomically(path) as fresh:
-            shutil.copyfile(self._spool, fresh)
 
     def _tracks_in(self, frame: int) -> list[Track]:
         """Return the tracks that a frame belongs to; asked frame by frame."""

@@ -15,6 +15,7 @@ from fapvideo.run.report import (
     clip_warnings,
     describe_bundle,
     describe_references,
+    hash_of,
     make_report,
     published,
     write_report,
@@ -53,17 +54,22 @@ def through(
             if require_face:
                 check_face(source, plan)
             target = sink.output if isinstance(sink, VideoWriter) else None
-            spool = scratch / "tracks.jsonl" if target else None
-            books = engine.write(source, plan, sink, watch, ticker, spool)
+            lines = scratch / "tracks.jsonl" if target else None
+            books = engine.write(source, plan, sink, watch, ticker, lines)
         with published(target):
             watch.seconds["wall_s"] = time.perf_counter() - started
-            preset = engine.preset
-            said = [*said, *sink.warnings, *engine.told()]
-            said += clip_warnings(source.info, plan, preset.video)
+            preset, info = engine.preset, source.info
+            said = [*said, *sink.warnings, *engine.told(), *clip_warnings(info, plan, preset.video)]
+            hashes = (
+                hash_of(info.path, said) if info.container else "",
+                hash_of(target, said) if target else "",
+            )
             made_with = describe_bundle(engine.painter.bundle), describe_references(cast)
-            told = books, watch.seconds, said
-            report = make_report(source.info, target, preset, made_with, plan, *told)
-            return report if target is None else write_report(report, books, target)
+            told = books, watch.seconds, said, hashes
+            report = make_report(info, target, preset, made_with, plan, *told)
+            if target is None or lines is None:
+                return report
+            return write_report(report, lines, target)
 
 
 def check_face(source: Source, plan: Plan) -> None:

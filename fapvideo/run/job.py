@@ -114,6 +114,21 @@ class Job:
         return dict(self._content["facts"])
 
     @property
+    def finished(self) -> dict[str, Any]:
+        """The report, where the output is whole; else nothing."""
+        return dict(self._content.get("finished", {}))
+
+    @property
+    def joined(self) -> Path:
+        """Where the finished output lies until it takes its name."""
+        return self.folder / f"joined{self.of['container']}"
+
+    @property
+    def lines(self) -> Path:
+        """Where the lines lie that say what became of every face."""
+        return self.folder / "tracks.jsonl"
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The segments; none where the first pass is not done."""
         rows = self._content.get("segments", ())

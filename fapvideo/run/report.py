@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -16,7 +17,7 @@ import psutil
 
 from fapvideo.config.schema import RunPreset, VideoConfig
 from fapvideo.errors import Cancelled
-from fapvideo.ops.files import fitting_name, sha256_file, write_text
+from fapvideo.ops.files import fitting_name, sha256_file, write_atomically, write_text
 from fapvideo.ops.pose import head_pose
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
@@ -46,22 +47,22 @@ def make_report(
     plan: Plan,
     books: Books,
     seconds: Mapping[str, float],
-    said: Sequence[str],
+    warnings: Sequence[str],
+    hashes: tuple[str, str],
 ) -> RunReport:
-    """Put the report together; reads input and output once more for their hashes.
+    """Put the report together.
 
     `made_with` are the bundle and the references as `describe_bundle` and `describe_references`
-    say.
+    say, `hashes` the SHA-256 of input and output.
     """
-    warnings = list(said)
     timings = {name: round(seconds.get(name, 0.0), 3) for name in TIMINGS}
     timings["fps"] = round(plan.frames / max(seconds["wall_s"], 1e-6), 3)
     bundle, references = made_with
     return RunReport(
-        input=_input(info, plan, preset.video, warnings),
+        input=_input(info, plan, preset.video, hashes[0]),
         output={
             "path": str(output or ""),
-            "sha256": _hash_of(output, warnings) if output else "",
+            "sha256": hashes[1],
             "frames": books.frames["total"],
         },
         preset=preset.model_dump(mode="json"),
@@ -96,7 +97,7 @@ def published(output: Path | None) -> Iterator[None]:
         raise Cancelled(f"stopped; {output} is written, but no report beside it") from None
 
 
-def _hash_of(path: Path, warnings: list[str]) -> str:
+def hash_of(path: Path, warnings: list[str]) -> str:
     """Return the SHA-256 of a file; one that is gone by now has none, with a warning."""
     try:
         return sha256_file(path)
@@ -105,12 +106,12 @@ def _hash_of(path: Path, warnings: list[str]) -> str:
         return ""
 
 
-def _input(info: VideoInfo, plan: Plan, config: VideoConfig, warnings: list[str]) -> dict[str, Any]:
-    """Describe the input; what could not be found out goes to `warnings`."""
+def _input(info: VideoInfo, plan: Plan, config: VideoConfig, sha256: str) -> dict[str, Any]:
+    """Describe the input."""
     held = held_frames(info, plan, config)
     return {
         "path": str(info.path),
-        "sha256": _hash_of(info.path, warnings) if info.container else "",
+        "sha256": sha256,
         "frames": plan.frames,
         "promised_frames": info.promised,
         "held_frames": held,
@@ -135,14 +136,15 @@ def tracks_path(output: Path) -> Path:
     return output.with_name(fitting_name(output.name, ".tracks.jsonl"))
 
 
-def write_report(report: RunReport, books: Books, output: Path) -> RunReport:
+def write_report(report: RunReport, lines: Path, output: Path) -> RunReport:
     """Write the report and the lines about every frame beside `output`, each whole or not at all.
 
     The output is there by now, so what cannot be written is a warning in the report that returns.
     """
     text = json.dumps(report.to_dict(), indent=2, default=str)
     try:
-        books.publish(tracks_path(output))
+        with write_atomically(tracks_path(output)) as fresh:
+            shutil.copyfile(lines, fresh)
         write_text(report_path(output), text + "\n")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -6,6 +6,7 @@ are `run/pieces.py`.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ from fapvideo.structs import RunReport
 from fapvideo.video.encoder import choose_encoding
 from fapvideo.video.packets import joined_times, read_packets
 from fapvideo.video.reader import VideoReader
-from fapvideo.video.writer import VideoWriter, output_place
+from fapvideo.video.writer import VideoWriter, link_target, output_place, publish
 
 log = logging.getLogger(__name__)
 
@@ -86,15 +87,22 @@ def from_file_to_file(
         FapVideoError: one of its kinds.
     """
     started, watch = time.perf_counter(), Stopwatch()
-    place = output_place(output, source.info, overwrite=wishes.overwrite)
+    folder = job_folder(link_target(output))
+    known = wishes.resume and was_published(folder, output)
+    output_place(output, source.info, overwrite=wishes.overwrite or known)
     # What is bound to fail at the end fails before hours of work.
     choose_encoding(source.info, engine.preset.video, output.suffix.lower())
-    with JobLock(job_folder(place), output) as lock:
+    with JobLock(folder, output):
         ticker.begin("references", 0)
         with watch.measure("reference_s"):
             cast, said = casting()
         container = output.suffix.lower()
-        job = begin(engine, source, cast, lock.folder, container, said, resume=wishes.resume)
+        job = begin(engine, source, cast, folder, container, said, resume=wishes.resume)
+        if job.finished and was_published(folder, output):
+            report = hand_over(job, output)
+            job.remove()
+            return report
+        output_place(output, source.info, overwrite=wishes.overwrite)
         with resumable(job):
             earlier_s = time.perf_counter() - started
             plan = first_pass(job, engine, source, cast, watch, ticker, plan)
@@ -105,7 +113,9 @@ def from_file_to_file(
             report = join(
                 job, source, output, overwrite=wishes.overwrite, earlier_s=earlier_s, ticker=ticker
             )
-        if not wishes.keep_work:
+        if wishes.keep_work:
+            job.save(finished={})  # what is to be told of it is told
+        else:
             job.remove()
     return report
 
@@ -120,6 +130,15 @@ def machine(engine: Engine) -> dict[str, Any]:
         "device": bundle.device.type,
         "precision": str(bundle.dtype).removeprefix("torch."),
     }
+
+
+def was_published(folder: Path, output: Path) -> bool:
+    """Tell whether a run was killed between giving the output its name and removing its folder."""
+    try:
+        finished = Job.read(folder).finished
+        return bool(finished) and sha256_file(output) == finished["output"]["sha256"]
+    except (OSError, VideoReadError):
+        return False
 
 
 def begin(
@@ -306,31 +325,49 @@ def join(
     done = [outcome for outcome in outcomes if outcome is not None]
     preset = RunPreset.model_validate(job.of["preset"])
     (ticker or Ticker(None, None)).begin("finish", 0)
-    with Books(plan, source.info, job.folder / "tracks.jsonl") as books:
+    with Books(plan, source.info, job.lines) as books:
         _replay(books, done)
-    partial = job.folder / f"joined{output.suffix}"
-    remove(partial)  # of a run that was killed here
-    with VideoWriter(
-        output, source.info, preset.video, overwrite=overwrite, partial=partial
-    ) as writer:
-        _check_encoders(job, done)
-        first = min(done[0].packets.pts)
-        times = joined_times(outcome.packets for outcome in done)
-        for segment, outcome, dts in zip(job.segments, done, times, strict=True):
+    warnings = [*job.facts["warnings"], *_assemble(job, source, output, done, overwrite=overwrite)]
+    warnings += dict.fromkeys(text for outcome in done for text in outcome.warnings)
+    warnings += clip_warnings(source.info, plan, preset.video)
+    hashes = job.of["input"], sha256_file(job.joined)
+    seconds = _summed([job.facts["seconds"], *(outcome.seconds for outcome in done)])
+    seconds["wall_s"] += earlier_s + time.perf_counter() - started
+    made_with = job.of["bundle"], job.facts["references"]
+    told = books, seconds, warnings, hashes
+    report = make_report(source.info, output, preset, made_with, plan, *told)
+    try:
+        job.save(finished=json.loads(json.dumps(report.to_dict(), default=str)))
+    except OSError as error:
+        raise VideoWriteError(
+            f"{job.folder} cannot be written to: {error.strerror or error}",
+            hint="free space on the disk; the same command goes on",
+        ) from error
+    publish(job.joined, output, overwrite=overwrite)
+    return hand_over(job, output)
+
+
+def _assemble(
+    job: Job, source: VideoReader, output: Path, outcomes: Sequence[Outcome], *, overwrite: bool
+) -> list[str]:
+    """Put packets and everything beside the pictures into one file; return its warnings."""
+    _check_encoders(job, outcomes)
+    remove(job.joined)  # of a run that was killed here
+    config = RunPreset.model_validate(job.of["preset"]).video
+    with VideoWriter(output, source.info, config, overwrite=overwrite, kept=job.joined) as writer:
+        first = min(outcomes[0].packets.pts)
+        times = joined_times(outcome.packets for outcome in outcomes)
+        for segment, outcome, dts in zip(job.segments, outcomes, times, strict=True):
             outcome.packets.dts = dts
-            packets = job.packets_path(segment)
-            writer.write_packets(
-                read_packets(packets, outcome.packets, source.info.time_base), first
-            )
+            path, time_base = job.packets_path(segment), source.info.time_base
+            writer.write_packets(read_packets(path, outcome.packets, time_base), first)
+    return writer.warnings
+
+
+def hand_over(job: Job, output: Path) -> RunReport:
+    """Write the report and the lines beside an output that has its name; return the report."""
     with published(output):
-        seconds = _summed([job.facts["seconds"], *(outcome.seconds for outcome in done)])
-        seconds["wall_s"] += earlier_s + time.perf_counter() - started
-        warnings = [*job.facts["warnings"], *writer.warnings]
-        warnings += dict.fromkeys(text for outcome in done for text in outcome.warnings)
-        warnings += clip_warnings(source.info, plan, preset.video)
-        made_with = job.of["bundle"], job.facts["references"]
-        report = make_report(source.info, output, preset, made_with, plan, books, seconds, warnings)
-        return write_report(report, books, output)
+        return write_report(RunReport.from_dict(job.finished), job.lines, output)
 
 
 def _replay(books: Books, outcomes: Sequence[Outcome]) -> None:

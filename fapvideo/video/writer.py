@@ -51,15 +51,15 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         config: VideoConfig | None = None,
         *,
         overwrite: bool = False,
-        partial: Path | None = None,
+        kept: Path | None = None,
     ) -> None:
         """Check the output's place and name, choose the encoder, open a temporary file.
 
         `info` describes the source, whose other streams are copied from `info.path` (none where
         `info.container` is empty: frames that come from no file). Times are shifted so that
         `info.origin_s` is at 0, or with `config.start_s` the first frame; with `config.keep_start`
-        and no `start_s` they stay. The temporary file is `partial`, on the output's file system;
-        by default one beside the output.
+        and no `start_s` they stay. With `kept` the finished file lies there, on the output's file
+        system, and `publish` gives it its name.
 
         Raises:
             VideoWriteError: the output cannot be written there, or not under that name.
@@ -76,7 +76,7 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         self._encoding = choose_encoding(info, self.config, suffix)
         self.warnings: list[str] = list(self._encoding.warnings)
         self.warnings += unkept(info, self._encoding.codec)
-        self._temporary = partial or partial_name(self._place)
+        self._temporary, self._publishes = kept or partial_name(self._place), kept is None
         self._create_temporary()
         self._matroska = suffix == ".mkv"
         self._encoder = PictureEncoder(info, self._encoding, self.warnings.append)
@@ -91,15 +91,20 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Publish the file, or remove every trace of it after an exception."""
+        whole = False
         try:
             if kind is None:
                 self._finish()
+                whole = True
+                if self._publishes:
+                    publish(self._temporary, self.output, overwrite=self._overwrite)
         finally:
             self._copier.close()
             # After a failure the trailer fails again; the first error is the one to show.
             with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
                 self._container.close()
-            self._temporary.unlink(missing_ok=True)
+            if self._publishes or not whole:
+                self._temporary.unlink(missing_ok=True)
 
     def write(self, frames: FrameBatch | Iterable[VideoFrame]) -> None:
         """Encode frames in presentation order.
@@ -238,7 +243,7 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             self._container.mux(packet)
 
     def _finish(self) -> None:
-        """Flush, write the trailer, and give the file its name."""
+        """Flush, and write the trailer."""
         if not self.frames:
             raise VideoWriteError(f"{self.output}: no frame was written")
         with self._explained():
@@ -246,9 +251,6 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             self._copier.copy_until(None)
             self._container.close()
             self.warnings += [*self._copier.warnings, *self._copier.refusals()]
-            if self.output.exists() and not self._overwrite:
-                raise VideoWriteError(f"{self.output} was created by someone else meanwhile")
-            self._temporary.replace(self._place)
 
     def _explained(self) -> contextlib.AbstractContextManager[None]:
         what = f"{self.output}: writing failed after {self.frames} frames"
@@ -266,6 +268,23 @@ def explained(what: str, encoding: Encoding) -> Iterator[None]:
         if getattr(error, "errno", None) in _FULL_DISK:
             hint = "free space on the disk, or choose another folder"
         raise VideoWriteError(f"{what}: {reason}", hint=hint) from error
+
+
+def publish(finished: Path, output: Path, *, overwrite: bool) -> None:
+    """Give a finished file its name, in one step.
+
+    Raises:
+        VideoWriteError: something has that name by now, or it cannot be given.
+    """
+    try:
+        if output.exists() and not overwrite:
+            raise VideoWriteError(f"{output} was created by someone else meanwhile")
+        finished.replace(link_target(output))
+    except OSError as error:
+        raise VideoWriteError(
+            f"{output}: the finished file cannot take its name: {error.strerror or error}",
+            hint="choose another folder, or make it writable",
+        ) from error
 
 
 def output_place(output: Path, info: VideoInfo, *, overwrite: bool) -> Path:

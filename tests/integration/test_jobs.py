@@ -264,6 +264,36 @@ def test_what_a_killed_run_left_is_swept(source: Path, tmp_path: Path) -> None:
     assert beside(output) == [".out.2.0123abcd.partial.mp4", *DONE]
 
 
+@pytest.mark.parametrize("step", ["join", "publish", "hand over"])
+def test_a_run_that_is_killed_at_its_very_end_is_finished_by_the_next(
+    source: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """After the output has its name an equal run writes what is missing beside it."""
+    output = tmp_path / "out.mp4"
+
+    def kill(*_: Any, **__: Any) -> Any:
+        raise SystemExit
+
+    place = {"join": "_assemble", "publish": "publish", "hand over": "hand_over"}[step]
+    with swapper(video=VIDEO) as one:
+        with monkeypatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(f"fapvideo.run.work.{place}", kill)
+            one.run(source, output)
+        assert output.exists() == (step == "hand over")
+        if step == "hand over":
+            with (
+                swapper(video=VIDEO, seed=3) as other,
+                pytest.raises(VideoWriteError, match="exists already"),
+            ):
+                other.run(source, output, resume=False)
+        report = one.run(source, output)
+        assert report.frames["swapped"] == FRAMES
+        assert beside(output) == DONE
+        assert output.read_bytes() == whole.read_bytes()
+        with pytest.raises(VideoWriteError, match="exists already"):
+            one.run(source, output)
+
+
 def test_nothing_is_left_where_nothing_can_be_resumed(
     clip: Callable[..., Path], tmp_path: Path
 ) -> None:
