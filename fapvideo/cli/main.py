@@ -14,6 +14,7 @@ import typer
 
 import fapvideo
 from fapvideo.cli import doctor, output, presets, references, weights
+from fapvideo.cli.batch import batch
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.preview import preview
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run)
+app.command()(batch)
 app.command()(preview)
 app.command()(inspect)
 app.command()(scan)
