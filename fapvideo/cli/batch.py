@@ -150,7 +150,9 @@ def _tell(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         output.print_event("clip", **outcome.model_dump(mode="json", exclude={"files"}))
     elif outcome.error is not None:
-        output.print_error(f"{outcome.input}: {outcome.error.message}", outcome.error.hint)
+        message = outcome.error.message
+        named = message if outcome.input in message else f"{outcome.input}: {message}"
+        output.print_error(named, outcome.error.hint)
 
 
 def _print(summary: Summary, folder: Path, *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import fit_similarity
+from fapvideo.ops.memory import release
 from fapvideo.structs import Floats
 
 CHUNK = 2048
@@ -136,6 +137,8 @@ def smooth_into(source: Floats, target: Floats, times_s: Times, half_s: float) -
         high = int(np.searchsorted(times_s, times_s[stop - 1] + 4 * half_s, side="right"))
         part = smooth(source[low:high], times_s[low:high], half_s)
         target[start:stop] = part[start - low : stop - low]
+        release(source)
+        release(target)
 
 
 def jumps(landmarks: Floats) -> Floats:
@@ -151,6 +154,8 @@ def jumps(landmarks: Floats) -> Floats:
         before, after = (_onto(landmarks[j, points], here) for j in (i - 1, i + 1))
         distance = np.linalg.norm(here - (before + after) / 2, axis=-1)
         out[i] = np.median(distance) / max(mesh.interocular(landmarks[i]), 1e-3)
+        if i % CHUNK == 0:
+            release(landmarks)
     return out
 
 
