@@ -22,7 +22,7 @@ from fapvideo.errors import (
     VideoReadError,
     VideoWriteError,
 )
-from fapvideo.ops.files import remove, sha256_file
+from fapvideo.ops.files import remove, scratch_folder, sha256_file
 from fapvideo.plan.people import Cast, described
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
@@ -257,16 +257,12 @@ def first_pass(
     known = job.plan()
     if known is not None:
         return known
-    started, scratch = time.perf_counter(), job.folder / "scratch"
-    try:
+    started = time.perf_counter()
+    with scratch_folder() as scratch:
         if plan is None:
-            remove(scratch)
-            scratch.mkdir()
             plan = engine.plan(source, cast, scratch, watch, ticker)
         seconds = {**watch.seconds, "wall_s": time.perf_counter() - started}
         return job.keep_plan(plan, divide(plan, engine.preset.video.segment_s), seconds)
-    finally:
-        remove(scratch)
 
 
 def second_pass(
@@ -327,7 +323,7 @@ def join(
     (ticker or Ticker(None, None)).begin("finish", 0)
     with Books(plan, source.info, job.lines) as books:
         _replay(books, done)
-    warnings = [*job.facts["warnings"], *_assemble(job, source, output, done, overwrite=overwrite)]
+    warnings = [*job.facts["warnings"], *_assemble(job, source, output, done)]
     warnings += dict.fromkeys(text for outcome in done for text in outcome.warnings)
     warnings += clip_warnings(source.info, plan, preset.video)
     hashes = job.of["input"], sha256_file(job.joined)
@@ -348,13 +344,14 @@ def join(
 
 
 def _assemble(
-    job: Job, source: VideoReader, output: Path, outcomes: Sequence[Outcome], *, overwrite: bool
+    job: Job, source: VideoReader, output: Path, outcomes: Sequence[Outcome]
 ) -> list[str]:
     """Put packets and everything beside the pictures into one file; return its warnings."""
     _check_encoders(job, outcomes)
     remove(job.joined)  # of a run that was killed here
     config = RunPreset.model_validate(job.of["preset"]).video
-    with VideoWriter(output, source.info, config, overwrite=overwrite, kept=job.joined) as writer:
+    # Whether the name is free is asked when it is given.
+    with VideoWriter(output, source.info, config, overwrite=True, kept=job.joined) as writer:
         first = min(outcomes[0].packets.pts)
         times = joined_times(outcome.packets for outcome in outcomes)
         for segment, outcome, dts in zip(job.segments, outcomes, times, strict=True):
