@@ -155,6 +155,7 @@ def smooth_into(source: Floats, target: Floats, times_s: Times, half_s: float) -
         high = int(np.searchsorted(times_s, times_s[stop - 1] + 4 * half_s, side="right"))
         part = smooth(source[low:high], times_s[low:high], half_s)
         target[start:stop] = part[start - low : stop - low]
+        del part  # or two of them would be there at once
         release(source)
         release(target)
 

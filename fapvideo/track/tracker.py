@@ -298,7 +298,11 @@ def _neutral(landmarks: Floats, presence: Floats) -> Floats:
     """Return [478, 3] the median shape in the head frame over (a sample of) the track."""
     seen = np.nonzero(presence > 0)[0]
     chosen = seen[np.linspace(0, len(seen) - 1, min(len(seen), NEUTRAL_SAMPLES)).astype(int)]
-    heads = [head_pose(landmarks[i]).to_head(landmarks[i]) for i in chosen]
+    heads = []
+    for number, i in enumerate(chosen):
+        heads.append(head_pose(landmarks[i]).to_head(landmarks[i]))
+        if number % 16 == 0:  # the system maps the pages around those, too
+            release(landmarks)
     return np.median(heads, axis=0).astype(np.float32)
 
 

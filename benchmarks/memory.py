@@ -1,0 +1,187 @@
+"""Peak memory of whole runs on clips of different lengths, each in a process of its own.
+
+    python benchmarks/memory.py [--frames 200 2000] [--set key=value] [--quick] [--out FILE]
+
+The clip is the packaged brand face, talking, 640x360, a second that goes to and fro; so it costs
+little to make, and all lengths show the same. The bundle is the tiny one: memory that a run holds
+on to frame by frame is looked for, not that of networks. `--frames 200 2000 20000` takes hours;
+with `--quick` what a network said of a picture is remembered, nothing is painted, and pictures are
+small: of the rest, from the decoder over landmarks and books to the encoder, all is as ever.
+Written to benchmarks/results/memory.json: per length the largest resident set, the part of it that
+is the process' own (`anonymous`) when it was largest, and seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SIZE, QUICK_SIZE, RATE, POSES = (640, 360), (192, 108), 25, 25
+RESULTS = Path(__file__).parent / "results" / "memory.json"
+
+
+def write_clip(path: Path, frames: int, size: tuple[int, int]) -> None:
+    """Write the clip with that many frames."""
+    import av
+    import cv2
+
+    from fapvideo.config.presets import ASSETS
+    from fapvideo.synth.portrait import AnimatedPortrait
+
+    photo = cv2.imread(str(ASSETS / "brand_face.png"))[..., ::-1]
+    portrait = AnimatedPortrait(photo, size)
+    poses = [portrait.render(0.7 + pose / RATE)[0] for pose in range(POSES)]
+    round_trip = [*range(POSES), *range(POSES - 2, 0, -1)]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(
+            "libx264", rate=RATE, options={"crf": "0", "preset": "ultrafast"}
+        )
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        for number in range(frames):
+            pose = poses[round_trip[number % len(round_trip)]]
+            picture = av.VideoFrame.from_ndarray(pose, "rgb24").reformat(format="yuv420p")
+            picture.pts, picture.time_base = number, Fraction(1, RATE)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+def memory_of(pid: int) -> tuple[int, int]:
+    """Return the bytes of a process' resident set, and of the part that is its own."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    found = dict(line.split(":", 1) for line in lines)
+    return tuple(int(found[name].split()[0]) << 10 for name in ("VmRSS", "RssAnon"))  # type: ignore[return-value]
+
+
+@contextmanager
+def remembered() -> Iterator[Callable[..., Any]]:
+    """Let every picture be measured once; yield what makes a painter that shows it as it is."""
+    from unittest.mock import patch
+
+    from fapvideo.paint.painter import FaceCrop, FaceJob
+    from fapvideo.paint.pasted import PastedPainter
+    from fapvideo.structs import PartMasks
+    from fapvideo.track.detector import FaceDetector
+    from fapvideo.track.landmarks import FaceMesh
+
+    class Still(PastedPainter):
+        def prepare(self, face: FaceCrop) -> FaceJob:
+            hole = np.zeros(face.picture.shape[:2], np.float32)
+            hole[40:80, 40:80] = 1
+            return FaceJob(face, PartMasks({}, hole, hole, 0 * hole), face.picture, {})
+
+    def once(kind: type, name: str) -> Any:
+        known: dict[Any, Any] = {}
+        genuine = getattr(kind, name)
+
+        def call(self: Any, rgb: Any, *rest: Any, **named: Any) -> Any:
+            key = hash(rgb.tobytes())
+            if key not in known:
+                known[key] = genuine(self, rgb, *rest, **named)
+            return known[key]
+
+        return patch.object(kind, name, call)
+
+    measured = [once(FaceDetector, name) for name in ("__call__", "near", "among")] + [
+        once(FaceMesh, "from_landmarks"),
+        once(FaceMesh, "from_box"),
+    ]
+    with ExitStack() as stack:
+        for each in measured:
+            stack.enter_context(each)
+        yield Still
+
+
+def one_run(clip: Path, overrides: dict[str, str], quick: bool) -> None:
+    """Swap the clip in this process; print what the run says of itself."""
+    from fapvideo.config.presets import load_preset
+    from fapvideo.swapper import VideoSwapper
+
+    wanted = {"bundle": "tiny", "composite.check": False, "video.speed": "ultrafast"}
+    preset = load_preset("mouth_only", {**wanted, **overrides})
+    stages: dict[str, int] = {}
+
+    def watch(now: object) -> None:
+        stage = now.stage  # type: ignore[attr-defined]
+        stages[stage] = max(stages.get(stage, 0), memory_of(os.getpid())[0])
+
+    with ExitStack() as stack:
+        painter = stack.enter_context(remembered())(preset, "paste") if quick else None
+        swapper = stack.enter_context(VideoSwapper(preset, "cpu", painter=painter))
+        report = swapper.run(clip, clip.with_suffix(".out.mp4"), progress=watch)
+    told = {"frames": report.frames, "peak_rss": report.peak_rss_bytes, "stages": stages}
+    print(json.dumps(told))
+
+
+def measure(frames: int, overrides: list[str], quick: bool) -> dict[str, object]:
+    """Run a clip of that many frames in a fresh process; return what it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mp4"
+        write_clip(clip, frames, QUICK_SIZE if quick else SIZE)
+        started = time.perf_counter()
+        command = [sys.executable, __file__, "--clip", str(clip)]
+        command += ["--quick"] if quick else []
+        command += [word for item in overrides for word in ("--set", item)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        peak = own = 0
+        while child.poll() is None:
+            try:
+                rss, anonymous = memory_of(child.pid)
+            except (OSError, KeyError):  # it has just ended
+                break
+            peak, own = max((peak, own), (rss, anonymous))
+            time.sleep(0.05)
+        text, _ = child.communicate()
+        if child.returncode:
+            raise SystemExit(f"the run of {frames} frames failed")
+        told = json.loads(text.splitlines()[-1])
+        return {
+            "frames": frames,
+            "swapped": told["frames"]["swapped"],
+            "peak_rss_mib": round(told["peak_rss"] / 2**20, 1),
+            "anonymous_mib": round(own / 2**20, 1),
+            "stages_mib": {name: round(size / 2**20, 1) for name, size in told["stages"].items()},
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+
+
+def main() -> None:
+    """Parse, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, nargs="+", default=[200, 2000])
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--clip", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.clip:
+        from fapvideo.config.overrides import parse_overrides
+
+        one_run(given.clip, parse_overrides(given.set), given.quick)
+        return
+    rows = []
+    for frames in given.frames:
+        rows.append(measure(frames, given.set, given.quick))
+        print(json.dumps(rows[-1]), flush=True)
+    known = json.loads(given.out.read_text("utf-8")) if given.out.exists() else {}
+    known["quick" if given.quick else "whole"] = {
+        "size": QUICK_SIZE if given.quick else SIZE,
+        "rows": rows,
+    }
+    given.out.write_text(json.dumps(known, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
