@@ -9,9 +9,13 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import filelock
+
+SCRATCH, SCRATCH_LOCK = "fapvideo-", "in-use"
+"""How the names of scratch folders begin, and the file in one that its process locks."""
 NAME_BYTES = 255
 """Of a file's name, on every file system in use."""
 
@@ -74,9 +78,19 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Yield a folder that is removed at the end of the block."""
-    with tempfile.TemporaryDirectory(prefix="fapvideo-") as folder:
-        yield Path(folder)
+    """Yield a folder that is removed at the end of the block; sweep those of killed processes.
+
+    A lock says that its process is alive; the system takes it back when that ends.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        with suppress(OSError, filelock.Timeout):
+            if (left / SCRATCH_LOCK).is_file():
+                with filelock.FileLock(left / SCRATCH_LOCK, timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with filelock.FileLock(folder / SCRATCH_LOCK, timeout=0):
+            yield folder
 
 
 def write_text(path: Path, text: str) -> None:

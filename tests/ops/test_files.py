@@ -2,13 +2,22 @@
 
 import hashlib
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fapvideo.ops.files import partial_name, sha256_file, write_atomically, write_text
+from fapvideo.ops.files import (
+    partial_name,
+    scratch_folder,
+    sha256_file,
+    write_atomically,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -98,3 +107,30 @@ def test_the_hash_of_a_file(tmp_path: Path) -> None:
     data = bytes(range(256)) * 5000
     (tmp_path / "a.bin").write_bytes(data)
     assert sha256_file(tmp_path / "a.bin") == hashlib.sha256(data).hexdigest()
+
+
+def test_scratch_of_killed_processes_is_swept_and_that_of_living_ones_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "import os, sys, time; from fapvideo.ops.files import scratch_folder\n"
+        "with scratch_folder() as folder:\n"
+        "    (folder / 'rows').write_bytes(b'x'); print(folder, flush=True)\n"
+        "    sys.stdin.read() if sys.argv[1] == 'live' else os._exit(9)"
+    )
+
+    def start(how):
+        return subprocess.Popen(
+            [sys.executable, "-c", code, how],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )  # fmt: skip
+
+    with start("live") as living, start("die") as dead:
+        here, gone = Path(living.stdout.readline().strip()), Path(dead.stdout.readline().strip())
+        dead.wait()
+        assert gone.is_dir() or not gone.exists()
+        with scratch_folder() as mine:
+            assert sorted(tmp_path.iterdir()) == sorted([here, mine])
+        living.stdin.close()
+        living.wait()
+    assert list(tmp_path.iterdir()) == []
