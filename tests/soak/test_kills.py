@@ -1,0 +1,59 @@
+"""Killed at any moment, a run leaves nothing half-made, and the next one makes the same output."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import reliability
+from killing import Kills
+from programs import Programs
+
+MANY = 100
+
+
+@pytest.fixture(scope="module")
+def kills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kills]:
+    folder = tmp_path_factory.mktemp("kills")
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    with Programs(TMPDIR=str(temporary), XDG_CACHE_HOME=str(folder / "cache")) as programs:
+        yield Kills(programs, folder, temporary)
+
+
+@pytest.mark.parametrize(
+    ("number", "share", "times"),
+    [(signal.SIGKILL, 0.7, 1), (signal.SIGTERM, 0.5, 1), (signal.SIGINT, 0.6, 6)],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_a_few_kills(kills: Kills, number: signal.Signals, share: float, times: int) -> None:
+    killed = kills.kill(number, share * kills.seconds, times)
+    assert killed.faults == ()
+
+
+@pytest.mark.soak
+def test_many_kills(kills: Kills) -> None:
+    found = []
+    for kill in kills.random(MANY, seed=1):
+        found.append(kill)
+        moments = Counter(one.moment for one in found)
+        reliability.record("kills", {
+            "kills": len(found),
+            "by signal": dict(Counter(one.signal for one in found)),
+            "by moment": dict(moments),
+            "by exit code": {str(k): n for k, n in Counter(o.exit_code for o in found).items()},
+            "next run made the same output": sum(not one.faults for one in found),
+            "files of SIGKILL that stayed": sum(bool(one.stayed) for one in found),
+            "faults": [fault for one in found for fault in one.faults],
+            "a whole run takes s": round(kills.seconds, 2),
+        })  # fmt: skip
+    assert [one for one in found if one.faults] == []
+    assert len(moments) > 3, "they come at many moments"
+
+
+def test_the_folder_is_clean(kills: Kills, tmp_path: Path) -> None:
+    """What the harness calls whole is: input, output, report and lines about every face."""
+    assert kills.beside == {"in.mp4", "out.mp4", "out.mp4.report.json", "out.mp4.tracks.jsonl"}
