@@ -269,7 +269,8 @@ class Plans:
     def __init__(self, folder: Path) -> None:
         clip = brand_clip(folder)
         self.swapper = VideoSwapper(tiny_preset(), "cpu")
-        self.swapper.open(clip, folder=folder / "made")
+        with self.swapper.open(clip, folder=folder / "made"):
+            pass
         self.made_from = json.loads((folder / "made" / "plan.json").read_text())["made_from"]
         plan = read_plan(folder / "made", self.made_from)
         assert plan is not None

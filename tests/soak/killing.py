@@ -32,6 +32,7 @@ check = false
 speed = "ultrafast"
 """
 JOB = ".out.mp4.fapvideo"
+REPORTS = ("out.mp4.report.json", "out.mp4.tracks.jsonl")
 
 
 class Kill(NamedTuple):
@@ -69,7 +70,7 @@ class Kills:
         self.seconds = time.perf_counter() - started
         self.wanted = content_of(self.output)
         self.beside = {path.name for path in self._place.iterdir()}
-        if self.beside != {self.clip.name, "out.mp4", "out.mp4.report.json", "out.mp4.tracks.jsonl"}:
+        if self.beside != {"in.mp4", "out.mp4", *REPORTS}:
             raise AssertionError(sorted(self.beside))
 
     def _start(self) -> Program:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import reliability
@@ -52,8 +51,3 @@ def test_many_kills(kills: Kills) -> None:
         })  # fmt: skip
     assert [one for one in found if one.faults] == []
     assert len(moments) > 3, "they come at many moments"
-
-
-def test_the_folder_is_clean(kills: Kills, tmp_path: Path) -> None:
-    """What the harness calls whole is: input, output, report and lines about every face."""
-    assert kills.beside == {"in.mp4", "out.mp4", "out.mp4.report.json", "out.mp4.tracks.jsonl"}
