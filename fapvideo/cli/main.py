@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     try:
         code = run_program([a for a in arguments if a != "--debug"], debug=debug, as_json=as_json)
     except KeyboardInterrupt:  # a signal at the very last moment
-        code = _report(Cancelled(signals.STOPPED), as_json=as_json, debug=debug)
+        _report(Cancelled(signals.STOPPED), as_json=as_json, debug=debug)
+        code = listener.exit_code
     listener.end()
     sys.exit(_flushed(code))
 

@@ -42,6 +42,7 @@ class Listener:
         """The first signal that came; 0 if none did."""
         self.asked = threading.Event()
         self._as_json = as_json
+        self._taken: list[int] = []
         self._interrupted = float("-inf")
 
     def install(self) -> list[tuple[int, Any]]:
@@ -57,6 +58,7 @@ class Listener:
             if name in ("SIGINT", "SIGHUP") and signal.getsignal(number) is signal.SIG_IGN:
                 continue
             before.append((int(number), signal.signal(number, self)))
+        self._taken = [number for number, _ in before]
         return before
 
     @property
@@ -95,9 +97,14 @@ class Listener:
         return self.asked.is_set()
 
     def end(self) -> None:
-        """Hear nothing any more: the last line is being said."""
+        """Hear nothing any more: the last line is being said.
+
+        Python at its end makes a signal deadly again that has a handler, but not one ignored.
+        """
         self.phase = "ending"
         _alarm(0)
+        for number in self._taken:
+            signal.signal(number, signal.SIG_IGN)
 
     def _leave(self) -> None:
         """End at once. Not through the streams: the signal may have come while one is written."""
