@@ -52,9 +52,9 @@ class Kill(NamedTuple):
 class Kills:
     """A folder with a clip, and what a whole run makes of it."""
 
-    def __init__(self, programs: Programs, folder: Path, temporary: Path) -> None:
+    def __init__(self, programs: Programs, folder: Path, temporary: Path, frames: int) -> None:
         """Make the clip and run once; `temporary` is the programs' TMPDIR."""
-        self._programs, self._folder, self._temporary = programs, folder, temporary
+        self._programs, self._temporary = programs, temporary
         self._said = folder / "said"
         self._place = folder / "place"
         for made in (self._said, self._place):
@@ -62,7 +62,7 @@ class Kills:
         self.preset = folder / "kills.toml"
         self.preset.write_text(PRESET)
         self.clip, self.output = self._place / "in.mp4", self._place / "out.mp4"
-        long_clip(self.clip)
+        long_clip(self.clip, frames)
         started = time.perf_counter()
         program = self._start()
         if program.wait():
@@ -112,7 +112,8 @@ class Kills:
     def _faults(self, program: Program, number: signal.Signals, code: int) -> list[str]:
         """Return what is wrong right after a kill."""
         faults = []
-        if code not in (0, CODES[number]):
+        unheard = code == -number and not program.said  # before the program's first line
+        if code not in (0, CODES[number]) and not unheard:
             faults.append(f"exit code {code}: {program.said[-500:]}")
         if "Traceback" in program.said or "this is a bug" in program.said:
             faults.append(program.said[-2000:])
@@ -135,12 +136,15 @@ class Kills:
         return tuple(sorted(p.name for p in self._place.iterdir() if p.name.startswith(".")))
 
 
-def long_clip(path: Path) -> None:
-    """Write twenty seconds of few small frames with a face: enough for two segments."""
+def long_clip(path: Path, frames: int) -> None:
+    """Write a clip of small frames with a face, each almost a second long.
+
+    24 of them are enough for two segments of a job.
+    """
     face = face_clips.animated_brand_face(128)
     pictures = [face_clips.rendered(face, 0.7 + i / 25)[0] for i in range(4)]
     clip = replace(
-        CLIPS["plain"], size=(128, 128), frames=24, rate=Fraction(6, 5), options={"g": "3"}
+        CLIPS["plain"], size=(128, 128), frames=frames, rate=Fraction(6, 5), options={"g": "3"}
     )
     write_clip(path, clip, lambda index: pictures[index % 4].copy())
 

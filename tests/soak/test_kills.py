@@ -5,22 +5,30 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import reliability
-from killing import Kills
+from killing import Kill, Kills
 from programs import Programs
 
 MANY = 100
+FRAMES, MORE_FRAMES = 10, 24
+
+
+@contextmanager
+def prepared(factory: pytest.TempPathFactory, frames: int) -> Iterator[Kills]:
+    folder = factory.mktemp("kills")
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    with Programs(TMPDIR=str(temporary), XDG_CACHE_HOME=str(folder / "cache")) as programs:
+        yield Kills(programs, folder, temporary, frames)
 
 
 @pytest.fixture(scope="module")
 def kills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kills]:
-    folder = tmp_path_factory.mktemp("kills")
-    temporary = folder / "tmp"
-    temporary.mkdir()
-    with Programs(TMPDIR=str(temporary), XDG_CACHE_HOME=str(folder / "cache")) as programs:
-        yield Kills(programs, folder, temporary)
+    with prepared(tmp_path_factory, FRAMES) as made:
+        yield made
 
 
 @pytest.mark.parametrize(
@@ -34,20 +42,26 @@ def test_a_few_kills(kills: Kills, number: signal.Signals, share: float, times: 
 
 
 @pytest.mark.soak
-def test_many_kills(kills: Kills) -> None:
-    found = []
+def test_many_kills(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with prepared(tmp_path_factory, MORE_FRAMES) as kills:
+        found = record_kills(kills)
+    assert [one for one in found if one.faults] == []
+    assert len({one.moment for one in found}) > 3, "they come at many moments"
+
+
+def record_kills(kills: Kills) -> list[Kill]:
+    """Kill, and write down what came of it as it goes."""
+    found: list[Kill] = []
     for kill in kills.random(MANY, seed=1):
         found.append(kill)
-        moments = Counter(one.moment for one in found)
         reliability.record("kills", {
             "kills": len(found),
             "by signal": dict(Counter(one.signal for one in found)),
-            "by moment": dict(moments),
+            "by moment": dict(Counter(one.moment for one in found)),
             "by exit code": {str(k): n for k, n in Counter(o.exit_code for o in found).items()},
             "next run made the same output": sum(not one.faults for one in found),
             "files of SIGKILL that stayed": sum(bool(one.stayed) for one in found),
             "faults": [fault for one in found for fault in one.faults],
             "a whole run takes s": round(kills.seconds, 2),
         })  # fmt: skip
-    assert [one for one in found if one.faults] == []
-    assert len(moments) > 3, "they come at many moments"
+    return found
