@@ -63,11 +63,10 @@ class Kills:
         self.preset.write_text(PRESET)
         self.clip, self.output = self._place / "in.mp4", self._place / "out.mp4"
         long_clip(self.clip, frames)
-        started = time.perf_counter()
         program = self._start()
         if program.wait():
             raise AssertionError(program.said)
-        self.seconds = time.perf_counter() - started
+        self.cpu_s = program.cpu_s
         self.wanted = content_of(self.output)
         self.beside = {path.name for path in self._place.iterdir()}
         if self.beside != {"in.mp4", "out.mp4", *REPORTS}:
@@ -81,15 +80,15 @@ class Kills:
         """Yield kills at random moments, the signals in turn."""
         chance = random.Random(seed)
         for number in range(count):
-            yield self.kill(SIGNALS[number % len(SIGNALS)], chance.uniform(0, 1.1 * self.seconds))
+            yield self.kill(SIGNALS[number % len(SIGNALS)], chance.uniform(0, 1.05 * self.cpu_s))
 
     def kill(self, number: signal.Signals, after_s: float, times: int = 1) -> Kill:
-        """Start anew, kill after so many seconds, look around, run to the end, compare."""
+        """Start anew, kill after so much processor time, look around, run to the end, compare."""
         for path in self._place.iterdir():
             if path != self.clip:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         program = self._start()
-        time.sleep(after_s)
+        program.wait_for(after_s)
         for _ in range(times):
             program.send(number)
             time.sleep(0.02 if times > 1 else 0)
@@ -139,7 +138,7 @@ class Kills:
 def long_clip(path: Path, frames: int) -> None:
     """Write a clip of small frames with a face, each almost a second long.
 
-    24 of them are enough for two segments of a job.
+    20 of them are enough for two segments of a job.
     """
     face = face_clips.animated_brand_face(128)
     pictures = [face_clips.rendered(face, 0.7 + i / 25)[0] for i in range(4)]

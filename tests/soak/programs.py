@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ for line in sys.stdin:
     child = os.fork()
     if child:
         print(child, flush=True)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(status, flush=True)
+        _, status, used = os.wait4(child, 0)
+        print(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, flush=True)
         continue
     os.setsid()
     for number, path in enumerate((os.devnull, asked["out"], asked["err"])):
@@ -89,6 +90,8 @@ class Program:
 
     def __init__(self, pid: int, status: Any, folder: Path) -> None:
         self._pid, self._status, self._folder = pid, status, folder
+        self.cpu_s = 0.0
+        """Processor time that it took; known when it has ended."""
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if it still runs."""
@@ -99,7 +102,20 @@ class Program:
 
     def wait(self) -> int:
         """Return the exit code; that of a killed one is negative."""
-        return int(self._status.readline())
+        code, self.cpu_s = map(float, self._status.readline().split())
+        return int(code)
+
+    def wait_for(self, cpu_s: float) -> None:
+        """Wait until it has had so much processor time, or has ended: on a busy machine, too."""
+        while True:
+            try:
+                fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                return
+            used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            if used >= cpu_s or fields[0] == "Z":
+                return
+            time.sleep(0.005)
 
     @property
     def said(self) -> str:
