@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from fapvideo.plan.people import Person
     from fapvideo.progress import Progress
+    from fapvideo.run.pieces import join_job
     from fapvideo.run.ranking import rank_references
     from fapvideo.run.sources import FrameSource
     from fapvideo.structs import FrameBatch, PartMasks, Reference, RunReport, Track
@@ -55,6 +56,7 @@ __all__ = [
     "VideoWriteError",
     "WeightsError",
     "__version__",
+    "join_job",
     "list_presets",
     "load_preset",
     "rank_references",
@@ -71,6 +73,7 @@ _HOMES: Final = {
     "RunReport": "fapvideo.structs",
     "Track": "fapvideo.structs",
     "VideoSwapper": "fapvideo.swapper",
+    "join_job": "fapvideo.run.pieces",
     "list_presets": "fapvideo.config.presets",
     "load_preset": "fapvideo.config.presets",
     "rank_references": "fapvideo.run.ranking",

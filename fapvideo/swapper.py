@@ -3,46 +3,45 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from fapvideo.composite.planes import displayed
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
-from fapvideo.errors import FapVideoError, NoFaceFound, PresetError, VideoReadError
+from fapvideo.errors import NoFaceFound, PresetError, VideoReadError
 from fapvideo.ops.files import scratch_folder
 from fapvideo.ops.image import picture_fault
-from fapvideo.ops.precision import resolve_device, resolve_dtype
 from fapvideo.paint.painter import Painter
-from fapvideo.paint.painters import painter_for
-from fapvideo.plan.people import Cast, CastReader, Person, asked_roles
+from fapvideo.plan.people import Cast, Person
 from fapvideo.plan.references import References, asked_references
-from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
-from fapvideo.progress import OnProgress, ShouldStop, Stopwatch, Ticker
-from fapvideo.run.clip import Clip, Settings, check_kept, planned
-from fapvideo.run.engine import Engine, finished
+from fapvideo.progress import OnProgress, ShouldStop, Ticker
+from fapvideo.run.clip import Clip, planned
+from fapvideo.run.direct import Casting, through
+from fapvideo.run.engine import finished
+from fapvideo.run.networks import Shelf
 from fapvideo.run.people_sheet import write_sheet
+from fapvideo.run.pieces import paint_segment, plan_job
 from fapvideo.run.preview import column, join_columns
-from fapvideo.run.report import clip_warnings, inspection, make_report, published, write_report
-from fapvideo.run.sinks import Sink, open_sink
+from fapvideo.run.report import inspection
+from fapvideo.run.segments import Segment
+from fapvideo.run.sinks import Sink, default_output
 from fapvideo.run.sources import FrameSource, Source, open_source
+from fapvideo.run.work import Wishes, from_file_to_file
+from fapvideo.run.workbench import Workbench
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
 from fapvideo.video.writer import VideoWriter
-from fapvideo.weights.bundle import load_bundle
 
 log = logging.getLogger(__name__)
 
 
-class VideoSwapper:
+class VideoSwapper(AbstractContextManager["VideoSwapper"]):
     """Swaps facial parts in videos and pictures as one preset says.
 
     Holds the networks from construction to `close`; use it as a context manager. One swapper serves
@@ -51,26 +50,23 @@ class VideoSwapper:
     """
 
     def __init__(
-        self, preset: RunPreset, device: str = "auto", *, painter: Painter | None = None
+        self,
+        preset: RunPreset,
+        device: str = "auto",
+        *,
+        painter: Painter | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         """Load the preset's bundle onto `device`: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
 
-        With `painter` that one paints, and no bundle is loaded.
+        With `painter` that one paints, and no bundle is loaded. `shelf` is for `with_preset`.
 
         Raises:
             DeviceError: no such device here.
             WeightsError: the bundle is missing or damaged.
         """
-        self.preset = preset
-        self.device = resolve_device(device)
-        if painter is None:
-            dtype = resolve_dtype(preset.denoise.precision, self.device)
-            bundle = load_bundle(preset.bundle, self.device, dtype, options=preset.denoise)
-            painter = painter_for(preset, bundle)
-        self._painter: Painter = painter
-        self._boxes = BoxFinder(preset, self.device)
-        self._reader = CastReader()
-        self._call, self._owner, self._closed = threading.Lock(), 0, False
+        self._bench = Workbench(preset, device, painter, shelf)
+        self.preset, self.device = preset, self._bench.device
 
     @classmethod
     def from_preset(
@@ -91,16 +87,22 @@ class VideoSwapper:
             return cls(name_or_path, device)
         return cls(load_preset(name_or_path, overrides or {}), device)
 
-    def __enter__(self) -> Self:
-        """Return the swapper."""
-        return self
+    def with_preset(
+        self, name_or_path: str | Path | RunPreset, *, overrides: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Return a swapper for another preset; where the bundle is the same its networks are, too.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+        Both are closed, in any order; networks go with the last that uses them. Swappers that share
+        networks serve one call at a time between them.
+
+        Raises:
+            FapVideoError: this one is closed; or as `from_preset`.
+        """
+        self._bench.check_open()
+        preset = load_preset(name_or_path, overrides or {})
+        return type(self)(preset, str(self.device), shelf=self._bench.shelf)
+
+    def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
 
@@ -110,14 +112,7 @@ class VideoSwapper:
         Raises:
             FapVideoError: another call is running.
         """
-        if self._closed:
-            return
-        if self._call.locked() and self._owner != threading.get_ident():
-            raise self._busy()
-        self._closed = True
-        self._painter.close()
-        self._boxes.close()
-        self._reader.clear()
+        self._bench.close()
 
     # -------------------------------------------------------------------------- references
 
@@ -130,9 +125,9 @@ class VideoSwapper:
             PresetError: unknown part.
             ReferenceImageError: an image without a usable face.
         """
-        with self._in_use():
+        with self._bench.in_use():
             asked, config = asked_references(references, self.preset), self.preset.reference
-            loaded, warnings = self._reader.references(asked, self._painter, config)
+            loaded, warnings = self._bench.reader.references(asked, self._bench.painter, config)
             for text in warnings:
                 log.warning(text)
             return tuple(item for group in loaded.values() for item in group)
@@ -148,6 +143,8 @@ class VideoSwapper:
         people: Sequence[Person] | None = None,
         overwrite: bool = False,
         require_face: bool = False,
+        resume: bool = True,
+        keep_work: bool = False,
         progress: OnProgress | None = None,
         cancel: ShouldStop | None = None,
     ) -> RunReport:
@@ -162,6 +159,8 @@ class VideoSwapper:
             people: who gets what (docs/casting.md), instead of the preset's, or an open clip's.
             overwrite: replace an existing output.
             require_face: raise where the video shows no face.
+            resume: go on with what an equal run has left that was stopped.
+            keep_work: leave the folder of the work, `.<output's name>.fapvideo` (docs/jobs.md).
             progress: called from this thread.
             cancel: asked between batches; true stops the run.
 
@@ -171,34 +170,89 @@ class VideoSwapper:
         Raises:
             FapVideoError: one of its kinds, see `errors.py`.
         """
-        started = time.perf_counter()
-        watch, ticker = Stopwatch(), Ticker(progress, cancel)
-        with self._in_use(), scratch_folder() as scratch:
-            engine = self._engine()
-            clip = input if isinstance(input, Clip) else None
-            video = self.preset.video
-            source = input.source if isinstance(input, Clip) else open_source(input, video)
-            with open_sink(output, source.info, video, overwrite=overwrite) as sink:
-                ticker.begin("references", 0)
-                with watch.measure("reference_s"):
-                    cast, warnings = (clip.cast, ()) if clip else self._cast(references, people)
-                plan = clip.plan if clip else engine.plan(source, cast, scratch, watch, ticker)
-                if require_face and not plan.targets:
-                    raise NoFaceFound(
-                        f"{source.info.path}: no face to swap in {plan.frames} frames",
-                        hint="lower track.detect_score, or leave out --require-face",
-                    )
-                target = sink.output if isinstance(sink, VideoWriter) else None
-                spool = scratch / "tracks.jsonl" if target else None
-                books = engine.write(source, plan, sink, watch, ticker, spool)
-            with published(target):
-                watch.seconds["wall_s"] = time.perf_counter() - started
-                warnings += (*sink.warnings, *clip_warnings(source, plan, video))
-                used = self.preset, self._painter.bundle, plan, books, cast
-                report = make_report(source, target, *used, watch.seconds, warnings)
-                if target is not None:
-                    report = write_report(report, books, target)
-        return report
+        ticker = Ticker(progress, cancel)
+        with self._bench.in_use():
+            source, casting, plan = self._given(input, references, people)
+            engine = self._bench.engine()
+            if isinstance(output, str | Path | None):
+                path = default_output(source.info.path) if output is None else Path(output)
+                if isinstance(source, VideoReader) and engine.painter.bundle is not None:
+                    wishes = Wishes(overwrite, require_face, resume, keep_work)
+                    return from_file_to_file(engine, source, casting, path, ticker, wishes, plan)
+                output = VideoWriter(path, source.info, self.preset.video, overwrite=overwrite)
+            return through(engine, source, casting, output, ticker, plan, require_face)
+
+    def _given(
+        self,
+        input: str | Path | Source | Clip,
+        references: References | None,
+        people: Sequence[Person] | None,
+    ) -> tuple[Source, Casting, Plan | None]:
+        """Return the frames, what gives the cast, and the plan if there is one."""
+        if isinstance(input, Clip):
+            return input.source, partial(_cast_of, input), input.plan
+        source = open_source(input, self.preset.video)
+        return source, partial(self._bench.cast, references, people), None
+
+    def plan(
+        self,
+        input: str | Path,
+        folder: str | Path,
+        references: References | None = None,
+        *,
+        people: Sequence[Person] | None = None,
+        container: str = "",
+        progress: OnProgress | None = None,
+        cancel: ShouldStop | None = None,
+    ) -> tuple[Segment, ...]:
+        """Do the first pass of a run into a job's folder; return the segments that are to be done.
+
+        `segment` does those, here or on other machines, `fapvideo.join_job` puts them together
+        (docs/jobs.md).
+
+        Args:
+            input: any video FFmpeg reads.
+            folder: of the job; made if need be. An equal job in it is kept.
+            references: part -> images, instead of the preset's.
+            people: who gets what, instead of the preset's.
+            container: suffix of the output; by default one that goes with the input.
+            progress: called from this thread.
+            cancel: asked between batches; true stops.
+
+        Raises:
+            FapVideoError: one of its kinds.
+        """
+        ticker = Ticker(progress, cancel)
+        with self._bench.in_use():
+            source = VideoReader(probe(Path(input)), self.preset.video)
+            suffix = container or default_output(source.info.path).suffix
+            casting = partial(self._bench.cast, references, people)
+            return plan_job(self._bench.engine(), source, casting, Path(folder), suffix, ticker)
+
+    def segment(
+        self,
+        folder: str | Path,
+        index: int,
+        *,
+        input: str | Path | None = None,
+        progress: OnProgress | None = None,
+        cancel: ShouldStop | None = None,
+    ) -> bool:
+        """Paint a segment of a job that was planned with this preset; return whether it was to do.
+
+        Args:
+            folder: of `plan`.
+            index: of the segment, from 0.
+            input: the video, where it lies elsewhere than where it was planned.
+            progress: called from this thread.
+            cancel: asked between batches; true stops.
+
+        Raises:
+            FapVideoError: one of its kinds; in particular, other pixels would come out here.
+        """
+        ticker, other = Ticker(progress, cancel), Path(input) if input else None
+        with self._bench.in_use():
+            return paint_segment(self._bench.engine(), Path(folder), index, other, ticker)
 
     def stream(
         self,
@@ -214,7 +268,7 @@ class VideoSwapper:
         Raises:
             VideoReadError, ReferenceImageError, DeviceError.
         """
-        self._check_open()
+        self._bench.check_open()
         return self._stream(input, references, people)
 
     def _stream(
@@ -223,13 +277,13 @@ class VideoSwapper:
         references: References | None,
         people: Sequence[Person] | None,
     ) -> Iterator[FrameBatch]:
-        with self._in_use(), scratch_folder() as scratch:
-            engine = self._engine()
+        with self._bench.in_use(), scratch_folder() as scratch:
+            engine = self._bench.engine()
             source = open_source(input, self.preset.video)
-            plan = engine.plan(source, self._cast(references, people)[0], scratch)
+            plan = engine.plan(source, self._bench.cast(references, people)[0], scratch)
             for batch, swapped in engine.swap(source, plan):
                 yield finished(source, batch, swapped.frames)
-                self._check_open()
+                self._bench.check_open()
 
     def swap_image(
         self,
@@ -244,12 +298,12 @@ class VideoSwapper:
             VideoReadError: `rgb` is no picture uint8 [H, W, 3].
             NoFaceFound: there is no face in the picture.
         """
-        with self._in_use(), scratch_folder() as scratch:
+        with self._bench.in_use(), scratch_folder() as scratch:
             fault = picture_fault(rgb)
             if fault:
                 raise VideoReadError(fault, hint="give RGB pixels uint8 [height, width, 3]")
-            engine, source = self._engine(), FrameSource(rgb[None], 1)
-            plan = engine.plan(source, self._cast(references, people)[0], scratch)
+            engine, source = self._bench.engine(), FrameSource(rgb[None], 1)
+            plan = engine.plan(source, self._bench.cast(references, people)[0], scratch)
             if not (plan.targets or plan.cast):
                 raise NoFaceFound(
                     "; ".join(plan.warnings)
@@ -277,36 +331,15 @@ class VideoSwapper:
         Raises:
             VideoReadError: the video cannot be read, or the plan in `folder` is damaged.
         """
-        with self._in_use():
+        with self._bench.in_use():
             source = open_source(input, self.preset.video)
-            cast = self._cast(references, people)[0]
-            plan, scratch = planned(self._engine(), source, cast, Path(folder) if folder else None)
-        return Clip(source, plan, cast, partial(self._changed, given=(references, people)), scratch)
-
-    @contextmanager
-    def _changed(
-        self,
-        clip: Clip,
-        settings: Settings,
-        wanted: References | None,
-        given: tuple[References | None, Sequence[Person] | None],
-    ) -> Iterator[tuple[Engine, Plan]]:
-        """Yield the engine and the plan of an open clip under other settings or references."""
-        with self._in_use():
-            if not settings and wanted is None:
-                yield self._engine(), clip.plan
-                return
-            preset = load_preset(self.preset, settings)
-            check_kept(self.preset, preset)
-            engine = self._engine(preset)
-            references, people = given
-            if preset.people != self.preset.people:
-                people = None
-            if wanted is not None or preset.references != self.preset.references:
-                references = wanted
-            roles = asked_roles(references, people, preset)
-            cast, _ = self._reader.cast(roles, engine.painter, preset)
-            yield engine, engine.decide(clip.plan, clip.source, cast)
+            cast = self._bench.cast(references, people)[0]
+            plan, scratch = planned(
+                self._bench.engine(), source, cast, Path(folder) if folder else None
+            )
+        return Clip(
+            source, plan, cast, partial(self._bench.changed, given=(references, people)), scratch
+        )
 
     def inspect(self, input: str | Path, *, sheet: str | Path | None = None) -> dict[str, Any]:
         """Return what the first pass sees as plain JSON types; show everybody in the PNG `sheet`.
@@ -314,9 +347,11 @@ class VideoSwapper:
         Raises:
             VideoReadError, VideoWriteError: the video cannot be read, or the sheet be written.
         """
-        with self._in_use(), scratch_folder() as scratch:
+        with self._bench.in_use(), scratch_folder() as scratch:
             source = open_source(input, self.preset.video)
-            plan = self._engine().plan(source, self._reader.bystanders(self.preset), scratch)
+            plan = self._bench.engine().plan(
+                source, self._bench.reader.bystanders(self.preset), scratch
+            )
             if sheet is not None:
                 write_sheet(Path(sheet), source, plan)
             return inspection(source, plan, self.preset.video)
@@ -337,51 +372,15 @@ class VideoSwapper:
         Raises:
             VideoReadError: a time outside the video, or `video.reader` is not installed.
         """
-        with self._in_use():
+        with self._bench.in_use():
             reader = VideoReader(probe(Path(input)), self.preset.video)
-            cast, warnings = self._cast(references, people)
+            cast, warnings = self._bench.cast(references, people)
             for text in warnings:
                 log.warning(text)
-            return join_columns([column(self._engine(), reader, cast, time) for time in times_s])
+            return join_columns(
+                [column(self._bench.engine(), reader, cast, time) for time in times_s]
+            )
 
-    # -------------------------------------------------------------------------------- inside
 
-    def _engine(self, preset: RunPreset | None = None) -> Engine:
-        """Return what runs; for another preset with a painter of its own on the same networks."""
-        bundle, used = self._painter.bundle, preset or self.preset
-        if bundle is None:
-            return Engine(used, self._painter, self._boxes)
-        spans = [painter_for(used.within(span), bundle) for span in used.spans]
-        if preset is None:
-            return Engine(used, self._painter, self._boxes, spans)
-        return Engine(used, painter_for(used, bundle), BoxFinder(used, self.device), spans)
-
-    def _cast(
-        self, references: References | None, people: Sequence[Person] | None
-    ) -> tuple[Cast, tuple[str, ...]]:
-        """Return what is given, or the preset's, and warnings about its pictures."""
-        roles = asked_roles(references, people, self.preset)
-        return self._reader.cast(roles, self._painter, self.preset)
-
-    @staticmethod
-    def _busy() -> FapVideoError:
-        return FapVideoError(
-            "this swapper is busy with another call",
-            hint="finish or close its stream first; use a swapper for each thread",
-        )
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise FapVideoError("this swapper is closed", hint="make a new one")
-
-    @contextmanager
-    def _in_use(self) -> Iterator[None]:
-        """Hold the swapper for one call."""
-        self._check_open()
-        if not self._call.acquire(blocking=False):
-            raise self._busy()
-        self._owner = threading.get_ident()
-        try:
-            yield
-        finally:
-            self._call.release()
+def _cast_of(clip: Clip) -> tuple[Cast, Sequence[str]]:
+    return clip.cast, ()

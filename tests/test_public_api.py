@@ -35,6 +35,7 @@ NAMES = [
     "VideoWriteError",
     "WeightsError",
     "__version__",
+    "join_job",
     "list_presets",
     "load_preset",
     "rank_references",

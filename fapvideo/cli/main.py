@@ -16,6 +16,7 @@ import fapvideo
 from fapvideo.cli import doctor, output, presets, references, signals, weights
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
+from fapvideo.cli.jobs import join, plan, segment
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
 from fapvideo.cli.scan import scan
@@ -29,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run)
+app.command()(plan)
+app.command()(segment)
+app.command()(join)
 app.command()(preview)
 app.command()(inspect)
 app.command()(scan)

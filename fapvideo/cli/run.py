@@ -20,19 +20,21 @@ RequireFace = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit code 9 where a frame fell back; all is written.")
 ]
+NoResume = Annotated[
+    bool, typer.Option("--no-resume", help="Begin anew, whatever a stopped run has left.")
+]
 Report = Annotated[
     bool, typer.Option("--report", help="Measure the result and write a page about it.")
+]
+
+ReportFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where the page goes. Default: OUT.report.")
 ]
 
 
 def run(
     input_path: options.Input,
-    output_path: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="OUT", help="Default: IN with .swapped before its suffix."
-        ),
-    ] = None,
+    output_path: options.Output = None,
     preset: options.Preset = "brand_avatar",
     reference: options.References = [],  # noqa: B006  typer copies it
     person: options.People = [],  # noqa: B006
@@ -47,14 +49,14 @@ def run(
     ] = None,
     overwrite: options.Overwrite = False,
     require_face: RequireFace = False,
+    no_resume: NoResume = False,
+    keep_work: options.KeepWork = False,
     strict: Strict = False,
     report: Report = False,
-    report_folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the page goes. Default: OUT.report.")
-    ] = None,
+    report_folder: ReportFolder = None,
     as_json: options.JsonLines = False,
 ) -> None:
-    """Swap facial parts in a video.
+    """Swap facial parts in a video; a run that was stopped goes on where it was.
 
     Example: fapvideo run talk.mp4 -o new.mp4 --preset brand_avatar --reference eyes=her.png
     """
@@ -70,6 +72,8 @@ def run(
             output_path,
             overwrite=overwrite,
             require_face=require_face,
+            resume=not no_resume,
+            keep_work=keep_work,
             progress=progress,
             cancel=cancel,
         )

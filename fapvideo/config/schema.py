@@ -50,8 +50,12 @@ class VideoConfig(Section):
     """Where the part of the video begins that is read and written, seconds."""
     end_s: float | None = Field(None, gt=0.0)
     """Where it ends, seconds; unset: at the end."""
+    segment_s: float = Field(8.0, gt=0.0)
+    """Shortest stretch that is finished on its own, seconds: a run that was stopped goes on behind
+    the last one. Each begins with a key frame, where the input has one or a shot begins."""
     prefetch_batches: int = Field(2, ge=1, le=16)
-    """Batches of frames that are decoded ahead."""
+    """Batches of frames that are decoded ahead of the networks; half as many, at least one, are
+    painted ahead of the encoder. Fewer need less memory."""
     max_damaged: Fraction01 = 0.1
     """Largest share of damaged packets that is skipped before the run gives up."""
 

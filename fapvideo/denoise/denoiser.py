@@ -13,10 +13,9 @@ One code path serves every bundle; the manifest says what differs:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Literal, TypeVar, cast
+from functools import cached_property
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -39,9 +38,8 @@ from fapvideo.denoise.sampler import (
 from fapvideo.errors import DeviceError, PresetError
 from fapvideo.nets.adapter import Maps, both_branches
 from fapvideo.nets.inputs import conditioning, fill_hole
+from fapvideo.ops.portions import Portions
 from fapvideo.weights.bundle import Bundle
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +106,8 @@ class Denoiser:
         self.sampling = (default or Sampling.recommended(bundle)).merged(bundle, config)
         self._config, self._scale = config, fuse.scale
         self._unet = bundle.unet
+        self.portions = Portions(bundle.device)
+        """What fits the device's memory; shared by all who feed it the same crops."""
         bundle.adapter.inject()
         if config.compile:
             self._unet = cast(torch.nn.Module, torch.compile(bundle.unet))
@@ -131,7 +131,7 @@ class Denoiser:
     def __call__(
         self, target: Tensor, guide: Tensor, hole: Tensor, tokens: Tensor, noise: Tensor
     ) -> Tensor:
-        """Fill the holes.
+        """Fill the holes, `denoise.batch_size` at a time; fewer where the device's memory says so.
 
         Args:
             target: [N, 3, R, R] in [-1, 1], the crop as it is; its hole is not looked at.
@@ -144,20 +144,20 @@ class Denoiser:
             [N, 3, R, R] float32 on the CPU, clipped to [-1, 1]; meaningful inside the hole.
 
         Raises:
-            DeviceError: out of memory; names the batch size to try.
+            DeviceError: one crop alone does not fit the memory; says what to set.
         """
         if self._config.mode == "off":
             return guide.float().cpu()
         noise = noise.expand(len(target), -1, -1, -1)
-        size = self._config.batch_size
-        results = []
-        for start in range(0, len(target), size):
-            rows = slice(start, start + size)
-            batch = [x[rows].to(self.bundle.device) for x in (target, guide, hole, tokens, noise)]
+        given = target, guide, hole, tokens, noise
+
+        def filled(rows: slice) -> Tensor:
+            batch = [x[rows].to(self.bundle.device) for x in given]
             if self._config.compile:
-                batch = [_padded(x, size) for x in batch]
-            done = self._guarded(partial(self._batch, *batch))
-            results.append(done[: len(target[rows])])
+                batch = [_padded(x, rows.stop - rows.start) for x in batch]
+            return self._batch(*batch)[: len(target[rows])]
+
+        results = self.portions.run(len(target), self._config.batch_size, filled)
         return torch.cat(results) if results else target.float().cpu()
 
     def _batch(
@@ -246,22 +246,6 @@ class Denoiser:
     def _unconditional(self) -> Maps:
         """The unconditional branch's maps, computed once per model."""
         return self.bundle.unconditional(self._scale)
-
-    def _guarded(self, work: Callable[[], T]) -> T:
-        """Run `work`, turning out-of-memory into an error that says what to do."""
-        try:
-            return work()
-        except RuntimeError as error:  # torch.OutOfMemoryError is one
-            known = isinstance(error, torch.OutOfMemoryError)
-            if not known and "allocate memory" not in str(error):
-                raise
-            size = self._config.batch_size
-            raise DeviceError(
-                f"{self.bundle.device} ran out of memory denoising {size} crops at once",
-                hint=f"use --set denoise.batch_size={max(1, size // 2)}"
-                if size > 1
-                else "use a smaller bundle or --set denoise.precision=bf16",
-            ) from None
 
 
 def _padded(x: Tensor, size: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -33,6 +34,23 @@ def partial_name(path: Path) -> Path:
     return path.with_name(fitting_name(f".{path.stem}", ending))
 
 
+def sweep_partial(path: Path) -> None:
+    """Remove what killed processes left half-written for `path`, which nobody is writing."""
+    head, _, tail = partial_name(path).name.rpartition(".partial")
+    left = re.compile(rf"{re.escape(head[:-8])}[0-9a-f]{{8}}\.partial{re.escape(tail)}")
+    for other in path.parent.iterdir():
+        if left.fullmatch(other.name):
+            remove(other)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, or what is left of it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
     """Yield a name beside `path` for a file or folder to be made; at the end of the block it takes
@@ -51,10 +69,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
         else:
             fresh.replace(path)
     finally:
-        if fresh.is_dir():
-            shutil.rmtree(fresh, ignore_errors=True)
-        else:
-            fresh.unlink(missing_ok=True)
+        remove(fresh)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any, Literal, TypeVar
 
 Item = TypeVar("Item")
@@ -13,7 +13,7 @@ _Message = tuple[Literal["item", "end", "error"], list[Any]]
 """What it is, and a list of one, so that taking the item out leaves no reference behind."""
 
 
-def prefetch(iterable: Iterable[Item], depth: int) -> Iterator[Item]:
+def prefetch(iterable: Iterable[Item], depth: int) -> Generator[Item]:
     """Yield the items of `iterable`, produced in a thread at most `depth` + 1 items ahead.
 
     An exception of the producer is raised here, after the items before it. Closing this iterator
@@ -27,7 +27,7 @@ def prefetch(iterable: Iterable[Item], depth: int) -> Iterator[Item]:
     return _consume(iterable, depth)
 
 
-def _consume(iterable: Iterable[Item], depth: int) -> Iterator[Item]:
+def _consume(iterable: Iterable[Item], depth: int) -> Generator[Item]:
     """Start the thread at the first `next()`, and take from the queue until it ends."""
     items: queue.Queue[_Message] = queue.Queue(maxsize=depth)
     stop = threading.Event()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from fapvideo.mask.parts import part_boxes, part_masks
 from fapvideo.nets.inputs import fill_hole, part_on_black
 from fapvideo.ops.geometry import Matrix, transform
 from fapvideo.ops.image import resize
+from fapvideo.ops.portions import Portions
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.ops.token_grid import without_cls
 from fapvideo.paint.painter import FaceCrop, FaceJob
@@ -40,6 +41,7 @@ class GuidedPainter:
         self.resolution = bundle.manifest.resolution
         self.identity = f"{bundle.encoder.identity} {self.resolution}px"
         self.denoiser = Denoiser(bundle, preset.denoise, preset.fuse)
+        self.warnings = self.denoiser.portions.warnings
         self._weights: dict[tuple[str, ...], Floats] = {}
 
     def close(self) -> None:
@@ -150,7 +152,7 @@ class GuidedPainter:
     def _fuse(self, jobs: Sequence[FaceJob], targets: Tensor, holes: Tensor) -> Tensor:
         """Return [N, tokens, C]: the reference parts' tokens in place of the target's."""
         seen = fill_hole(targets, holes, self.bundle.manifest.hole_fill, unit=True)
-        face = self.bundle.encoder(seen).cpu()
+        face = encoded(self.bundle.encoder, seen, self.denoiser.portions)
         fused = torch.empty_like(face)
         for rows in _same_references(jobs):
             fused[rows] = self._fuse_group([jobs[row] for row in rows], face[rows])
@@ -209,6 +211,12 @@ def noise_of(jobs: Sequence[FaceJob], denoiser: Denoiser) -> Tensor:
     shape = denoiser.noise_shape
     targets = [job.face.target for job in jobs]
     return torch.stack([track_noise(each.seed, each.track.id, shape) for each in targets])
+
+
+def encoded(encode: Callable[[Tensor], Tensor], pictures: Tensor, portions: Portions) -> Tensor:
+    """Return what an image tower says of [N, 3, S, S] pictures, on the CPU."""
+    count = len(pictures)
+    return torch.cat(portions.run(count, count, lambda rows: encode(pictures[rows]).cpu()))
 
 
 def to_tensor(pictures: Sequence[Floats | Bytes]) -> Tensor:

@@ -53,6 +53,9 @@ class Painter(ReferenceEncoder, Protocol):
     Results must not depend on what else is in a batch, but for rounding.
     """
 
+    warnings: list[str]
+    """What the run's report should say; emptied by whoever has told it."""
+
     @property
     def bundle(self) -> Bundle | None:
         """Its networks; None where it has none."""

@@ -45,6 +45,7 @@ class PastedPainter:
 
     def __init__(self, preset: RunPreset, blend: Blend) -> None:
         """Blend as `blend` says; `[mask]` of the preset is used."""
+        self.warnings: list[str] = []
         self._blend = blend
         # A mouth is pasted whole: without a model nothing knows what belongs between its lips.
         self._config = preset.mask.model_copy(update={"keep_inner_mouth": False})

@@ -30,7 +30,7 @@ from fapvideo.ops.geometry import Matrix, transform, warp
 from fapvideo.ops.image import resize
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.ops.token_grid import without_cls
-from fapvideo.paint.guided import noise_of, to_pictures, to_tensor
+from fapvideo.paint.guided import encoded, noise_of, to_pictures, to_tensor
 from fapvideo.paint.painter import FaceCrop, FaceJob
 from fapvideo.plan.references import Sources
 from fapvideo.reference.images import AlignedFace
@@ -195,6 +195,7 @@ class PublishedPainter:
                 hint="use --set bundle=sd15, or --set denoise.mode=guided",
             )
         self.denoiser = Denoiser(bundle, preset.denoise, preset.fuse, default=PUBLISHED)
+        self.warnings = self.denoiser.portions.warnings
 
     def close(self) -> None:
         """Take the adapter off again."""
@@ -271,7 +272,8 @@ class PublishedPainter:
         boxes = torch.stack([box_rows(job.boxes) for job in jobs])
         holes = holes_of(boxes, size)
         fill = self.bundle.manifest.hole_fill
-        face = encode(fill_hole(targets, holes, fill, unit=True)).cpu()
+        portions = self.denoiser.portions
+        face = encoded(encode, fill_hole(targets, holes, fill, unit=True), portions)
         parts, sources = [], []
         for number, part in enumerate(PUBLISHED_PARTS):
             given = [_chosen(job.face, part) for job in jobs]
@@ -279,7 +281,7 @@ class PublishedPainter:
             tokens, rows = torch.empty(len(jobs), *without_cls(face)[0].shape), boxes[:, number]
             if own:
                 alone = part_on_black(targets[own], holes_of(boxes[own, number : number + 1], size))
-                tokens[own] = without_cls(encode(alone)).cpu()
+                tokens[own] = without_cls(encoded(encode, alone, portions))
             for row, reference in enumerate(given):
                 if reference is not None:
                     tokens[row] = torch.from_numpy(reference.tokens)

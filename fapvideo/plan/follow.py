@@ -46,6 +46,8 @@ def follow(
     tracker = FaceTracker(config, scratch, mesh)
     sampler = FaceSampler()
     times: list[float] = []
+    keys: list[bool] = []
+    fingerprints: list[int] = []
     for batch in batches:
         for rgb, time_s in zip(batch.rgb, batch.times_s, strict=True):
             picture = square_pixels(rgb, info)
@@ -54,6 +56,8 @@ def follow(
                 if watch is not None:
                     watch(picture, tracker.seen())
         times += batch.times_s.tolist()
+        keys += [frame.key_frame for frame in batch.frames]
+        fingerprints += [frame.fingerprint() for frame in batch.frames]
         advance(len(batch))
     tracks = tracker.tracks()
     looks = sampler.looks(tracks) if identify_single or len(tracks) > 1 else {}
@@ -64,4 +68,6 @@ def follow(
         (),
         people=link(tracks, looks),
         looks=looks,
+        keys=np.array(keys, np.bool_),
+        fingerprints=np.array(fingerprints, np.uint32),
     )

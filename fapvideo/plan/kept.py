@@ -52,6 +52,10 @@ def check_plan(plan: Plan) -> None:
     """
     times = plan.times_s
     _check("times_s", times, np.float64, (len(times),))
+    _check("keys", plan.keys, np.bool_, (len(times),))
+    _check("fingerprints", plan.fingerprints, np.uint32, (len(times),))
+    if type(plan.damaged) is not int or plan.damaged < 0:
+        raise ValueError(f"{plan.damaged!r} packets are damaged")
     points = (NUM_LANDMARKS, 3)
     for track in plan.tracks:
         length = len(track.landmarks)

@@ -74,6 +74,22 @@ class Role:
 Cast = Sequence[Role]
 
 
+def described(cast: Cast) -> list[dict[str, Any]]:
+    """Return what of a cast decides the targets, as plain JSON types."""
+    return [
+        {
+            "who": None if role.who is None else role.who.model_dump(mode="json"),
+            "looks": None if role.looks is None else [round(float(x), 6) for x in role.looks],
+            "references": {
+                part: [[one.sha256, one.weight, one.encoder] for one in group]
+                for part, group in role.references.items()
+            },
+            "settings": [role.strength, role.seed, role.keep],
+        }
+        for role in cast
+    ]
+
+
 def parts_of(cast: Cast) -> tuple[str, ...]:
     """Return the parts that somebody's references are of, in the order of painting."""
     named = {part for role in cast for part in role.references}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from fapvideo.errors import VideoReadError
@@ -23,9 +24,10 @@ from fapvideo.plan.kept import check_digests, check_plan, digests
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
+_FRAME_ARRAYS = ("times_s", "keys", "fingerprints")
 _BOXES = ("parts", "keep_out", "strength")
 
 Arrays = dict[str, Array]
@@ -42,7 +44,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    arrays: Arrays = {"times_s": plan.times_s}
+    arrays: Arrays = {name: getattr(plan, name) for name in _FRAME_ARRAYS}
     references: dict[int, Reference] = {}
     for track in plan.tracks:
         for name in ("presence", "jump", "neutral"):
@@ -68,13 +70,17 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         ],
         "targets": targets,
         "warnings": plan.warnings,
+        "damaged": plan.damaged,
     }
     with write_atomically(folder) as partial:
         partial.mkdir()
         for track in plan.tracks:
             np.save(partial / f"track-{track.id}.npy", track.landmarks)
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()},
-                  partial / "arrays.safetensors")  # fmt: skip
+        try:
+            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()},
+                      partial / "arrays.safetensors")  # fmt: skip
+        except SafetensorError as error:  # a full disk is one of these, too
+            raise OSError(str(error)) from error
         text["digests"] = digests(text, partial)
         (partial / "plan.json").write_text(json.dumps(text, indent=1), "utf-8")
 
@@ -137,6 +143,9 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
             dict(text["people"]),
             {int(name): looks for name, looks in _labelled(arrays, "looks.").items()},
             dict(text["cast"]),
+            arrays["keys"],
+            arrays["fingerprints"],
+            text["damaged"],
         )
         check_plan(plan)
         return plan

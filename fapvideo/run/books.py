@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import Any, Self, TextIO
 
 import numpy as np
 
-from fapvideo.ops.files import write_atomically
 from fapvideo.ops.pose import head_pose
 from fapvideo.pipeline import SwappedBatch
 from fapvideo.plan.targets import Plan, Target
@@ -107,15 +105,25 @@ class Books:
         """Take a batch that was painted."""
         self.outside += swapped.outside_changed
         for frame in batch.frames:
-            fates = self.note(frame.index, swapped.refused, swapped.cut_off)
-            if self._lines is not None:
-                shares = (swapped.cut_off.get((frame.index, fate.track.id), 0.0) for fate in fates)
-                faces = [
-                    describe_face(*face, self._pixel_shape)
-                    for face in zip(fates, shares, strict=True)
-                ]
-                row = {"frame": frame.index, "time_s": round(frame.time_s, 6), "faces": faces}
-                self._lines.write(json.dumps(row, allow_nan=False, separators=(",", ":")) + "\n")
+            self.enter(frame.index, frame.time_s, swapped.refused, swapped.cut_off)
+
+    def enter(
+        self,
+        frame: int,
+        time_s: float,
+        refused: Mapping[tuple[int, int], str],
+        cut_off: Mapping[tuple[int, int], float],
+    ) -> None:
+        """Take one frame, in order, and write its line; see `SwappedBatch` for the last two."""
+        fates = self.note(frame, refused, cut_off)
+        if self._lines is None:
+            return
+        shares = (cut_off.get((frame, fate.track.id), 0.0) for fate in fates)
+        faces = [
+            describe_face(*face, self._pixel_shape) for face in zip(fates, shares, strict=True)
+        ]
+        row = {"frame": frame, "time_s": round(time_s, 6), "faces": faces}
+        self._lines.write(json.dumps(row, allow_nan=False, separators=(",", ":")) + "\n")
 
     def note(
         self,
@@ -174,16 +182,6 @@ class Books:
             row = {"path": reference.path, "sha256": reference.sha256}
             out[track].setdefault(part, []).append({**row, "frames": frames, "spans": spans})
         return out
-
-    def publish(self, path: Path) -> None:
-        """Put the lines to `path`, whole or not at all.
-
-        Raises:
-            OSError: they cannot be written.
-        """
-        assert self._spool is not None
-        with write_atomically(path) as fresh:
-            shutil.copyfile(self._spool, fresh)
 
     def _tracks_in(self, frame: int) -> list[Track]:
         """Return the tracks that a frame belongs to; asked frame by frame."""

@@ -17,7 +17,7 @@ from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import PresetError, VideoReadError, VideoWriteError
 from fapvideo.ops.files import sha256_file
-from fapvideo.plan.people import Cast, Role
+from fapvideo.plan.people import Cast, described
 from fapvideo.plan.references import References
 from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan
@@ -146,7 +146,7 @@ def planned(
             "fapvideo": metadata.version("fapvideo"),
             "input": sha256_file(source.info.path),
             "preset": engine.preset.model_dump(mode="json"),
-            "cast": [_described(role) for role in cast],
+            "cast": described(cast),
         }
         known = read_plan(folder, made_from)
         if known is not None:
@@ -163,19 +163,6 @@ def planned(
         scratch.cleanup()
         raise
     return plan, scratch
-
-
-def _described(role: Role) -> dict[str, Any]:
-    """Return what decides the targets of a role, as plain JSON types."""
-    return {
-        "who": None if role.who is None else role.who.model_dump(mode="json"),
-        "looks": None if role.looks is None else [round(float(x), 6) for x in role.looks],
-        "references": {
-            part: [[one.sha256, one.weight, one.encoder] for one in group]
-            for part, group in role.references.items()
-        },
-        "settings": [role.strength, role.seed, role.keep],
-    }
 
 
 def _renumbered(batches: Iterator[FrameBatch], first: int) -> Iterator[FrameBatch]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -76,6 +77,7 @@ class Engine:
         with watch.measure("track_s"):
             batches = self._decoded(source, watch, looked_at=True)
             plan = follow(batches, source.info, self.preset.track, scratch, ticker.advance)
+            plan = replace(plan, damaged=source.damaged)
             return self.decide(plan, source, cast, watch, ticker)
 
     def decide(
@@ -106,13 +108,25 @@ class Engine:
         return Stretches(by(self.preset, self.painter), others)
 
     def swap(
-        self, source: Source, plan: Plan, watch: Stopwatch | None = None
-    ) -> Iterator[tuple[FrameBatch, SwappedBatch]]:
-        """Run the second pass, ahead in a thread, so that what is done with it overlaps."""
+        self,
+        source: Source,
+        plan: Plan,
+        watch: Stopwatch | None = None,
+        frames: Iterable[FrameBatch] | None = None,
+    ) -> Generator[tuple[FrameBatch, SwappedBatch]]:
+        """Run the second pass, ahead in a thread, so that what is done with it overlaps.
+
+        Args:
+            source: the clip.
+            plan: of the clip.
+            watch: takes the seconds of each stage.
+            frames: some of its frames; by default all.
+        """
         watch = watch or Stopwatch()
         pipeline = self.pipeline(source.info, watch)
-        batches = self._decoded(source, watch)
-        return prefetch(((batch, pipeline.swap(batch, plan)) for batch in batches), 1)
+        batches = self._decoded(source, watch, frames=frames)
+        done = ((batch, pipeline.swap(batch, plan)) for batch in batches)
+        return prefetch(done, max(1, self.preset.video.prefetch_batches // 2))
 
     def write(
         self,
@@ -137,14 +151,27 @@ class Engine:
         ticker.begin("finish", 0)
         return books
 
+    def told(self) -> list[str]:
+        """Return warnings of the painters that came since they were asked last."""
+        told: list[str] = []
+        for painter in {id(one): one for one in (self.painter, *self._spans)}.values():
+            told += painter.warnings
+            painter.warnings.clear()
+        return told
+
     def _decoded(
-        self, source: Source, watch: Stopwatch, *, looked_at: bool = False
+        self,
+        source: Source,
+        watch: Stopwatch,
+        *,
+        frames: Iterable[FrameBatch] | None = None,
+        looked_at: bool = False,
     ) -> Iterator[FrameBatch]:
         """Decode ahead in a thread; time spent waiting for it counts as decoding.
 
         `looked_at` says that the pictures are needed: then the thread makes them, too.
         """
-        batches = source.batches(self.preset.denoise.batch_size)
+        batches = source.batches(self.preset.denoise.batch_size) if frames is None else frames
         ahead = prefetch(
             _seen(batches) if looked_at else batches, self.preset.video.prefetch_batches
         )
@@ -156,7 +183,7 @@ class Engine:
             yield batch
 
 
-def _seen(batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
+def _seen(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
     """Make the pictures of every batch before it is handed on."""
     for batch in batches:
         _ = batch.rgb

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -16,7 +17,7 @@ import psutil
 
 from fapvideo.config.schema import RunPreset, VideoConfig
 from fapvideo.errors import Cancelled
-from fapvideo.ops.files import fitting_name, sha256_file, write_text
+from fapvideo.ops.files import fitting_name, sha256_file, write_atomically, write_text
 from fapvideo.ops.pose import head_pose
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
@@ -39,44 +40,42 @@ TIMINGS = (
 
 
 def make_report(
-    source: Source,
+    info: VideoInfo,
     output: Path | None,
     preset: RunPreset,
-    bundle: Bundle | None,
+    made_with: tuple[dict[str, Any], list[dict[str, Any]]],
     plan: Plan,
     books: Books,
-    cast: Cast,
-    seconds: dict[str, float],
-    said: Sequence[str],
+    seconds: Mapping[str, float],
+    warnings: Sequence[str],
+    hashes: tuple[str, str],
 ) -> RunReport:
-    """Put the report together; reads input and output once more for their hashes."""
-    warnings = list(said)
+    """Put the report together.
+
+    `made_with` are the bundle and the references as `describe_bundle` and `describe_references`
+    say, `hashes` the SHA-256 of input and output.
+    """
     timings = {name: round(seconds.get(name, 0.0), 3) for name in TIMINGS}
     timings["fps"] = round(plan.frames / max(seconds["wall_s"], 1e-6), 3)
+    bundle, references = made_with
     return RunReport(
-        input=_input(source, plan, preset.video, warnings),
+        input=_input(info, plan, preset.video, hashes[0]),
         output={
             "path": str(output or ""),
-            "sha256": _hash_of(output, warnings) if output else "",
+            "sha256": hashes[1],
             "frames": books.frames["total"],
         },
         preset=preset.model_dump(mode="json"),
         seed=preset.seed,
-        bundle={
-            "name": bundle.manifest.name if bundle else "none",
-            "files": [
-                {"name": f.path, "sha256": f.sha256, "licence": f.licence}
-                for f in (bundle.files if bundle else ())
-            ],
-        },
-        references=describe_references(cast),
+        bundle=bundle,
+        references=references,
         tracks=_tracks(plan, books),
         frames=dict(books.frames),
         outside_changed_samples=books.outside,
         timings=timings,
         peak_rss_bytes=_peak_rss(),
         warnings=tuple(warnings),
-        versions=_versions(),
+        versions=versions(),
         frame_log=books.spans(),
         faces=dict(books.faces),
         reasons={code: books.reasons[code] for code in REASONS if books.reasons[code]},
@@ -98,7 +97,7 @@ def published(output: Path | None) -> Iterator[None]:
         raise Cancelled(f"stopped; {output} is written, but no report beside it") from None
 
 
-def _hash_of(path: Path, warnings: list[str]) -> str:
+def hash_of(path: Path, warnings: list[str]) -> str:
     """Return the SHA-256 of a file; one that is gone by now has none, with a warning."""
     try:
         return sha256_file(path)
@@ -107,16 +106,16 @@ def _hash_of(path: Path, warnings: list[str]) -> str:
         return ""
 
 
-def _input(source: Source, plan: Plan, config: VideoConfig, warnings: list[str]) -> dict[str, Any]:
-    """Describe the input; what could not be found out goes to `warnings`."""
-    info, held = source.info, held_frames(source.info, plan, config)
+def _input(info: VideoInfo, plan: Plan, config: VideoConfig, sha256: str) -> dict[str, Any]:
+    """Describe the input."""
+    held = held_frames(info, plan, config)
     return {
         "path": str(info.path),
-        "sha256": _hash_of(info.path, warnings) if info.container else "",
+        "sha256": sha256,
         "frames": plan.frames,
         "promised_frames": info.promised,
         "held_frames": held,
-        "short": is_short(source, held),
+        "short": is_short(info, plan, held),
         "duration_s": round(info.duration_s, 6),
         "width": info.width,
         "height": info.height,
@@ -137,20 +136,32 @@ def tracks_path(output: Path) -> Path:
     return output.with_name(fitting_name(output.name, ".tracks.jsonl"))
 
 
-def write_report(report: RunReport, books: Books, output: Path) -> RunReport:
+def write_report(report: RunReport, lines: Path, output: Path) -> RunReport:
     """Write the report and the lines about every frame beside `output`, each whole or not at all.
 
     The output is there by now, so what cannot be written is a warning in the report that returns.
     """
     text = json.dumps(report.to_dict(), indent=2, default=str)
     try:
-        books.publish(tracks_path(output))
+        with write_atomically(tracks_path(output)) as fresh:
+            shutil.copyfile(lines, fresh)
         write_text(report_path(output), text + "\n")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         warning = f"{output} is written, but no report beside it: {reason}"
         return replace(report, warnings=(*report.warnings, warning))
     return report
+
+
+def describe_bundle(bundle: Bundle | None) -> dict[str, Any]:
+    """Return which networks paint: their bundle, and its files with hash and licence."""
+    return {
+        "name": bundle.manifest.name if bundle else "none",
+        "files": [
+            {"name": file.path, "sha256": file.sha256, "licence": file.licence}
+            for file in (bundle.files if bundle else ())
+        ],
+    }
 
 
 def describe_references(cast: Cast) -> list[dict[str, Any]]:
@@ -228,14 +239,13 @@ def inspection(source: Source, plan: Plan, config: VideoConfig) -> dict[str, Any
         "faces": faces,
         "tracks": describe_tracks(plan),
         "frame_log": spans_of(plan, info),
-        "warnings": clip_warnings(source, plan, config),
+        "warnings": clip_warnings(info, plan, config),
     }
 
 
-def is_short(source: Source, held: int) -> bool:
+def is_short(info: VideoInfo, plan: Plan, held: int) -> bool:
     """Tell whether a file is cut off, or gave fewer frames than promised because of damage."""
-    info = source.info
-    missing = info.frames < info.promised or (source.damaged > 0 and held < info.promised)
+    missing = info.frames < info.promised or (plan.damaged > 0 and held < info.promised)
     return info.cut or missing
 
 
@@ -245,11 +255,15 @@ def held_frames(info: VideoInfo, plan: Plan, config: VideoConfig) -> int:
     return plan.frames if whole or not info.frames else info.frames
 
 
-def input_warnings(source: Source, held: int) -> list[str]:
-    """Return what the user should know about the input, which holds so many frames."""
-    info = source.info
+def clip_warnings(info: VideoInfo, plan: Plan, config: VideoConfig) -> list[str]:
+    """Return what the user should know about an input that was followed, and about its faces."""
+    held = held_frames(info, plan, config)
+    return [*_input_warnings(info, plan, held), *_face_warnings(plan)]
+
+
+def _input_warnings(info: VideoInfo, plan: Plan, held: int) -> list[str]:
     out = list(info.warnings)
-    if is_short(source, held) and held < info.promised:
+    if is_short(info, plan, held) and held < info.promised:
         out.append(
             f"the input holds {held} of {info.promised} frames: it ends before its header or "
             "index says, as a copy that was broken off does, or is damaged"
@@ -262,22 +276,15 @@ def input_warnings(source: Source, held: int) -> list[str]:
     return out
 
 
-def clip_warnings(source: Source, plan: Plan, config: VideoConfig) -> list[str]:
-    """Return what the user should know about an input that was followed, and about its faces."""
-    held = held_frames(source.info, plan, config)
-    return [*input_warnings(source, held), *face_warnings(plan, source.damaged)]
-
-
-def face_warnings(plan: Plan, damaged: int) -> list[str]:
-    """Return what the user should know about the faces and the input."""
+def _face_warnings(plan: Plan) -> list[str]:
     out = list(plan.warnings)
     if not plan.tracks:
         out.append("no face was found: the output shows what the input shows")
     elif not plan.targets and not plan.cast and not plan.warnings:
         ids = ", ".join(str(track.id) for track in plan.tracks)
         out.append(f"no face matches track.faces; the tracks are {ids}")
-    if damaged:
-        out.append(f"{damaged} damaged packets of the input were skipped")
+    if plan.damaged:
+        out.append(f"{plan.damaged} damaged packets of the input were skipped")
     return out
 
 
@@ -291,12 +298,12 @@ def _peak_rss() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Return the versions that decide what comes out."""
-    versions = {"python": platform.python_version()}
+    found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            versions[name] = metadata.version(name)
+            found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            versions[name] = "unknown"
-    return versions
+            found[name] = "unknown"
+    return found

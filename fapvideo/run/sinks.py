@@ -7,11 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from fapvideo.config.schema import VideoConfig
 from fapvideo.ops.files import fitting_name
-from fapvideo.structs import FrameBatch, VideoInfo
+from fapvideo.structs import FrameBatch
 from fapvideo.video.encoder import MUXERS
-from fapvideo.video.writer import VideoWriter
 
 _INSTEAD = {".m4v": ".mp4", ".3gp": ".mp4", ".qt": ".mov"}
 """Suffixes of containers that are one of ours by another name."""
@@ -52,20 +50,6 @@ class FrameSink:
 
     def __exit__(self, *_: object) -> None:
         """Nothing to release."""
-
-
-def open_sink(
-    output: str | Path | Sink | None, info: VideoInfo, config: VideoConfig, *, overwrite: bool
-) -> VideoWriter | Sink:
-    """Return a writer for a path, or for a name beside the input; a sink as it is.
-
-    Raises:
-        VideoWriteError: the file cannot be written there, or not under that name.
-    """
-    if output is not None and not isinstance(output, str | Path):
-        return output
-    path = default_output(info.path) if output is None else Path(output)
-    return VideoWriter(path, info, config, overwrite=overwrite)
 
 
 def default_output(source: Path) -> Path:

@@ -52,7 +52,7 @@ def with_captions(packet: Any, cc_data: bytes, bitstream: Literal["h264", "hevc"
     data = bytes(packet)
     at = _first_slice(data, bitstream)
     fresh = av.Packet(data[:at] + _sei(cc_data, bitstream) + data[at:])
-    fresh.stream, fresh.time_base = packet.stream, packet.time_base
+    fresh.time_base = packet.time_base
     fresh.pts, fresh.dts, fresh.duration = packet.pts, packet.dts, packet.duration
     fresh.is_keyframe = packet.is_keyframe
     return fresh

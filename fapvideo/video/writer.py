@@ -5,26 +5,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
-from av.video.reformatter import VideoReformatter
 
 from fapvideo.config.schema import VideoConfig
 from fapvideo.errors import VideoWriteError
 from fapvideo.ops.files import partial_name
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.video.audio import StreamCopier, stream_tags
-from fapvideo.video.captions import CARRIERS, with_captions
-from fapvideo.video.color import UNBIASED, write_tags
-from fapvideo.video.encoder import MUXERS, choose_encoding
-from fapvideo.video.fields import FieldMarker, mark_fields
+from fapvideo.video.coding import PictureEncoder, set_up
+from fapvideo.video.encoder import MUXERS, Encoding, choose_encoding
 from fapvideo.video.losses import unkept
-from fapvideo.video.planar import av_frame_of
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +34,6 @@ _ITUNES_TAGS = frozenset({
 # fmt: on
 """Container tags that MP4 has a standard place for."""
 
-_SWSCALE_RANGE = {False: 1, True: 2}
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -56,13 +51,15 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         config: VideoConfig | None = None,
         *,
         overwrite: bool = False,
+        kept: Path | None = None,
     ) -> None:
         """Check the output's place and name, choose the encoder, open a temporary file.
 
         `info` describes the source, whose other streams are copied from `info.path` (none where
         `info.container` is empty: frames that come from no file). Times are shifted so that
         `info.origin_s` is at 0, or with `config.start_s` the first frame; with `config.keep_start`
-        and no `start_s` they stay.
+        and no `start_s` they stay. With `kept` the finished file lies there, on the output's file
+        system, and `publish` gives it its name.
 
         Raises:
             VideoWriteError: the output cannot be written there, or not under that name.
@@ -72,26 +69,19 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         self.info = info
         self.config = config if config is not None else VideoConfig()
         self.frames = 0
-        """Frames handed to the encoder."""
+        """Frames taken."""
         self._overwrite = overwrite
-        try:
-            self._place = link_target(self.output)
-            self._check_place()
-        except OSError as error:
-            raise VideoWriteError(f"{output}: {error.strerror or error}") from None
+        self._place = output_place(self.output, info, overwrite=overwrite)
         suffix = self.output.suffix.lower()
         self._encoding = choose_encoding(info, self.config, suffix)
         self.warnings: list[str] = list(self._encoding.warnings)
         self.warnings += unkept(info, self._encoding.codec)
-        self._temporary = partial_name(self._place)
+        self._temporary, self._publishes = kept or partial_name(self._place), kept is None
         self._create_temporary()
         self._matroska = suffix == ".mkv"
-        self._durations: dict[int, int] = {}
-        self._captions: dict[int, bytes] = {}
-        self._fields = FieldMarker(self._encoding, info)
-        self._shift = 0
-        self._last_pts: int | None = None
-        self._reformatter = VideoReformatter()
+        self._encoder = PictureEncoder(info, self._encoding, self.warnings.append)
+        self._shift: int | None = None
+        """Ticks by which times come earlier; None until the first frame is known."""
         try:
             self._copier = StreamCopier(info, suffix)
             self._container = self._open(suffix)
@@ -101,15 +91,20 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Publish the file, or remove every trace of it after an exception."""
+        whole = False
         try:
             if kind is None:
                 self._finish()
+                whole = True
+                if self._publishes:
+                    publish(self._temporary, self.output, overwrite=self._overwrite)
         finally:
             self._copier.close()
             # After a failure the trailer fails again; the first error is the one to show.
             with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
                 self._container.close()
-            self._temporary.unlink(missing_ok=True)
+            if self._publishes or not whole:
+                self._temporary.unlink(missing_ok=True)
 
     def write(self, frames: FrameBatch | Iterable[VideoFrame]) -> None:
         """Encode frames in presentation order.
@@ -119,42 +114,36 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         """
         for frame in frames.frames if isinstance(frames, FrameBatch) else frames:
             with self._explained():
-                self._write_one(frame)
+                if self._shift is None:
+                    self._begin(frame.pts)
+                self._mux(self._encoder.encode(frame))
+                self.frames += 1
+
+    def write_packets(self, packets: Iterable[Any], first_pts: int) -> None:
+        """Take frames that are encoded already, as the preset of this writer says.
+
+        Args:
+            packets: in the order of decoding, with times on the clock of `info`.
+            first_pts: when the video's first frame is shown.
+
+        Raises:
+            VideoWriteError: the disk is full, or the packets cannot be read.
+        """
+        with self._explained():
+            for packet in packets:
+                if self._shift is None:
+                    self._begin(first_pts)
+                self._mux([packet])
+                self.frames += 1
 
     # ------------------------------------------------------------------------ opening
-
-    def _check_place(self) -> None:
-        """Refuse what is bound to fail, before any work is done."""
-        output = self.output
-        if output.is_dir():
-            raise VideoWriteError(f"{output} is a folder", hint="name a file in it")
-        if output.suffix.lower() not in MUXERS:
-            raise VideoWriteError(
-                f"{output}: container {output.suffix or '(no suffix)'} is not supported",
-                hint=f"end the name in {', '.join(MUXERS)}",
-            )
-        if not self._place.parent.is_dir():
-            raise VideoWriteError(
-                f"{output}: the folder {self._place.parent} does not exist", hint="create it first"
-            )
-        if output.exists():
-            if not output.is_file():
-                raise VideoWriteError(f"{output} is a pipe or a device", hint="name a file")
-            if self.info.path.exists() and output.samefile(self.info.path):
-                raise VideoWriteError(
-                    f"{output} is the input itself", hint="choose another name for the output"
-                )
-            if not self._overwrite:
-                raise VideoWriteError(
-                    f"{output} exists already", hint="allow overwriting, or choose another name"
-                )
 
     def _create_temporary(self) -> None:
         try:
             self._temporary.touch(exist_ok=False)
         except OSError as error:
             raise VideoWriteError(
-                f"{self.output}: the folder {self._place.parent} cannot be written to "
+                f"{self.output}: the folder {self._temporary.parent} cannot be written to "
                 f"({error.strerror})",
                 hint="choose another folder, or make it writable",
             ) from error
@@ -187,19 +176,11 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
     def _add_video(self, container: Any, source: Any = None) -> Any:
         """Add and configure the video stream, with the tags of `source`."""
         encoding, info = self._encoding, self.info
+        # The stream has an encoder of its own, which only describes what `PictureEncoder` makes.
         stream = container.add_stream(
             encoding.codec, rate=info.frame_rate, options=dict(encoding.options)
         )
-        context = stream.codec_context
-        context.width, context.height = info.width, info.height
-        context.pix_fmt = encoding.pixel_format
-        context.time_base = info.time_base
-        context.sample_aspect_ratio = info.sample_aspect_ratio
-        context.thread_type = "AUTO"
-        if encoding.codec_tag:
-            context.codec_tag = encoding.codec_tag
-        write_tags(context, encoding.color)
-        mark_fields(context, encoding)
+        set_up(stream.codec_context, encoding, info)
         stream.time_base = info.time_base
         if source is not None:
             stream.metadata.update(self._true_tags(source))
@@ -224,33 +205,13 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
 
     # ------------------------------------------------------------------------ writing
 
-    def _write_one(self, frame: VideoFrame) -> None:
-        if self._last_pts is not None and frame.pts <= self._last_pts:
-            raise VideoWriteError(
-                f"{self.output}: frame {frame.index} at pts {frame.pts} "
-                f"does not come after the one at {self._last_pts}"
-            )
-        if self._last_pts is None:
-            self._begin(frame)
-        self._last_pts = frame.pts
-        self._check_rounding(frame)
-        picture = self._encodable(frame)
-        pts = frame.pts - self._shift
-        picture.pts, picture.time_base = pts, self.info.time_base
-        if frame.duration:
-            self._durations[pts] = picture.duration = frame.duration
-        if frame.captions:
-            self._keep_captions(pts, frame.captions)
-        self._mux(self._stream.encode(picture))
-        self.frames += 1
-
-    def _begin(self, first: VideoFrame) -> None:
+    def _begin(self, first_pts: int) -> None:
         """Settle the cut, which the first frame's exact time decides, and the chapters."""
         begin = end = None
-        time_base = self.info.time_base
+        time_base, self._shift = self.info.time_base, 0
         if self.config.start_s > 0:
-            self._shift = first.pts
-            begin = first.pts * time_base
+            self._shift = first_pts
+            begin = first_pts * time_base
         elif not self.config.keep_start:
             self._shift = round(self.info.origin_s / time_base)
         if self.config.end_s is not None:
@@ -262,82 +223,107 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         self._container.start_encoding()
         self._copier.start(self._container, begin, end, zero)
 
-    def _check_rounding(self, frame: VideoFrame) -> None:
+    def _check_rounding(self, pts: int) -> None:
         """Say once that Matroska cannot keep times finer than its milliseconds."""
-        time = (frame.pts - self._shift) * self.info.time_base
-        if self._matroska and (time * 1000).denominator != 1:
+        if self._matroska and (pts * self.info.time_base * 1000).denominator != 1:
             self._matroska = False
             self.warnings.append(
                 f"{self.output.suffix} stores whole milliseconds: times are off by up to 0.5 ms; "
                 ".mp4 and .mov keep them exactly"
             )
 
-    def _encodable(self, frame: VideoFrame) -> Any:
-        """Return the frame in the encoder's pixel format, tagged."""
-        picture = av_frame_of(frame)
-        write_tags(picture, self.info.color)
-        encoding = self._encoding
-        if picture.format.name != encoding.pixel_format:
-            # swscale converts RGB to BT.601 unless told otherwise.
-            picture = self._reformatter.reformat(
-                picture,
-                format=encoding.pixel_format,
-                dst_colorspace=encoding.color.matrix,
-                src_color_range=_SWSCALE_RANGE[self.info.color.full_range],
-                dst_color_range=_SWSCALE_RANGE[encoding.color.full_range],
-                interpolation=UNBIASED,
-            )
-        write_tags(picture, encoding.color)
-        return self._fields(picture)
-
-    def _keep_captions(self, pts: int, captions: bytes) -> None:
-        if self._encoding.codec in CARRIERS:
-            self._captions[pts] = captions
-        elif not any("captions" in warning for warning in self.warnings):
-            self.warnings.append(
-                f"the closed captions in the pictures (CEA-608/708) are left out: "
-                f"{self._encoding.codec} cannot carry them; h264 and hevc can (video.codec)"
-            )
-
     def _mux(self, packets: list[Any]) -> None:
         """Write encoded packets, and the copied ones that belong before them."""
+        assert self._shift is not None
         for packet in packets:
-            captions = self._captions.pop(packet.pts, None)
-            if captions is not None:
-                packet = with_captions(packet, captions, CARRIERS[self._encoding.codec])
-            duration = self._durations.pop(packet.pts, None)
-            if duration is not None:
-                packet.duration = duration
-            time = (packet.dts + self._shift) * packet.time_base
-            self._copier.copy_until(time)
+            self._copier.copy_until(packet.dts * packet.time_base)
+            packet.pts, packet.dts = packet.pts - self._shift, packet.dts - self._shift
+            self._check_rounding(packet.pts)
+            packet.stream = self._stream
             self._container.mux(packet)
 
     def _finish(self) -> None:
-        """Flush, write the trailer, and give the file its name."""
+        """Flush, and write the trailer."""
         if not self.frames:
             raise VideoWriteError(f"{self.output}: no frame was written")
         with self._explained():
-            self._mux(self._stream.encode(None))
+            self._mux(self._encoder.finish())
             self._copier.copy_until(None)
             self._container.close()
             self.warnings += [*self._copier.warnings, *self._copier.refusals()]
-            if self.output.exists() and not self._overwrite:
-                raise VideoWriteError(f"{self.output} was created by someone else meanwhile")
-            self._temporary.replace(self._place)
 
-    @contextlib.contextmanager
-    def _explained(self) -> Any:
-        """Turn FFmpeg's and the system's errors into `VideoWriteError`."""
-        try:
-            yield
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            hint = f"encoder {self._encoding.codec}, pixel format {self._encoding.pixel_format}"
-            if getattr(error, "errno", None) in _FULL_DISK:
-                hint = "free space on the disk, or choose another folder"
+    def _explained(self) -> contextlib.AbstractContextManager[None]:
+        what = f"{self.output}: writing failed after {self.frames} frames"
+        return explained(what, self._encoding)
+
+
+@contextlib.contextmanager
+def explained(what: str, encoding: Encoding) -> Iterator[None]:
+    """Turn FFmpeg's and the system's errors into `VideoWriteError` that begins with `what`."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        hint = f"encoder {encoding.codec}, pixel format {encoding.pixel_format}"
+        if getattr(error, "errno", None) in _FULL_DISK:
+            hint = "free space on the disk, or choose another folder"
+        raise VideoWriteError(f"{what}: {reason}", hint=hint) from error
+
+
+def publish(finished: Path, output: Path, *, overwrite: bool) -> None:
+    """Give a finished file its name, in one step.
+
+    Raises:
+        VideoWriteError: something has that name by now, or it cannot be given.
+    """
+    try:
+        if output.exists() and not overwrite:
+            raise VideoWriteError(f"{output} was created by someone else meanwhile")
+        finished.replace(link_target(output))
+    except OSError as error:
+        raise VideoWriteError(
+            f"{output}: the finished file cannot take its name: {error.strerror or error}",
+            hint="choose another folder, or make it writable",
+        ) from error
+
+
+def output_place(output: Path, info: VideoInfo, *, overwrite: bool) -> Path:
+    """Return where `output` is to be written; refuse what is bound to fail before any work is done.
+
+    Raises:
+        VideoWriteError: it cannot be written there, or not under that name.
+    """
+    try:
+        place = link_target(output)
+        _check_place(output, place, info, overwrite=overwrite)
+    except OSError as error:
+        raise VideoWriteError(f"{output}: {error.strerror or error}") from None
+    return place
+
+
+def _check_place(output: Path, place: Path, info: VideoInfo, *, overwrite: bool) -> None:
+    if output.is_dir():
+        raise VideoWriteError(f"{output} is a folder", hint="name a file in it")
+    if output.suffix.lower() not in MUXERS:
+        raise VideoWriteError(
+            f"{output}: container {output.suffix or '(no suffix)'} is not supported",
+            hint=f"end the name in {', '.join(MUXERS)}",
+        )
+    if not place.parent.is_dir():
+        raise VideoWriteError(
+            f"{output}: the folder {place.parent} does not exist", hint="create it first"
+        )
+    if output.exists():
+        if not output.is_file():
+            raise VideoWriteError(f"{output} is a pipe or a device", hint="name a file")
+        if info.path.exists() and output.samefile(info.path):
             raise VideoWriteError(
-                f"{self.output}: writing failed after {self.frames} frames: {reason}", hint=hint
-            ) from error
+                f"{output} is the input itself", hint="choose another name for the output"
+            )
+        if not overwrite:
+            raise VideoWriteError(
+                f"{output} exists already", hint="allow overwriting, or choose another name"
+            )
 
 
 def link_target(path: Path) -> Path:

@@ -60,6 +60,8 @@ class FakeSwapper:
         *,
         overwrite: bool = False,
         require_face: bool = False,
+        resume: bool = True,
+        keep_work: bool = False,
         progress: Callable[[Progress], None] | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> RunReport:

@@ -230,23 +230,62 @@ def test_another_device_than_the_bundles_is_refused() -> None:
         Denoiser(load_bundle("tiny"), DenoiseConfig(), FuseConfig(), "cuda")
 
 
+class Full:
+    """A UNet's forward pass on a device that holds `room` samples; notes what it was given."""
+
+    def __init__(self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+        self.seen: list[int] = []
+        forward = bundle.unet.forward
+
+        def limited(sample: Tensor, *rest: Any) -> Any:
+            self.seen.append(len(sample))
+            if len(sample) > room:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return forward(sample, *rest)
+
+        monkeypatch.setattr(bundle.unet, "forward", limited)
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load_bundle("tiny")
+    given, size = inputs(bundle, 5), DenoiseConfig(batch_size=4)
+    denoiser = Denoiser(bundle, size, FuseConfig())
+    noise = torch.stack([track_noise(0, i, denoiser.noise_shape) for i in range(5)])
+    whole = denoiser(**given, noise=noise)
+    full = Full(bundle, monkeypatch, room=1)
+    halved = denoiser(**given, noise=noise)
+    torch.testing.assert_close(halved, whole, atol=1e-4, rtol=0)
+    steps = denoiser.sampling.steps
+    assert full.seen == [4, 2] + [1] * 5 * steps
+    first, second = denoiser.portions.warnings
+    assert first.startswith("cpu ran out of memory with 4 crops at once: went on with 2")
+    assert "denoise.batch_size = 1" in second
+    full.seen.clear()
+    denoiser(**given, noise=noise)
+    assert full.seen == [1] * 5 * steps, "what did not fit is not tried again"
+
+
 @pytest.mark.parametrize(
-    "error",
+    ("error", "where", "hint"),
     [
-        torch.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "cpu ran out", "composite.max_size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+         "machine ran out", "video.prefetch_batches = 1"),
+        (MemoryError(), "machine ran out", "denoise.batch_size = 1"),
     ],
-)
-def test_out_of_memory_names_a_smaller_batch(monkeypatch: pytest.MonkeyPatch, error) -> None:
+)  # fmt: skip
+def test_what_does_not_fit_at_all_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, where: str, hint: str
+) -> None:
     bundle = load_bundle("tiny")
 
     def fail(*_: Any) -> Tensor:
         raise error
 
     monkeypatch.setattr(bundle.unet, "forward", fail)
-    with pytest.raises(DeviceError, match="memory") as caught:
+    with pytest.raises(DeviceError, match=where) as caught:
         run(bundle, inputs(bundle), batch_size=8)
-    assert "denoise.batch_size=4" in caught.value.hint
+    assert hint in caught.value.hint
 
 
 def test_other_errors_are_not_disguised(monkeypatch: pytest.MonkeyPatch) -> None:

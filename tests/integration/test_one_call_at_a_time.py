@@ -34,7 +34,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_public_method_is_here() -> None:
     public = {name for name in vars(VideoSwapper) if not name.startswith("_")}
-    assert public - {"from_preset", "close"} == set(CALLS)
+    assert public - {"from_preset", "with_preset", "close"} == set(CALLS)
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -259,12 +259,12 @@ def test_one_part_is_pasted_alone_though_all_three_are_painted(talk: Path, seen:
 def test_settings_are_the_published_ones_whatever_the_bundle_recommends() -> None:
     wanted = load_preset("published", {"bundle": "tiny_sd15"})
     with VideoSwapper(wanted, "cpu") as swap:
-        plan = swap._painter.denoiser.sampling
+        plan = swap._bench.painter.denoiser.sampling
     assert (plan.kind, plan.steps, plan.guidance, plan.strength) == ("ddim", 50, 7.5, 1.0)
     assert wanted.fuse.mode is None
     recommended = load_preset("sd15", {"bundle": "tiny_sd15"})
     with VideoSwapper(recommended, "cpu") as swap:
-        assert not swap._painter.denoiser.sampling.from_noise
+        assert not swap._bench.painter.denoiser.sampling.from_noise
 
 
 def test_frames_do_not_depend_on_the_batch(talk: Path) -> None:

@@ -292,7 +292,7 @@ def test_opacity_mixes_and_off_is_the_guide(clip):
 
 def test_closing_leaves_the_networks_as_they_were():
     with swapper(denoise={"mode": "guided", "steps": 1}) as one:
-        unet = one._painter.bundle.unet
+        unet = one._bench.painter.bundle.unet
         one.swap_image(astronaut())
     hooks = [m for m in unet.modules() if m._forward_hooks or m._forward_pre_hooks]
     assert hooks == []

@@ -48,7 +48,7 @@ def test_what_looks_wrong_is_not_shown_and_said(clip: Path, tmp_path: Path) -> N
     with runs.swapper(
         references=PARTS, composite={"max_size": 256}, denoise={"mode": "off", "batch_size": 1}
     ) as swap:
-        paint = swap._painter.paint
+        paint = swap._bench.painter.paint
         for damage, reason in (
             (shifted, "looks_wrong"),
             (poisoned, "looks_wrong"),
@@ -56,7 +56,7 @@ def test_what_looks_wrong_is_not_shown_and_said(clip: Path, tmp_path: Path) -> N
             (no_numbers, "numeric"),
         ):
             calls = iter(range(len(before.frames)))
-            swap._painter.paint = lambda jobs, damage=damage, calls=calls: [  # type: ignore[method-assign]
+            swap._bench.painter.paint = lambda jobs, damage=damage, calls=calls: [  # type: ignore[method-assign]
                 damage(picture) if next(calls) == BROKEN else picture for picture in paint(jobs)
             ]
             output = tmp_path / f"{damage.__name__}.mkv"

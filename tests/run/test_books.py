@@ -24,6 +24,7 @@ from fapvideo.plan.follow import follow
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.run import engine
 from fapvideo.run.books import Books, Fate, describe_face, spans_of
+from fapvideo.run.report import tracks_path
 from fapvideo.run.sources import FrameSource
 from fapvideo.structs import REASONS, STATES, RunReport, Track
 
@@ -91,12 +92,11 @@ def test_every_face_has_one_end(plan: Plan, tmp_path: Path) -> None:
     assert books.tracks[3] == {"swapped": 28, "left": 2, "cut_off": 1}
 
 
-def test_a_line_per_frame_is_whole_or_absent(plan: Plan, tmp_path: Path) -> None:
-    with Books(plan, INFO, tmp_path / "spool") as books:
+def test_a_line_per_frame(plan: Plan, tmp_path: Path) -> None:
+    with Books(plan, INFO, tracks_path(tmp_path / "o.mkv")) as books:
         for batch in batches(plan):
             swapped = SimpleNamespace(outside_changed=0, refused={}, cut_off={(6, 3): 0.25})
             books.add(batch, swapped)
-    books.publish(tmp_path / "o.mkv.tracks.jsonl")
     rows = read_tracks(tmp_path / "o.mkv")
     assert [row["frame"] for row in rows] == list(range(FRAMES))
     assert [row["time_s"] for row in rows] == pytest.approx(plan.times_s.tolist())
@@ -112,9 +112,6 @@ def test_a_line_per_frame_is_whole_or_absent(plan: Plan, tmp_path: Path) -> None
     assert (broken["reason"], broken["weight"], broken["box"], broken["yaw_deg"]) == (
         "numeric", 0, None, None,
     )  # fmt: skip
-    with pytest.raises(OSError):
-        books.publish(tmp_path / "no" / "folder")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.mkv.tracks.jsonl", "spool"]
 
 
 def test_which_reference_served_when(plan: Plan) -> None:

@@ -1,0 +1,85 @@
+"""A run from any source into any sink, in one go: nothing of it is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from fapvideo.errors import NoFaceFound
+from fapvideo.ops.files import scratch_folder
+from fapvideo.plan.people import Cast
+from fapvideo.plan.targets import Plan
+from fapvideo.progress import Stopwatch, Ticker
+from fapvideo.run.engine import Engine
+from fapvideo.run.report import (
+    clip_warnings,
+    describe_bundle,
+    describe_references,
+    hash_of,
+    make_report,
+    published,
+    write_report,
+)
+from fapvideo.run.sinks import Sink
+from fapvideo.run.sources import Source
+from fapvideo.structs import RunReport
+from fapvideo.video.writer import VideoWriter
+
+Casting = Callable[[], tuple[Cast, Sequence[str]]]
+"""Gives who gets which references, and warnings about those."""
+
+
+def through(
+    engine: Engine,
+    source: Source,
+    casting: Casting,
+    sink: Sink,
+    ticker: Ticker,
+    plan: Plan | None = None,
+    require_face: bool = False,
+) -> RunReport:
+    """Follow the faces unless there is a plan, and paint into `sink`.
+
+    Raises:
+        FapVideoError: one of its kinds.
+    """
+    started, watch = time.perf_counter(), Stopwatch()
+    with scratch_folder() as scratch:
+        with sink:
+            ticker.begin("references", 0)
+            with watch.measure("reference_s"):
+                cast, said = casting()
+            if plan is None:
+                plan = engine.plan(source, cast, scratch, watch, ticker)
+            if require_face:
+                check_face(source, plan)
+            target = sink.output if isinstance(sink, VideoWriter) else None
+            lines = scratch / "tracks.jsonl" if target else None
+            books = engine.write(source, plan, sink, watch, ticker, lines)
+        with published(target):
+            watch.seconds["wall_s"] = time.perf_counter() - started
+            preset, info = engine.preset, source.info
+            said = [*said, *sink.warnings, *engine.told(), *clip_warnings(info, plan, preset.video)]
+            hashes = (
+                hash_of(info.path, said) if info.container else "",
+                hash_of(target, said) if target else "",
+            )
+            made_with = describe_bundle(engine.painter.bundle), describe_references(cast)
+            told = books, watch.seconds, said, hashes
+            report = make_report(info, target, preset, made_with, plan, *told)
+            if target is None or lines is None:
+                return report
+            return write_report(report, lines, target)
+
+
+def check_face(source: Source, plan: Plan) -> None:
+    """See that there is something to swap.
+
+    Raises:
+        NoFaceFound: there is not.
+    """
+    if not plan.targets:
+        raise NoFaceFound(
+            f"{source.info.path}: no face to swap in {plan.frames} frames",
+            hint="lower track.detect_score, or leave out --require-face",
+        )

@@ -1,0 +1,117 @@
+"""Networks that several swappers share: loaded once, used by one at a time, let go by the last."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from fapvideo.config.schema import RunPreset
+from fapvideo.errors import FapVideoError
+from fapvideo.ops.portions import full_error
+from fapvideo.ops.precision import resolve_dtype
+from fapvideo.paint.painter import Painter
+from fapvideo.paint.painters import painter_for
+from fapvideo.weights.bundle import Bundle, load_bundle
+
+
+def networks_key(preset: RunPreset) -> Hashable:
+    """Return what decides about a preset's networks on a device: equal keys share them."""
+    options = preset.denoise
+    files = options.codec_file, options.lora_file
+    return preset.bundle, options.precision, options.resolution, *files
+
+
+class Networks:
+    """A bundle on its device, and whose turn it is: networks serve one call at a time."""
+
+    def __init__(self, bundle: Bundle | None, device: torch.device) -> None:
+        """Begin with one user; `bundle` is missing where somebody paints without one."""
+        self.bundle = bundle
+        self.users = 1
+        self._device = device
+        self._turn = threading.Lock()
+        self._holder: tuple[object, int] | None = None
+        """The swapper that works, and in which thread it was called."""
+
+    @contextmanager
+    def used_by(self, user: object) -> Iterator[None]:
+        """Hold the networks for one call; say what to set where memory runs out in it.
+
+        Raises:
+            FapVideoError: another call holds them.
+            DeviceError: the memory of the device or of the machine is full.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise self._busy()
+        self._holder = user, threading.get_ident()
+        try:
+            yield
+        except Exception as error:
+            full = full_error(error, self._device)
+            if full is None or isinstance(error, FapVideoError):
+                raise
+            raise full from error
+        finally:
+            self._holder = None
+            self._turn.release()
+
+    def check_idle(self, user: object) -> None:
+        """See that no other thread works for `user`.
+
+        Raises:
+            FapVideoError: one does.
+        """
+        holder = self._holder
+        if holder is not None and holder[0] is user and holder[1] != threading.get_ident():
+            raise self._busy()
+
+    @staticmethod
+    def _busy() -> FapVideoError:
+        return FapVideoError(
+            "this swapper is busy with another call, or one that shares its networks is",
+            hint="finish or close its stream first; use a swapper of its own for each thread",
+        )
+
+
+class Shelf:
+    """The networks of a family of swappers, by what they were loaded from."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._known: dict[Hashable, Networks] = {}
+        self._lock = threading.Lock()
+
+    def take(self, preset: RunPreset, device: torch.device) -> tuple[Networks, Painter]:
+        """Return the preset's networks, those that are there already or loaded now, and a painter.
+
+        Raises:
+            DeviceError, WeightsError: they cannot be loaded.
+            PresetError: the settings do not fit them.
+        """
+        key = networks_key(preset), device
+        with self._lock:
+            networks = self._known.get(key)
+            if networks is None:
+                dtype = resolve_dtype(preset.denoise.precision, device)
+                bundle = load_bundle(preset.bundle, device, dtype, options=preset.denoise)
+                networks = self._known[key] = Networks(bundle, device)
+            else:
+                networks.users += 1
+        try:
+            assert networks.bundle is not None
+            return networks, painter_for(preset, networks.bundle)
+        except BaseException:
+            self.give_back(networks)
+            raise
+
+    def give_back(self, networks: Networks) -> bool:
+        """End the use of networks; return whether nobody uses them any more."""
+        with self._lock:
+            networks.users -= 1
+            if networks.users:
+                return False
+            self._known = {k: kept for k, kept in self._known.items() if kept is not networks}
+            return True
