@@ -296,7 +296,7 @@ class Plans:
                 file.write_text(json.dumps(text))
         plan = read_plan(self.folder, self.made_from)
         if plan is not None:
-            engine: Engine = self.swapper._engine()
+            engine: Engine = self.swapper._bench.engine()
             for _ in engine.swap(self.reader, plan):
                 pass
 

@@ -36,7 +36,7 @@ REPORTS = ("out.mp4.report.json", "out.mp4.tracks.jsonl")
 
 
 class Kill(NamedTuple):
-    """One run that was killed, and the one after it."""
+    """One run that was killed, and the one after it, which goes on with what is done."""
 
     signal: str
     moment: str
@@ -44,8 +44,8 @@ class Kill(NamedTuple):
     exit_code: int
     left: tuple[str, ...]
     """Hidden files and folders beside the input after the kill."""
-    stayed: tuple[str, ...]
-    """What of them was still there after the next whole run."""
+    resumed: bool
+    """Whether there was something to go on with."""
     faults: tuple[str, ...]
 
 
@@ -104,9 +104,9 @@ class Kills:
         stayed = self._hidden()
         if names - set(stayed) != self.beside:
             faults.append(f"the folder holds {sorted(names)}")
-        if number is not signal.SIGKILL and stayed:
+        if stayed:
             faults.append(f"stayed: {stayed}")
-        return Kill(number.name, moment, code, left, stayed, tuple(faults))
+        return Kill(number.name, moment, code, left, JOB in left, tuple(faults))
 
     def _faults(self, program: Program, number: signal.Signals, code: int) -> list[str]:
         """Return what is wrong right after a kill."""
@@ -117,6 +117,7 @@ class Kills:
         if "Traceback" in program.said or "this is a bug" in program.said:
             faults.append(program.said[-2000:])
         hidden = set(self._hidden()) - {JOB}
+        hidden |= {p.name for p in (self._place / JOB).rglob("*") if ".partial" in p.name}
         if number is not signal.SIGKILL and hidden:
             faults.append(f"left behind: {sorted(hidden)}")
         scratch = [path.name for path in self._temporary.iterdir()]

@@ -60,7 +60,7 @@ def record_kills(kills: Kills) -> list[Kill]:
             "by moment": dict(Counter(one.moment for one in found)),
             "by exit code": {str(k): n for k, n in Counter(o.exit_code for o in found).items()},
             "next run made the same output": sum(not one.faults for one in found),
-            "files of SIGKILL that stayed": sum(bool(one.stayed) for one in found),
+            "went on with a job": sum(one.resumed for one in found),
             "faults": [fault for one in found for fault in one.faults],
             "processor time of a whole run s": round(kills.cpu_s, 2),
         })  # fmt: skip
