@@ -1,10 +1,11 @@
-"""Seven kinds of files that come from elsewhere: samples, how they are damaged, what reads them."""
+"""Eight kinds of files that come from elsewhere: samples, how they are damaged, what reads them."""
 
 from __future__ import annotations
 
 import io
 import json
 import random
+import shutil
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,11 +35,13 @@ from structure import (
 from fapvideo.config.presets import load_preset, presets_root
 from fapvideo.config.schema import RunPreset, VideoConfig
 from fapvideo.nets.tiny import tiny_manifest
+from fapvideo.ops.sealed import read_sealed, write_sealed
 from fapvideo.plan.kept import digests
 from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.reference.cache import FeatureCache
 from fapvideo.reference.images import read_image
 from fapvideo.run.engine import Engine
+from fapvideo.run.pieces import join_job
 from fapvideo.swapper import VideoSwapper
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
@@ -320,6 +323,40 @@ class Plans:
             np.save(file, mutated_array(np.load(io.BytesIO(self.whole[file])), chance))
 
 
+class Jobs:
+    """A job's folder with all segments done: joined, or a run goes on with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clip = brand_clip(folder, 8)
+        self.swapper = VideoSwapper(tiny_preset(video={**QUICK, "segment_s": 0.1}), "cpu")
+        self.folder, self.output = folder / ".out.mp4.fapvideo", folder / "out.mp4"
+        for segment in self.swapper.plan(self.clip, self.folder, container=".mp4"):
+            self.swapper.segment(self.folder, segment.index)
+        join_job(self.folder, self.output, keep_work=True)
+        self.wanted = self.output.read_bytes()
+        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
+        self.whole = {path: path.read_bytes() for path in files}
+
+    def attempt(self, seed: int) -> None:
+        chance, sealed = random.Random(seed), seed % 2
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for path, data in self.whole.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        names = [path for path in self.whole if path.suffix == ".json"] if sealed else self.whole
+        path = chance.choice([one for one in names if one.name not in ("plan.json", "owner.json")])
+        if sealed:
+            write_sealed(path, mutated_values(read_sealed(path), chance))
+        else:
+            path.write_bytes(mutated([self.whole[path]], seed))
+        if seed % WHOLE_RUNS == 0:
+            self.swapper.run(self.clip, self.output, overwrite=True)
+        else:
+            join_job(self.folder, self.output, overwrite=True)
+        if not sealed:
+            assert self.output.read_bytes() == self.wanted, "damage came through"
+
+
 KINDS: dict[str, Callable[[Path], Kind]] = {
     "video": Videos,
     "picture": Pictures,
@@ -328,6 +365,7 @@ KINDS: dict[str, Callable[[Path], Kind]] = {
     "pickle": Pickles,
     "cache": Caches,
     "plan": Plans,
+    "job": Jobs,
 }
 
 RICH = """schema_version = 1

@@ -15,11 +15,11 @@ from fuzzing import LONGEST_S, MOST_BYTES, fuzz, summary
 from fapvideo.errors import FapVideoError
 
 SHORT = {"video": 25, "picture": 200, "preset": 60, "manifest": 12, "pickle": 60, "cache": 60,
-         "plan": 40}  # fmt: skip
+         "plan": 40, "job": 30}  # fmt: skip
 """Files of each kind in the normal tests."""
 MANY = {"video": 2500, "picture": 1800, "preset": 1500, "manifest": 800, "pickle": 1200,
-        "cache": 1000, "plan": 1200}  # fmt: skip
-"""Of each kind in `pytest -m soak`: 10,000."""
+        "cache": 1000, "plan": 1200, "job": 600}  # fmt: skip
+"""Of each kind in `pytest -m soak`: more than 10,000."""
 FIRST = 100_000
 ONCE_ESCAPED = {
     "manifest": [1063],
@@ -59,7 +59,8 @@ def test_many_damaged_files(kind: str) -> None:
         found.append(tried)
         if len(found) % 100 == 0 or len(found) == MANY[kind]:
             faults = [one.fault for one in found if one.fault]
-            reliability.record(f"damaged {kind}s", {**summary(found), "faults": faults})
+            row = {**summary(found), "faults": len(faults), "commit": reliability.commit()}
+            reliability.record("damaged files", {kind: row})
     assert [one.fault for one in found if one.fault] == []
 
 

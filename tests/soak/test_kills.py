@@ -61,7 +61,9 @@ def record_kills(kills: Kills) -> list[Kill]:
             "by exit code": {str(k): n for k, n in Counter(o.exit_code for o in found).items()},
             "next run made the same output": sum(not one.faults for one in found),
             "went on with a job": sum(one.resumed for one in found),
+            "frames lost": 0 if not any(one.faults for one in found) else "see the faults",
             "faults": [fault for one in found for fault in one.faults],
+            "commit": reliability.commit(),
             "processor time of a whole run s": round(kills.cpu_s, 2),
         })  # fmt: skip
     return found
