@@ -35,6 +35,8 @@ for line in sys.stdin:
     os.setsid()
     for number, path in enumerate((os.devnull, asked["out"], asked["err"])):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
+    for number in (signal.SIGHUP, signal.SIGTERM):  # under nohup they would be ignored
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(asked["env"])
     sys.argv = ["fapvideo", *asked["arguments"]]
