@@ -142,6 +142,8 @@ def planned(
     if folder is not None:
         if not source.info.container:
             raise VideoReadError("the plan of frames that come from no file cannot be kept")
+        if not folder.parent.is_dir():  # before the faces are followed, not after
+            raise VideoWriteError(f"the plan cannot be kept in {folder}: no folder {folder.parent}")
         made_from = {
             "fapvideo": metadata.version("fapvideo"),
             "input": sha256_file(source.info.path),

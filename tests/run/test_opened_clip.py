@@ -11,7 +11,7 @@ import pytest
 from portrait import astronaut
 from runs import BRAND, decode, swapper
 
-from fapvideo.errors import FapVideoError, PresetError, VideoReadError
+from fapvideo.errors import FapVideoError, PresetError, VideoReadError, VideoWriteError
 from fapvideo.plan import follow
 from fapvideo.run.clip import Clip
 from fapvideo.run.engine import Engine
@@ -124,6 +124,8 @@ def test_a_kept_plan_is_found_again(
     swap: VideoSwapper, source: Path, whole: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "plan"
+    with pytest.raises(VideoWriteError, match="no folder"):
+        swap.open(source, folder=tmp_path / "no" / "plan")
     with swap.open(source, folder=folder) as first:
         np.testing.assert_array_equal(first.still(0.2), whole[5])
     monkeypatch.setattr(follow, "FaceTracker", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,13 @@ def test_compiling_pads_the_last_batch_and_changes_nothing(monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_the_real_compiler_agrees_and_compiles_once() -> None:
-    """Minutes of C++; later batches and other tokens must not compile again."""
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.gpu)])
+def test_the_real_compiler_agrees_and_compiles_once(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later batches and other tokens must not compile again. The last step takes a GPU: its C++
+    for a plain CPU is not compiled within half an hour."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     torch._dynamo.reset()
     plain, bundle = run(load_bundle("tiny_sd15")), load_bundle("tiny_sd15")
     denoiser = Denoiser(bundle, DenoiseConfig(compile=True, batch_size=2), FuseConfig())
