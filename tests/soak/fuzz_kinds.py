@@ -97,6 +97,15 @@ class Videos:
         self.folder.mkdir()
         self._swapper: VideoSwapper | None = None
 
+    def warm_up(self) -> None:
+        """Load what a whole run needs: that takes time and is not the file's doing."""
+        self._swapper = VideoSwapper(tiny_preset(), "cpu")
+        path, output = self.folder / "in.bin", self.folder / "out.mp4"
+        path.write_bytes(self.faces[0])
+        self._swapper.run(path, output, overwrite=True)
+        for file in self.folder.iterdir():
+            file.unlink()
+
     def attempt(self, seed: int) -> None:
         chance, whole = random.Random(seed), seed % WHOLE_RUNS == 0
         path = self.folder / "in.bin"
@@ -153,6 +162,11 @@ class Presets:
         self.samples.append(RICH.encode())
         self.path, self.clip = folder / "a.toml", brand_clip(folder, 2)
         self.output = folder / "out.mkv"
+
+    def warm_up(self) -> None:
+        """Load what a whole run needs."""
+        with VideoSwapper(tiny_preset(), "cpu") as swapper:
+            swapper.run(self.clip, self.output, overwrite=True)
 
     def attempt(self, seed: int) -> None:
         chance = random.Random(seed)

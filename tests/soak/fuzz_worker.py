@@ -67,6 +67,8 @@ def main(kind: str, first: int, count: int | None = None) -> None:
         if count is None:
             tried.attempt(first)
             return
+        if hasattr(tried, "warm_up"):
+            tried.warm_up()
         limit = 1024 * _status("VmSize") + ROOM
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         for seed in range(first, first + count):
