@@ -51,7 +51,7 @@ def measure(clip: Path, preset: str, overrides: dict[str, str]) -> dict[str, flo
     with (
         tempfile.TemporaryDirectory() as folder,
         VideoSwapper.from_preset(preset, device="cpu", overrides=overrides) as swapper,
-        patch("fapvideo.swapper.Stopwatch", CpuStopwatch),
+        patch("fapvideo.run.work.Stopwatch", CpuStopwatch),
     ):
         for number in range(2):
             started = time.process_time()

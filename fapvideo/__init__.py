@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fapvideo.config.presets import list_presets, load_preset
     from fapvideo.config.schema import RunPreset
     from fapvideo.errors import (
+        BatchError,
         Cancelled,
         DeviceError,
         FapVideoError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchError",
     "Cancelled",
     "DeviceError",
     "FapVideoError",

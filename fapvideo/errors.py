@@ -10,6 +10,7 @@
     +-- DeviceError          8    the compute device is absent or out of memory
     +-- QualityError         9    a result misses what was asked of it (`eval --fail-under`,
                                   `run --strict`)
+    +-- BatchError          10    clips of a batch failed; the others are done
     +-- Cancelled          130    the user or a callback asked to stop
 
 The number is the exit code of the command line (143 after SIGTERM, 129 after SIGHUP). Every message
@@ -21,6 +22,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "BatchError",
     "Cancelled",
     "DeviceError",
     "FapVideoError",
@@ -91,6 +93,12 @@ class QualityError(FapVideoError):
     """A result is there, and misses a threshold of quality, or a frame of it fell back."""
 
     exit_code = 9
+
+
+class BatchError(FapVideoError):
+    """Some clips of a batch failed; what became of each is in its summary."""
+
+    exit_code = 10
 
 
 class Cancelled(FapVideoError):

@@ -19,6 +19,7 @@ CODES = {
     "WeightsError": 7,
     "DeviceError": 8,
     "QualityError": 9,
+    "BatchError": 10,
     "Cancelled": 130,
 }
 SOURCES = [

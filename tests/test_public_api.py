@@ -14,6 +14,7 @@ import fapvideo
 from fapvideo import errors
 
 NAMES = [
+    "BatchError",
     "Cancelled",
     "DeviceError",
     "FapVideoError",

@@ -14,6 +14,7 @@ import typer
 
 import fapvideo
 from fapvideo.cli import doctor, output, presets, references, signals, weights
+from fapvideo.cli.batch import batch
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.jobs import join, plan, segment
@@ -33,6 +34,7 @@ app.command()(run)
 app.command()(plan)
 app.command()(segment)
 app.command()(join)
+app.command()(batch)
 app.command()(preview)
 app.command()(inspect)
 app.command()(scan)

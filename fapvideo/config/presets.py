@@ -76,7 +76,10 @@ def find_preset(name_or_path: str | Path, kind: str = "run") -> Path:
 
 
 def load_preset(
-    name_or_path: str | Path | RunPreset, overrides: Mapping[str, Any] | None = None
+    name_or_path: str | Path | RunPreset,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    folder: Path | None = None,
 ) -> RunPreset:
     """Read a preset, put `overrides` over it, make its paths absolute, and validate all of it.
 
@@ -86,12 +89,13 @@ def load_preset(
             The key `references` itself takes the place of the whole table: what it does not name
             is not swapped. Relative paths in a file start at that file's folder, those in overrides
             (and in a preset made in code) at the current folder; `pkg:NAME` is a packaged file.
+        folder: where relative paths in `overrides` start instead.
 
     Raises:
         PresetError: with every problem at once: unknown keys and parts, wrong types, values out
             of range, reference files that are not there.
     """
-    preset, source, problems = _load(name_or_path, overrides or {})
+    preset, source, problems = _load(name_or_path, overrides or {}, folder)
     raise_problems(source, problems, hint="`fapvideo presets show NAME` lists keys and values")
     assert preset is not None  # validate() gives a model or problems
     return preset
@@ -149,7 +153,9 @@ def read_toml(path: Path) -> Tables:
 
 
 def _load(
-    name_or_path: str | Path | RunPreset, overrides: Mapping[str, Any]
+    name_or_path: str | Path | RunPreset,
+    overrides: Mapping[str, Any],
+    folder: Path | None = None,
 ) -> tuple[RunPreset | None, str, list[Problem]]:
     """Return the preset (or none), what to call it in a message, and every problem."""
     if isinstance(name_or_path, RunPreset):
@@ -168,7 +174,7 @@ def _load(
         check_tables(over)
     except TomlError as error:
         raise PresetError(f"{source}: {error}") from None
-    merged = merge(tables, _absolute_paths(over, Path.cwd()))
+    merged = merge(tables, _absolute_paths(over, folder or Path.cwd()))
     preset, problems = validate(RunPreset, merged)
     if preset is not None and "references" in overrides:
         problems += _unused(preset)

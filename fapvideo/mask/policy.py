@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fapvideo.config.schema import MaskConfig
 from fapvideo.ops.pose import head_pose
+from fapvideo.ops.scratch import in_passing
 from fapvideo.structs import REASONS, Floats, FrameState, Track
 
 HIDDEN = ("not_measured", "disagrees")
@@ -95,7 +96,7 @@ def _reasons(track: Track, config: MaskConfig) -> tuple[str, ...]:
     if not np.isfinite(track.neutral).all():  # every frame's guide is made with it
         return ("numeric",) * len(track)
     faults = track.faults or ("",) * len(track)
-    rows = zip(track.landmarks, track.presence, track.jump, faults, strict=True)
+    rows = zip(in_passing(track.landmarks), track.presence, track.jump, faults, strict=True)
     found = [_reason(*row, config) for row in rows]
     # What hides a face comes and goes over some frames: those at the edge of a stretch that could
     # not be measured, and of which the mesh is not sure, belong to it.

@@ -1,8 +1,12 @@
-"""Keeping freed memory for the next frame."""
+"""Keeping freed memory for the next frame, and letting go of mapped files."""
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
+
+from fapvideo.structs import Array
 
 LEARNT_BYTES = 31 << 20
 """Just under glibc's largest threshold, 32 MiB on 64 bits."""
@@ -17,3 +21,17 @@ def keep_freed_memory() -> None:
     M_MMAP_THRESHOLD); so one is allocated, untouched, and freed. Elsewhere this does nothing.
     """
     np.empty(LEARNT_BYTES, np.uint8)
+
+
+def release(array: Array) -> None:
+    """Let the pages of a mapped file go out of this process' memory; they come back when needed.
+
+    Of other arrays nothing happens, nor where the system has no such call.
+    """
+    mapping: object = array
+    while isinstance(mapping, np.ndarray):
+        if isinstance(mapping, np.memmap) and mapping.mode == "c":  # private: it would be lost
+            return
+        mapping = mapping.base
+    if isinstance(mapping, mmap.mmap) and hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_DONTNEED)

@@ -13,6 +13,7 @@ from fapvideo.guide.choose import choose_references
 from fapvideo.mask.policy import TrackPlan, plan_track
 from fapvideo.ops import mesh
 from fapvideo.ops.pose import CROP_INTEROCULAR, expression, head_pose
+from fapvideo.ops.scratch import in_passing
 from fapvideo.plan.casting import assign
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan, Target
@@ -108,7 +109,7 @@ def _choose(
             chosen[part] = [0] * len(track)
             continue
         if frames is None:
-            frames = [expression(_finite(shape)) for shape in track.landmarks]
+            frames = [expression(_finite(shape)) for shape in in_passing(track.landmarks)]
         given = [reference.expression for reference in group]
         chosen[part] = [int(i) for i in choose_references(part, frames, given, hysteresis)]
     return chosen

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
+from fapvideo.errors import FapVideoError
+from fapvideo.ops.memory import release
+from fapvideo.ops.portions import full_error
 from fapvideo.ops.prefetch import prefetch
+from fapvideo.ops.scratch import check_room
 from fapvideo.paint.check import PaintCheck
 from fapvideo.paint.painter import Painter
 from fapvideo.pipeline import Pipeline, SwappedBatch, shown_as_it_is
@@ -18,12 +23,16 @@ from fapvideo.plan.follow import follow
 from fapvideo.plan.people import Cast, parts_of
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
-from fapvideo.progress import Stopwatch, Ticker
+from fapvideo.progress import Stopwatch, Ticker, clock
 from fapvideo.run.books import Books
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
 from fapvideo.run.stretches import Stretch, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
+from fapvideo.track.tracker import scratch_bytes
+
+LET_GO = 32
+"""Batches after which the landmarks that were looked at go out of memory; they lie in files."""
 
 
 class Engine:
@@ -73,6 +82,7 @@ class Engine:
         self.boxes.load(
             self.painter.searched(parts_of(cast))
         )  # a long pass must not end in an error
+        check_room(scratch, scratch_bytes(source.expected))
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
             batches = self._decoded(source, watch, looked_at=True)
@@ -125,8 +135,17 @@ class Engine:
         watch = watch or Stopwatch()
         pipeline = self.pipeline(source.info, watch)
         batches = self._decoded(source, watch, frames=frames)
-        done = ((batch, pipeline.swap(batch, plan)) for batch in batches)
-        return prefetch(done, max(1, self.preset.video.prefetch_batches // 2))
+
+        def painted() -> Iterator[tuple[FrameBatch, SwappedBatch]]:
+            for number, batch in enumerate(batches):
+                with _located(source, batch):
+                    swapped = pipeline.swap(batch, plan)
+                yield batch, swapped
+                if number % LET_GO == 0:
+                    for track in plan.tracks:
+                        release(track.landmarks)
+
+        return prefetch(painted(), max(1, self.preset.video.prefetch_batches // 2))
 
     def write(
         self,
@@ -181,6 +200,28 @@ class Engine:
             if batch is None:
                 return
             yield batch
+
+
+@contextmanager
+def _located(source: Source, batch: FrameBatch) -> Iterator[None]:
+    """Say in which frames something went wrong that nobody thought of.
+
+    Raises:
+        FapVideoError: in place of such an error; errors of ours, of memory and of disks stay.
+    """
+    try:
+        yield
+    except (FapVideoError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        if full_error(error, "cpu") is not None:
+            raise
+        first, last = batch.frames[0], batch.frames[-1]
+        raise FapVideoError(
+            f"{source.info.path}: frames {first.index} to {last.index} (from"
+            f" {clock(first.time_s)}): unexpected {type(error).__name__}: {error}",
+            hint="this is a bug; run the same command with --debug to see where",
+        ) from error
 
 
 def _seen(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:

@@ -12,6 +12,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.errors import FapVideoError
 from fapvideo.ops.portions import full_error
 from fapvideo.ops.precision import resolve_dtype
+from fapvideo.ops.scratch import disk_error
 from fapvideo.paint.painter import Painter
 from fapvideo.paint.painters import painter_for
 from fapvideo.weights.bundle import Bundle, load_bundle
@@ -38,11 +39,12 @@ class Networks:
 
     @contextmanager
     def used_by(self, user: object) -> Iterator[None]:
-        """Hold the networks for one call; say what to set where memory runs out in it.
+        """Hold the networks for one call; say what to do where memory or a disk is full in it.
 
         Raises:
             FapVideoError: another call holds them.
             DeviceError: the memory of the device or of the machine is full.
+            VideoWriteError: a disk is full.
         """
         if not self._turn.acquire(blocking=False):
             raise self._busy()
@@ -50,8 +52,10 @@ class Networks:
         try:
             yield
         except Exception as error:
-            full = full_error(error, self._device)
-            if full is None or isinstance(error, FapVideoError):
+            if isinstance(error, FapVideoError):
+                raise
+            full = full_error(error, self._device) or disk_error(error)
+            if full is None:
                 raise
             raise full from error
         finally:

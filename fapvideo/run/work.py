@@ -44,7 +44,7 @@ from fapvideo.structs import RunReport
 from fapvideo.video.encoder import choose_encoding
 from fapvideo.video.packets import joined_times, read_packets
 from fapvideo.video.reader import VideoReader
-from fapvideo.video.writer import VideoWriter, link_target, output_place, publish
+from fapvideo.video.writer import VideoWriter, output_place, publish
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +87,9 @@ def from_file_to_file(
         FapVideoError: one of its kinds.
     """
     started, watch = time.perf_counter(), Stopwatch()
-    folder = job_folder(link_target(output))
-    known = wishes.resume and was_published(folder, output)
-    output_place(output, source.info, overwrite=wishes.overwrite or known)
+    folder = job_folder(output_place(output, source.info, overwrite=True))
+    if not (wishes.overwrite or (wishes.resume and was_published(folder, output))):
+        output_place(output, source.info, overwrite=False)
     # What is bound to fail at the end fails before hours of work.
     choose_encoding(source.info, engine.preset.video, output.suffix.lower())
     with JobLock(folder, output):

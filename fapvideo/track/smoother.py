@@ -10,6 +10,7 @@ irregular samples: Cleveland, JASA 1979).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import fit_similarity
+from fapvideo.ops.memory import release
 from fapvideo.structs import Floats
 
 CHUNK = 2048
 """Frames filtered at a time, so that memory does not grow with the length of a track."""
+BLOCK = 128
+"""Frames of those whose expression is filtered at a time."""
 SHAPE_S = 0.085
 """Largest half width of the window for expression, seconds: two frames at 24 to 30 a second."""
 NOISE = 3.0
@@ -57,7 +61,8 @@ def smooth(landmarks: Floats, times_s: Times, half_s: float) -> Floats:
     if half_s <= 0 or count < 3:
         return np.array(landmarks, np.float32)
     stable = list(mesh.STABLE)
-    anchor, poses, shapes = _apart(landmarks)
+    anchor, motion = _motion(landmarks)
+    poses = np.array([np.concatenate([(s * r).ravel(), shift]) for s, r, shift in motion])
     line = _local_fit(poses, times_s, half_s, half_s / 2, degree=1)
     unit = max(mesh.interocular(anchor), 1e-6)
     parted = _distance(poses - line, anchor[stable]) / unit
@@ -65,32 +70,46 @@ def smooth(landmarks: Floats, times_s: Times, half_s: float) -> Floats:
     fast = np.clip(parted / limit - 1.0, 0.0, 1.0)
     fast = _local_fit(_widened(fast)[:, None], times_s, half_s / 2, half_s / 4, degree=0)
     poses = line + np.clip(fast, 0.0, 1.0) * (poses - line)
-    shape_s = min(half_s, SHAPE_S)
-    shapes = _local_fit(shapes.reshape(count, -1), times_s, shape_s, np.inf, degree=2)
     linear, shifts = poses[:, :9].reshape(-1, 3, 3), poses[:, 9:]
-    shapes = shapes.reshape(landmarks.shape)
-    return (np.einsum("tij,tnj->tni", linear, shapes) + shifts[:, None]).astype(np.float32)
+    out = np.empty(landmarks.shape, np.float32)
+    for rows, shapes in _shapes(landmarks, motion, times_s, min(half_s, SHAPE_S)):
+        out[rows] = np.einsum("tij,tnj->tni", linear[rows], shapes) + shifts[rows, None]
+    return out
 
 
-def _apart(landmarks: Floats) -> tuple[Doubles, Doubles, Doubles]:
-    """Split [T, N, 3] into the head's motion and what remains of the face in the head's frame.
+_Motion = Sequence[tuple[float, Doubles, Doubles]]
+"""Per frame: the scale, rotation [3, 3] and shift [3] that carry the anchor there."""
 
-    Returns:
-        anchor: [N, 3] the face in mid-track about the middle of its stable points.
-        poses: [T, 12] linear part and shift that carry the anchor's stable points to every frame's.
-        shapes: [T, N, 3] every frame's points in the anchor's place.
+
+def _motion(landmarks: Floats) -> tuple[Doubles, _Motion]:
+    """Return the face in mid-track about the middle of its stable points, and the head's motion.
+
+    The first is [N, 3]; the motion carries its stable points to those of every frame.
     """
-    stable = list(mesh.STABLE)
-    count = len(landmarks)
+    stable, count = list(mesh.STABLE), len(landmarks)
     anchor = landmarks[[(count - 1) // 2, count // 2]].mean(axis=0, dtype=np.float64)
     anchor -= anchor[stable].mean(axis=0)
-    poses = np.empty((count, 12))
-    shapes = np.empty(landmarks.shape, np.float64)
-    for i in range(count):
-        scale, rotation, shift = fit_similarity(anchor[stable], landmarks[i, stable])
-        poses[i] = np.concatenate([(scale * rotation).ravel(), shift])
-        shapes[i] = (landmarks[i] - shift) @ rotation / scale
-    return anchor, poses, shapes
+    return anchor, [fit_similarity(anchor[stable], shape[stable]) for shape in landmarks]
+
+
+def _shapes(
+    landmarks: Floats, motion: _Motion, times_s: Times, half_s: float
+) -> Iterator[tuple[slice, Doubles]]:
+    """Yield what remains of the faces in the anchor's place, smoothed: rows and [t, N, 3].
+
+    A few frames at a time: all of a track in double precision would need a lot of memory.
+    """
+    for start in range(0, len(landmarks), BLOCK):
+        stop = min(start + BLOCK, len(landmarks))
+        low = int(np.searchsorted(times_s, times_s[start] - 2 * half_s))
+        high = int(np.searchsorted(times_s, times_s[stop - 1] + 2 * half_s, side="right"))
+        flat = np.empty((high - low, landmarks[0].size))
+        for row, (shape, (scale, rotation, shift)) in enumerate(
+            zip(landmarks[low:high], motion[low:high], strict=True)
+        ):
+            flat[row] = ((shape - shift) @ rotation / scale).ravel()
+        fitted = _local_fit(flat, times_s[low:high], half_s, np.inf, degree=2)
+        yield slice(start, stop), fitted[start - low : stop - low].reshape(-1, *landmarks.shape[1:])
 
 
 def _distance(change: Doubles, points: Doubles) -> Doubles:
@@ -136,6 +155,8 @@ def smooth_into(source: Floats, target: Floats, times_s: Times, half_s: float) -
         high = int(np.searchsorted(times_s, times_s[stop - 1] + 4 * half_s, side="right"))
         part = smooth(source[low:high], times_s[low:high], half_s)
         target[start:stop] = part[start - low : stop - low]
+        release(source)
+        release(target)
 
 
 def jumps(landmarks: Floats) -> Floats:
@@ -151,6 +172,8 @@ def jumps(landmarks: Floats) -> Floats:
         before, after = (_onto(landmarks[j, points], here) for j in (i - 1, i + 1))
         distance = np.linalg.norm(here - (before + after) / 2, axis=-1)
         out[i] = np.median(distance) / max(mesh.interocular(landmarks[i]), 1e-3)
+        if i % CHUNK == 0:
+            release(landmarks)
     return out
 
 

@@ -20,14 +20,16 @@ import numpy as np
 from fapvideo.config.schema import TrackConfig
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import iou
+from fapvideo.ops.memory import release
 from fapvideo.ops.pose import head_pose
+from fapvideo.ops.scratch import Rows, mapped_file
 from fapvideo.structs import NUM_LANDMARKS, Bytes, Face, Floats, Track
 from fapvideo.track import smoother
 from fapvideo.track.detector import FaceDetector, fine_windows
 from fapvideo.track.landmarks import FaceMesh, upright_square
 from fapvideo.track.linker import associate
 
-ROW = NUM_LANDMARKS * 3
+SHAPE = (NUM_LANDMARKS, 3)
 NEUTRAL_SAMPLES = 400
 LOST_AFTER_S = 0.5
 """Time without a measurement after which a track ends."""
@@ -55,7 +57,8 @@ class _Open:
 
     id: int
     first_frame: int
-    path: Path
+    rows: Rows
+    """Its landmarks."""
     face: Face
     presence: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -66,6 +69,11 @@ class _Open:
     def missing(self) -> bool:
         """Whether the last frame could not be measured."""
         return bool(self.faults) and self.faults[-1] != MEASURED
+
+
+def scratch_bytes(frames: int) -> int:
+    """Return how much scratch a face takes that is there in so many frames: raw and smoothed."""
+    return 2 * 4 * NUM_LANDMARKS * 3 * frames
 
 
 class FaceTracker:
@@ -181,16 +189,13 @@ class FaceTracker:
         """Add one frame to a track; a measurement with a fault leaves the face where it was."""
         track.presence.append(0.0)
         track.faults.append(fault)
-        with track.path.open("ab") as file:
-            file.write(np.ascontiguousarray(track.face.landmarks, np.float32).tobytes())
+        track.rows.append(track.face.landmarks)
         if fault == MEASURED:
             self._measure_last(track, face)
 
     def _measure_last(self, track: _Open, face: Face) -> None:
         """Put a measurement in place of the newest frame's missing one."""
-        with track.path.open("r+b") as file:
-            file.seek(-ROW * 4, 2)
-            file.write(np.ascontiguousarray(face.landmarks, np.float32).tobytes())
+        track.rows.replace_last(face.landmarks)
         track.face, track.seen_s = face, self._times[-1]
         track.presence[-1], track.faults[-1] = face.presence, MEASURED
         self.measured += 1
@@ -230,9 +235,8 @@ class FaceTracker:
         size = float(min(face.box[2:] - face.box[:2]))
         if size < self.config.min_face_px or self._fault(rgb, face) != MEASURED:
             return
-        path = self._scratch / f"track{self._next_id}.f32"
-        path.write_bytes(b"")
-        track = _Open(self._next_id, self._frame, path, face)
+        rows = Rows(self._scratch / f"track{self._next_id}.f32", SHAPE)
+        track = _Open(self._next_id, self._frame, rows, face)
         self._next_id += 1
         self._append(track, face, MEASURED)
         self._open.append(track)
@@ -261,12 +265,15 @@ class FaceTracker:
         count = int(seen[-1]) + 1
         presence, faults = presence[:count], tuple(track.faults[:count])
         times_s = times_s[track.first_frame : track.first_frame + count]
-        raw = np.memmap(track.path, np.float32, "r+", shape=(count, NUM_LANDMARKS, 3))
+        raw = track.rows.mapped(count)
         smoother.fill_gaps(raw, presence > 0, times_s)
-        path = track.path.with_suffix(".smooth.f32")
-        out = np.memmap(path, np.float32, "w+", shape=(count, NUM_LANDMARKS, 3))
+        path = track.rows.path.with_suffix(".smooth.f32")
+        out = mapped_file(path, (count, *SHAPE))
         smoother.smooth_into(raw, out, times_s, self.config.smooth_s)
         jump, neutral = smoother.jumps(raw), _neutral(out, presence)
+        release(out)
+        del raw  # some systems keep a file that is mapped
+        track.rows.path.unlink()
         return Track(track.id, track.first_frame, out, presence, jump, neutral, faults)
 
 

@@ -22,6 +22,7 @@ from fapvideo.errors import FapVideoError, WeightsError
 from fapvideo.nets.adapter import Adapter, AttentionAdapter, ResnetAdapter
 from fapvideo.nets.clip import PREPROCESSING, ClipTokens, TransformersTower
 from fapvideo.nets.codec import SpaceToDepth, VaeCodec, build_codec
+from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.projector import MlpProjector
 from fapvideo.nets.sites import published_resnets, resnets_up_to
 from fapvideo.nets.tiny import TINY_SEED, tiny_manifest, tiny_sd15_manifest
@@ -39,7 +40,7 @@ from fapvideo.weights.options import resized_manifest, with_options
 from fapvideo.weights.state import load_into, read_tensors, write_tensors
 from fapvideo.weights.store import installed_folder
 
-MOBILENET_PREPROCESSING = "bilinear-antialias-1"
+MOBILENET_PREPROCESSING = "bilinear-antialias-1, folded"
 """Part of the cache key: change it when `MobileNetV2Tokens` prepares its pictures differently."""
 WIDE = 100_000_000
 """UNets of more parameters stay NCHW on a CPU, where oneDNN would reorder their weights at every
@@ -179,8 +180,8 @@ def _assemble(
             module.eval().requires_grad_(False)
     if device.type != "cpu" or sum(p.numel() for p in parts.unet.parameters()) < WIDE:
         parts.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if manifest.encoder.kind == "mobilenet_v2":  # three times as fast on a CPU
-        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if isinstance(encoder, MobileNetV2Tokens):  # twice as fast on a CPU
+        encoder.fold()
     tower = ImageEncoder(encoder, manifest.encoder, _encoder_identity(manifest, dtype))
     return Bundle(
         manifest=manifest,
@@ -278,8 +279,6 @@ def default_blocks(manifest: BundleManifest, unet: nn.Module) -> tuple[str, ...]
 
 def _build_encoder(spec: EncoderSpec) -> nn.Module:
     if spec.kind == "mobilenet_v2":
-        from fapvideo.nets.mobilenet import MobileNetV2Tokens
-
         return MobileNetV2Tokens()
     if spec.name.startswith("open_clip:"):
         from fapvideo.nets.open_clip_tower import OpenClipTower

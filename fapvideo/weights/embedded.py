@@ -19,4 +19,4 @@ def embedded_tower() -> MobileNetV2Tokens:
     with torch.random.fork_rng(devices=[]):
         tower = MobileNetV2Tokens()
     load_into(tower, read_tensors(path), "the image encoder", path)
-    return tower.to(torch.float32).requires_grad_(False)
+    return tower.to(torch.float32).requires_grad_(False).fold()

@@ -46,8 +46,16 @@ class FakeSwapper:
         cls.opened.append(swapper)
         return swapper
 
+    def with_preset(self, preset: RunPreset) -> FakeSwapper:
+        other = type(self)(preset, self.device)
+        self.opened.append(other)
+        return other
+
     def __enter__(self) -> FakeSwapper:
         return self
+
+    def close(self) -> None:
+        self.closed = True
 
     def __exit__(self, *_: object) -> None:
         self.closed = True
@@ -130,7 +138,7 @@ def report(input: Path, output: Path, preset: RunPreset) -> RunReport:
 
 
 if __name__ == "__main__":
-    FakeSwapper.opened, FakeSwapper.frames = [], 2000
+    FakeSwapper.opened, FakeSwapper.frames = [], int(os.environ.get("FAKE_FRAMES", "2000"))
     FakeSwapper.frame_s = float(os.environ.get("FAKE_FRAME_S", "0.02"))
     FakeSwapper.load_s = float(os.environ.get("FAKE_LOAD_S", "0"))
     sys.modules["fapvideo.swapper"] = SimpleNamespace(VideoSwapper=FakeSwapper)

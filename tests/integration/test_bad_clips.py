@@ -168,9 +168,9 @@ def test_an_unknown_container(swap, source, tmp_path):
 
 @pytest.fixture
 def full_disk():
-    """Let no file of this process grow beyond 60 kB: a write fails halfway, as on a full disk."""
+    """Let no file of this process grow beyond 100 kB: a write fails halfway, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -288,6 +288,6 @@ def test_every_error_has_been_met_here_or_nearby():
     kinds = {getattr(errors, name) for name in errors.__all__} - {FapVideoError}
     met = {
         Cancelled, DeviceError, PresetError, ReferenceImageError, VideoReadError,
-        VideoWriteError, WeightsError, errors.NoFaceFound, errors.QualityError,
+        VideoWriteError, WeightsError, errors.BatchError, errors.NoFaceFound, errors.QualityError,
     }  # fmt: skip
     assert kinds == met

@@ -21,6 +21,8 @@ CALLS: dict[str, Callable[[VideoSwapper, Path, Path], Any]] = {
     "stream": lambda one, source, folder: next(iter(one.stream(source))),
     "swap_image": lambda one, source, folder: one.swap_image(astronaut()),
     "encode_reference": lambda one, source, folder: one.encode_reference({"eyes": BRAND}),
+    "plan": lambda one, source, folder: one.plan(source, folder / "job"),
+    "segment": lambda one, source, folder: one.segment(folder / "job", 0),
     "open": lambda one, source, folder: one.open(source),
     "inspect": lambda one, source, folder: one.inspect(source),
     "preview": lambda one, source, folder: one.preview(source, [0.0]),
