@@ -13,8 +13,8 @@
     +-- BatchError          10    clips of a batch failed; the others are done
     +-- Cancelled          130    the user or a callback asked to stop
 
-The number is the exit code of the command line. Every message says what is wrong and where;
-`hint` says what to do about it.
+The number is the exit code of the command line (143 after SIGTERM, 129 after SIGHUP). Every message
+says what is wrong and where; `hint` says what to do about it.
 """
 
 from __future__ import annotations

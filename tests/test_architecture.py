@@ -160,6 +160,19 @@ def test_there_is_no_drawer_for_odds_and_ends() -> None:
     assert not {path.stem for path in FILES} & {"utils", "util", "helpers", "common", "misc"}
 
 
+def test_only_fetch_can_reach_the_network() -> None:
+    """What opens connections is imported there and nowhere else."""
+    networking = {"huggingface_hub", "urllib", "http", "socket", "ssl", "requests", "httpx",
+                  "aiohttp", "ftplib", "smtplib", "asyncio"}  # fmt: skip
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in FILES
+        for name in imported(parsed(path))
+        if name.split(".")[0] in networking
+    }
+    assert found == {"weights/fetch.py"}
+
+
 def test_only_main_exits() -> None:
     exits = [path for path in FILES if "sys.exit(" in path.read_text("utf-8")]
     assert exits == [PACKAGE / "cli" / "main.py"]

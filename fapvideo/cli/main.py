@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import fapvideo
-from fapvideo.cli import doctor, output, presets, references, weights
+from fapvideo.cli import doctor, output, presets, references, signals, weights
 from fapvideo.cli.batch import batch
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
@@ -21,7 +21,6 @@ from fapvideo.cli.jobs import join, plan, segment
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
 from fapvideo.cli.scan import scan
-from fapvideo.cli.swapping import interrupt_on_sigterm
 from fapvideo.cli.train import train
 from fapvideo.errors import Cancelled, FapVideoError
 
@@ -56,8 +55,14 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         _quieten_libraries()
     output.set_up_streams()
     output.set_up_logging(as_json=as_json, debug=debug)
-    interrupt_on_sigterm()
-    code = run_program([a for a in arguments if a != "--debug"], debug=debug, as_json=as_json)
+    listener = signals.current() or signals.listen()
+    listener.phase = "working"
+    try:
+        code = run_program([a for a in arguments if a != "--debug"], debug=debug, as_json=as_json)
+    except KeyboardInterrupt:  # a signal at the very last moment
+        _report(Cancelled(signals.STOPPED), as_json=as_json, debug=debug)
+        code = listener.exit_code
+    listener.end()
     sys.exit(_flushed(code))
 
 
@@ -82,7 +87,7 @@ def run_program(arguments: Sequence[str], *, debug: bool = False, as_json: bool 
             raise KeyboardInterrupt
         return code
     except (KeyboardInterrupt, typer.Abort):
-        return _report(Cancelled("stopped; nothing was written"), as_json=as_json, debug=debug)
+        return _report(Cancelled(signals.STOPPED), as_json=as_json, debug=debug)
     except BrokenPipeError:  # the reader of stdout (`| head`) has gone: no reason to complain
         output.give_up(sys.stdout)
         return 1
@@ -92,10 +97,19 @@ def run_program(arguments: Sequence[str], *, debug: bool = False, as_json: bool 
 
 def _report(error: Exception, *, as_json: bool, debug: bool) -> int:
     """Print what went wrong and return the exit code it has."""
+    listener = signals.current()
+    if listener is not None:
+        listener.end()
     if debug:
         traceback.print_exception(error)
+    stopped_by = listener.number if listener is not None else 0
+    if stopped_by and not isinstance(error, FapVideoError):
+        # Code that is broken off may fail in any way: an import, a terminal that has gone.
+        error = Cancelled(signals.STOPPED)
     if isinstance(error, FapVideoError):
         message, hint, code = str(error), error.hint, error.exit_code
+        if stopped_by and isinstance(error, Cancelled):
+            code = 128 + stopped_by
     elif hasattr(error, "format_message"):  # typer's usage errors, of whatever version
         message, hint, code = error.format_message(), "`fapvideo --help` shows the commands", 2
         if not message:  # a group without a command has printed its help by now

@@ -296,7 +296,8 @@ def _absolute(text: str, folder: Path) -> Path:
         return path.absolute()
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Return whether it is a folder; a name that is too long is none."""
     try:
         return path.is_dir()
     except OSError:
@@ -313,7 +314,7 @@ def _missing_files(tables: Tables) -> list[Problem]:
             problems.append(Problem(f"{table}.{key}", f"file not found: {file}"))
     mask = tables.get("mask")
     detector = mask.get("detector") if isinstance(mask, dict) else None
-    if isinstance(detector, str) and not _is_folder(Path(detector)):
+    if isinstance(detector, str) and not is_folder(Path(detector)):
         problems.append(Problem("mask.detector", f"folder not found: {detector}"))
     problems += _missing_references(tables, "")
     people = tables.get("people")

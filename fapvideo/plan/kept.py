@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fapvideo.ops.files import sha256_file
+from fapvideo.plan.sound import check_target
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import NUM_LANDMARKS, Array
 
@@ -82,6 +83,7 @@ def check_plan(plan: Plan) -> None:
             for part in ("crop", "landmarks", "shape", "tokens", "box"):
                 array = getattr(reference, part)
                 _check(f"{reference.path}: {part}", array, np.float32, array.shape)
+        check_target(target)
 
 
 def _check(

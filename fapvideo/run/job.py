@@ -24,6 +24,7 @@ from typing import Any, Self
 
 import filelock
 
+from fapvideo.config.schema import RunPreset
 from fapvideo.errors import VideoReadError, VideoWriteError
 from fapvideo.ops.files import (
     fitting_name,
@@ -38,6 +39,8 @@ from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan
 from fapvideo.run.report import report_path, tracks_path
 from fapvideo.run.segments import Outcome, Segment
+from fapvideo.structs import RunReport
+from fapvideo.video.encoder import MUXERS
 from fapvideo.video.writer import link_target
 
 SCHEMA_VERSION = 1
@@ -101,6 +104,13 @@ class Job:
                 f"{path} is of another version of fapvideo",
                 hint="remove the folder, and start again",
             )
+        try:
+            _check(content)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise VideoReadError(
+                f"{path} says what cannot be: {str(error)[:300]}",
+                hint="remove the folder, and start again",
+            ) from error
         return cls(folder, content)
 
     @property
@@ -221,7 +231,7 @@ class Job:
             mine = text["segment"] == [segment.first, segment.frames]
             if mine and sha256_file(place) == outcome.packets.sha256:
                 return outcome
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         return None
 
@@ -238,6 +248,32 @@ class Job:
     def remove(self) -> None:
         """Remove the folder and all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _check(content: Mapping[str, Any]) -> None:
+    """See that everything in `job.json` that is looked up later is there, and of its type.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is not.
+    """
+    of, facts = content["of"], content["facts"]
+    RunPreset.model_validate(of["preset"])
+    if of["container"] not in MUXERS:
+        raise ValueError(f"container {of['container']!r:.40}")
+    texts = of["input"], facts["input"], *facts["warnings"]
+    if not all(isinstance(text, str) for text in texts) or isinstance(facts["warnings"], str):
+        raise ValueError("something that is to be a text is none")
+    if not isinstance(of["bundle"], dict) or not isinstance(facts["references"], list):
+        raise ValueError("bundle or references are of another form")
+    if not all(isinstance(spent, int | float) for spent in facts.get("seconds", {}).values()):
+        raise ValueError("seconds that are no numbers")
+    following = 0
+    for first, frames in content.get("segments", ()):
+        if type(first) is not int or type(frames) is not int or first != following or frames < 1:
+            raise ValueError("its segments do not follow one another")
+        following += frames
+    if "finished" in content:
+        RunReport.from_dict(content["finished"])
 
 
 _OF_THE_LOCK = ("lock", "owner.json")

@@ -16,6 +16,7 @@ from fapvideo.config.bundle import (
     EncoderSpec,
     load_manifest,
 )
+from fapvideo.config.presets import is_file, is_folder
 from fapvideo.config.schema import DenoiseConfig
 from fapvideo.errors import FapVideoError, WeightsError
 from fapvideo.nets.adapter import Adapter, AttentionAdapter, ResnetAdapter
@@ -130,10 +131,13 @@ def bundle_folder(name_or_folder: str | Path) -> Path:
     """
     if str(name_or_folder) == "embedded":
         return EMBEDDED
-    folder = Path(name_or_folder).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(name_or_folder).expanduser()
+    except RuntimeError:  # no such user
+        folder = Path(name_or_folder)
+    if is_folder(folder):
         return folder
-    return installed_folder(str(name_or_folder))
+    return installed_folder(str(name_or_folder)[:300])
 
 
 def verify_files(folder: Path, manifest: BundleManifest) -> None:
@@ -144,8 +148,8 @@ def verify_files(folder: Path, manifest: BundleManifest) -> None:
     """
     for entry in manifest.files:
         path = folder / entry.path
-        if not path.is_file():
-            raise WeightsError(f"bundle {manifest.name}: {path} is missing")
+        if not is_file(path):
+            raise WeightsError(f"bundle {manifest.name}: {str(path)[:300]} is missing")
         found = sha256_file(path)
         if found != entry.sha256:
             raise WeightsError(

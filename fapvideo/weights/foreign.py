@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fapvideo.config.presets import is_file
 from fapvideo.errors import WeightsError
 from fapvideo.weights.pickles import check_pickles, refused
 from fapvideo.weights.state import read_shapes, read_tensors, shapes_of
@@ -54,8 +55,8 @@ def _is_pickle(path: Path) -> bool:
         WeightsError: it is missing, empty, or neither by its first bytes nor by its ending one of
             the two formats.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path} is missing")
+    if not is_file(path):
+        raise WeightsError(f"{str(path)[:300]} is missing")
     try:
         with path.open("rb") as file:
             start = file.read(9)

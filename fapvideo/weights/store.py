@@ -18,6 +18,7 @@ from pathlib import Path
 import platformdirs
 
 from fapvideo.config.bundle import MANIFEST_NAME, load_manifest
+from fapvideo.config.presets import is_file
 from fapvideo.errors import WeightsError
 from fapvideo.ops.files import sha256_file
 from fapvideo.progress import OnProgress, Progress
@@ -72,7 +73,7 @@ def list_bundles() -> tuple[BundleStatus, ...]:
 
 def is_installed(name: str) -> bool:
     """Return whether the bundle is in the store, whole."""
-    return (store_folder() / name / MANIFEST_NAME).is_file()
+    return is_file(store_folder() / name / MANIFEST_NAME)
 
 
 def installed_folder(name: str) -> Path:
@@ -106,7 +107,7 @@ def verify_bundle(folder: Path, progress: OnProgress = lambda now: None) -> tupl
     for entry in load_manifest(folder).files:
         path = folder / entry.path
         problem = "missing"
-        if path.is_file():
+        if is_file(path):
             progress(Progress(f"checking {entry.path}", 0, path.stat().st_size))
             same = sha256_file(path) == entry.sha256
             problem = "" if same else "damaged or changed: another SHA-256"

@@ -317,7 +317,7 @@ def test_a_signal_stops_a_suite_and_the_same_command_goes_on(suite: Path) -> Non
         process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert out == b""
     assert json.loads(err.splitlines()[-1])["type"] == "Cancelled"
     assert not [path for path in work.rglob("*") if "part" in path.name]

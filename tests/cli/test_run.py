@@ -278,16 +278,17 @@ def stop_program(number: signal.Signals, preset: Path, clip: Path, **env: str) -
         process.stderr.readline()
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert out == b""
     files = sorted(path.name for path in clip.parent.iterdir())
     assert files == ["face.png", "mine.toml", "talk.mp4"]
     stopped = json.loads(err.splitlines()[-1])
     assert stopped["type"] == "Cancelled"
+    assert stopped["exit_code"] == 128 + number
     return str(stopped["message"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_a_run_through_its_callback(
     number: signal.Signals, preset: Path, clip: Path
 ) -> None:

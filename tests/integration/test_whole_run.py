@@ -40,6 +40,8 @@ class Run:
     ticks: list[Progress]
     before: Decoded
     after: Decoded
+    inputs: list[tuple[bytes, int]]
+    """Content and time of the last change of clip and photo before the run."""
 
 
 def tables(cache: Path, batch_size: int = 4, **more: object) -> dict[str, object]:
@@ -57,9 +59,14 @@ def run(clip, tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("run")
     source, output, cache = clip("one_face", frames=FRAMES), folder / "out.mkv", folder / "cache"
     ticks: list[Progress] = []
+    inputs = [as_it_is(source), as_it_is(Path(BRAND))]
     with swapper(**tables(cache)) as swap:
         report = swap.run(source, output, progress=ticks.append)
-    return Run(source, output, cache, report, ticks, decode(source), decode(output))
+    return Run(source, output, cache, report, ticks, decode(source), decode(output), inputs)
+
+
+def as_it_is(path: Path) -> tuple[bytes, int]:
+    return path.read_bytes(), path.stat().st_mtime_ns
 
 
 # --------------------------------------------------------------------------------- the file
@@ -120,6 +127,10 @@ def test_something_changes_in_every_part_of_every_frame(run):
             x, y = truth[point, :2].astype(int)
             patch = (slice(y - 2, y + 3), slice(x - 2, x + 3))
             assert np.abs(old[patch].astype(int) - new[patch]).max() > 8
+
+
+def test_the_input_is_not_touched(run):
+    assert [as_it_is(run.source), as_it_is(Path(BRAND))] == run.inputs
 
 
 def test_nothing_is_left_over_beside_the_output(run):

@@ -12,6 +12,7 @@ import torch
 
 from fapvideo.errors import WeightsError
 from fapvideo.weights.bundle import EMBEDDED, load_bundle
+from fapvideo.weights.detect import detect_file
 from fapvideo.weights.foreign import read_foreign
 
 HOSTILE = Path(__file__).parents[1] / "data" / "hostile"
@@ -136,3 +137,11 @@ def test_tensors_of_another_kind_of_number(bundle: Path) -> None:
     (bundle / "bundle.toml").write_text(text, "utf-8")
     with pytest.raises(WeightsError, match="holds int8"):
         load_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a/" * 3000, "~nosuchuser/a", "", "/dev/null"])
+def test_names_that_no_bundle_or_file_can_have(name: str) -> None:
+    with pytest.raises(WeightsError):
+        load_bundle(name)
+    with pytest.raises(WeightsError):
+        detect_file(Path(name))
