@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from typing import Self
+
 import numpy as np
 import torch
 from PIL import Image
@@ -9,6 +13,7 @@ from torch import Tensor, nn
 
 from fapvideo.config.bundle import EncoderSpec
 from fapvideo.nets.clip import ClipTokens, pil_pixels
+from fapvideo.nets.mobilenet import MobileNetV2Tokens
 
 
 class ImageEncoder:
@@ -26,9 +31,21 @@ class ImageEncoder:
         self.module = module
         self.grid, self.width, self.image_size = spec.grid, spec.width, spec.image_size
         self.identity = identity
+        self._compute: Callable[[Tensor], Tensor] | None = None
+
+    def computed_by(self, compute: Callable[[Tensor], Tensor]) -> Self:
+        """Return this with another function for what a MobileNet makes of resized pictures.
+
+        It must say the same within rounding: `identity` stays.
+        """
+        other = copy.copy(self)
+        other._compute = compute
+        return other
 
     def __call__(self, images: Tensor) -> Tensor:
         """Encode pictures of any square size; float32 result."""
+        if self._compute is not None and isinstance(self.module, MobileNetV2Tokens):
+            return self._compute(self.module.resized(images.to("cpu", torch.float32)))
         parameter = next(self.module.parameters())
         tokens: Tensor = self.module(images.to(parameter.device, torch.float32))
         return tokens.float()
