@@ -1,6 +1,6 @@
 """Which library computes a bundle's networks: torch, or ONNX Runtime from exported graphs.
 
-Graphs are exported once per bundle (about 3 s) and kept in the user's cache folder, 48 MB for the
+Graphs are exported once per bundle (about 7 s) and kept in the user's cache folder, 48 MB for the
 embedded bundle, by the hashes of its weights and the versions of what wrote and reads them.
 """
 
@@ -35,6 +35,8 @@ FORMAT = 1
 """Of the graphs: change it when they take or return something else."""
 TOLERANCE = 1e-3
 """Difference to torch that is rounding, of outputs in [-1, 1]: an eighth of an 8-bit level."""
+GRAPHS = "graphs"
+"""Their folder in the user's cache folder."""
 PACKAGES = ("onnxruntime", "onnx")
 SEAL = hashlib.sha256().digest_size
 
@@ -74,7 +76,7 @@ def with_runtime(bundle: Bundle, options: DenoiseConfig, folder: Path | None = N
     problem, failure = _obstacle(bundle), None
     if not problem:
         try:
-            return _exported(bundle, folder or Path(user_cache_dir("fapvideo")) / "graphs")
+            return _exported(bundle, folder or Path(user_cache_dir("fapvideo")) / GRAPHS)
         except Exception as error:  # exporter and runtime raise dozens of kinds
             failure = error
             reason = (str(error) or type(error).__name__).splitlines()[0][:300]

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,11 +17,14 @@ from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.errors import DeviceError, PresetError
 from fapvideo.run.networks import networks_key
+from fapvideo.swapper import VideoSwapper
+from fapvideo.video.reader import VideoReader
 from fapvideo.weights import runtimes
 from fapvideo.weights.bundle import Bundle, load_bundle
 from fapvideo.weights.runtimes import number_format, with_runtime
 
 ASKED = DenoiseConfig(runtime="onnxruntime", steps=2)
+EXAMPLE = Path(__file__).parents[2] / "examples/talking_portrait.mp4"
 HALF_A_LEVEL = 1 / 255
 """Of a picture in [-1, 1]."""
 
@@ -61,6 +65,23 @@ def test_it_paints_what_torch_paints(plain: Bundle, fast: Bundle, count: int, se
     one, other = painted(plain, count, seed), painted(fast, count, seed)
     assert torch.allclose(one, other, rtol=0, atol=HALF_A_LEVEL)
     assert not torch.equal(one, other), "torch painted both"
+
+
+def test_a_whole_frame_is_that_of_torch(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What differs is what was within rounding of the next level."""
+    monkeypatch.setattr(runtimes, "user_cache_dir", lambda _: kept.parent)
+    monkeypatch.setattr(runtimes, "GRAPHS", kept.name)
+    with VideoReader(EXAMPLE) as reader:
+        frame = next(iter(reader.batches(1))).rgb[0]
+    pictures = []
+    for runtime in ("torch", "onnxruntime"):
+        options = {"denoise.runtime": runtime}
+        with VideoSwapper.from_preset("brand_avatar", device="cpu", overrides=options) as swapper:
+            pictures.append(swapper.swap_image(frame).astype(np.int16))
+    far = np.abs(pictures[0] - pictures[1])
+    assert far.max() <= 1
+    assert (far > 0).mean() < 1e-3
+    assert np.abs(pictures[0] - frame).max() > 20, "nothing was swapped"
 
 
 def test_every_map_and_the_time_reach_the_network(plain: Bundle, fast: Bundle) -> None:
