@@ -11,9 +11,6 @@ from torch import Tensor
 from fapvideo.nets.adapter import Maps
 from fapvideo.structs import Floats
 
-PICTURES_AT_ONCE = 2
-"""For the image tower: 8 are no faster than 1, and take 227 MB more."""
-
 
 class Session:
     """One network in ONNX Runtime, on the CPU, in as many threads as torch uses now."""
@@ -73,8 +70,7 @@ class Exported:
 
     def tokens(self, pictures: Tensor) -> Tensor:
         """Return tokens [N, G*G, C] of float32 [N, 3, S, S] in [0, 1] at the tower's own size."""
-        parts = pictures.split(PICTURES_AT_ONCE)
-        return torch.cat([self._tower({"pictures": part.numpy()}) for part in parts])
+        return self._tower({"pictures": pictures.numpy()})
 
 
 def map_input(place: str) -> str:

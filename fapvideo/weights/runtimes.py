@@ -1,6 +1,6 @@
 """Which library computes a bundle's networks: torch, or ONNX Runtime from exported graphs.
 
-Graphs are exported once per bundle (about 7 s) and kept in the user's cache folder, 48 MB for the
+Graphs are exported once per bundle (about 2 s) and kept in the user's cache folder, 47 MB for the
 embedded bundle, by the hashes of its weights and the versions of what wrote and reads them.
 """
 
