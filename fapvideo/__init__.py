@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from fapvideo.config.schema import RunPreset
     from fapvideo.errors import (
         Cancelled,
+        ConsentError,
         DeviceError,
         FapVideoError,
+        NoCredentials,
         NoFaceFound,
         PresetError,
+        ProvenanceError,
         QualityError,
         ReferenceImageError,
         VideoReadError,
@@ -35,15 +38,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cancelled",
+    "ConsentError",
     "DeviceError",
     "FapVideoError",
     "FrameBatch",
     "FrameSource",
+    "NoCredentials",
     "NoFaceFound",
     "PartMasks",
     "Person",
     "PresetError",
     "Progress",
+    "ProvenanceError",
     "QualityError",
     "Reference",
     "ReferenceImageError",

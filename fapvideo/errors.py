@@ -10,6 +10,9 @@
     +-- DeviceError          8    the compute device is absent or out of memory
     +-- QualityError         9    a result misses what was asked of it (`eval --fail-under`,
                                   `run --strict`)
+    +-- ConsentError        10    a consent, or who is protected, forbids what was asked for
+    +-- ProvenanceError     11    the output cannot be signed; a file's credentials are broken
+    +-- NoCredentials       12    `verify`: a file carries no Content Credentials
     +-- Cancelled          130    the user or a callback asked to stop
 
 The number is the exit code of the command line. Every message says what is wrong and where;
@@ -22,10 +25,13 @@ from typing import ClassVar
 
 __all__ = [
     "Cancelled",
+    "ConsentError",
     "DeviceError",
     "FapVideoError",
+    "NoCredentials",
     "NoFaceFound",
     "PresetError",
+    "ProvenanceError",
     "QualityError",
     "ReferenceImageError",
     "VideoReadError",
@@ -76,7 +82,7 @@ class ReferenceImageError(FapVideoError):
 
 
 class WeightsError(FapVideoError):
-    """A model file is missing, damaged, unsafe, or of another architecture."""
+    """A model file is missing, damaged, unsafe, of another architecture, or may not be used so."""
 
     exit_code = 7
 
@@ -91,6 +97,24 @@ class QualityError(FapVideoError):
     """A result is there, and misses a threshold of quality, or a frame of it fell back."""
 
     exit_code = 9
+
+
+class ConsentError(FapVideoError):
+    """What was asked for has no consent that holds, or shows somebody who is protected."""
+
+    exit_code = 10
+
+
+class ProvenanceError(FapVideoError):
+    """The output cannot be signed, or the credentials of a file are broken."""
+
+    exit_code = 11
+
+
+class NoCredentials(FapVideoError):
+    """A file carries no Content Credentials."""
+
+    exit_code = 12
 
 
 class Cancelled(FapVideoError):

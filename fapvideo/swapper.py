@@ -31,6 +31,7 @@ from fapvideo.run.engine import Engine, finished
 from fapvideo.run.people_sheet import write_sheet
 from fapvideo.run.preview import column, join_columns
 from fapvideo.run.report import clip_warnings, inspection, make_report, published, write_report
+from fapvideo.run.seal import Seal
 from fapvideo.run.sinks import Sink, open_sink
 from fapvideo.run.sources import FrameSource, Source, open_source
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
@@ -171,14 +172,14 @@ class VideoSwapper:
         Raises:
             FapVideoError: one of its kinds, see `errors.py`.
         """
-        started = time.perf_counter()
-        watch, ticker = Stopwatch(), Ticker(progress, cancel)
+        started, watch, ticker = time.perf_counter(), Stopwatch(), Ticker(progress, cancel)
         with self._in_use(), scratch_folder() as scratch:
             engine = self._engine()
             clip = input if isinstance(input, Clip) else None
             video = self.preset.video
             source = input.source if isinstance(input, Clip) else open_source(input, video)
-            with open_sink(output, source.info, video, overwrite=overwrite) as sink:
+            seal = Seal(self.preset, source.info)
+            with open_sink(output, source.info, video, overwrite=overwrite, seal=seal) as sink:
                 ticker.begin("references", 0)
                 with watch.measure("reference_s"):
                     cast, warnings = (clip.cast, ()) if clip else self._cast(references, people)
@@ -191,14 +192,14 @@ class VideoSwapper:
                 target = sink.output if isinstance(sink, VideoWriter) else None
                 spool = scratch / "tracks.jsonl" if target else None
                 books = engine.write(source, plan, sink, watch, ticker, spool)
+                used = self.preset, self._painter.bundle, plan, books, cast
+                seal.claim(*used)
             with published(target):
                 watch.seconds["wall_s"] = time.perf_counter() - started
-                warnings += (*sink.warnings, *clip_warnings(source, plan, video))
-                used = self.preset, self._painter.bundle, plan, books, cast
-                report = make_report(source, target, *used, watch.seconds, warnings)
-                if target is not None:
-                    report = write_report(report, books, target)
-        return report
+                warnings += (*sink.warnings, *seal.warnings, *clip_warnings(source, plan, video))
+                told = watch.seconds, warnings, seal.describe()
+                report = make_report(source, target, *used, *told)
+                return report if target is None else write_report(report, books, target)
 
     def stream(
         self,

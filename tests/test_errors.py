@@ -19,6 +19,9 @@ CODES = {
     "WeightsError": 7,
     "DeviceError": 8,
     "QualityError": 9,
+    "ConsentError": 10,
+    "ProvenanceError": 11,
+    "NoCredentials": 12,
     "Cancelled": 130,
 }
 SOURCES = [

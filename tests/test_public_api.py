@@ -15,15 +15,18 @@ from fapvideo import errors
 
 NAMES = [
     "Cancelled",
+    "ConsentError",
     "DeviceError",
     "FapVideoError",
     "FrameBatch",
     "FrameSource",
+    "NoCredentials",
     "NoFaceFound",
     "PartMasks",
     "Person",
     "PresetError",
     "Progress",
+    "ProvenanceError",
     "QualityError",
     "Reference",
     "ReferenceImageError",

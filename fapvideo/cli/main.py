@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import fapvideo
-from fapvideo.cli import doctor, output, presets, references, weights
+from fapvideo.cli import doctor, output, presets, protect, references, weights
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.preview import preview
@@ -21,6 +21,7 @@ from fapvideo.cli.run import run
 from fapvideo.cli.scan import scan
 from fapvideo.cli.swapping import interrupt_on_sigterm
 from fapvideo.cli.train import train
+from fapvideo.cli.verify import verify
 from fapvideo.errors import Cancelled, FapVideoError
 
 app = typer.Typer(
@@ -35,9 +36,11 @@ app.command()(inspect)
 app.command()(scan)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(verify)
 app.add_typer(presets.app, name="presets")
 app.add_typer(references.app, name="references")
 app.add_typer(weights.app, name="weights")
+app.add_typer(protect.app, name="protect")
 app.command()(doctor.doctor)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,10 @@ RequireFace = Annotated[
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit code 9 where a frame fell back; all is written.")
+]
+RequireLicence = Annotated[
+    Literal["any", "commercial"] | None,
+    typer.Option(help="Refuse (exit code 7) weights and references that may not be used so."),
 ]
 Report = Annotated[
     bool, typer.Option("--report", help="Measure the result and write a page about it.")
@@ -48,6 +52,7 @@ def run(
     overwrite: options.Overwrite = False,
     require_face: RequireFace = False,
     strict: Strict = False,
+    require_licence: RequireLicence = None,
     report: Report = False,
     report_folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the page goes. Default: OUT.report.")
@@ -59,6 +64,8 @@ def run(
     Example: fapvideo run talk.mp4 -o new.mp4 --preset brand_avatar --reference eyes=her.png
     """
     overrides = options.collect_overrides(settings, reference, start, end, person)
+    if require_licence is not None:
+        overrides["require_licence"] = require_licence
     with (
         # Loading is simply broken off by a signal; from here on it has to leave no half output.
         open_swapper(preset, device, overrides) as swapper,

@@ -23,8 +23,8 @@ from fapvideo.plan.kept import check_digests, check_plan, digests
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 4
-_REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder")
+SCHEMA_VERSION = 5
+_REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder", "licence")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _BOXES = ("parts", "keep_out", "strength")
 
@@ -62,6 +62,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         ],
         "people": list(plan.people.items()),
         "cast": list(plan.cast.items()),
+        "protected": list(plan.protected.items()),
         "references": [
             {name: getattr(reference, name) for name in _REFERENCE}
             for reference in references.values()
@@ -137,6 +138,7 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
             dict(text["people"]),
             {int(name): looks for name, looks in _labelled(arrays, "looks.").items()},
             dict(text["cast"]),
+            dict(text["protected"]),
         )
         check_plan(plan)
         return plan

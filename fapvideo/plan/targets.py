@@ -68,6 +68,8 @@ class Plan:
     """Track id -> what the face looks like, for `track.identity`; not of every track."""
     cast: Mapping[int, str] = field(default_factory=dict)
     """Track id -> the entry of `[[people]]` that means this person: `left 1`."""
+    protected: Mapping[int, str] = field(default_factory=dict)
+    """Track id -> whom of `trust.protected` it shows, who would have been swapped."""
 
     @property
     def frames(self) -> int:

@@ -195,7 +195,8 @@ class Books:
     def _fate(self, track: Track, frame: int, refused: Mapping[tuple[int, int], str]) -> Fate:
         target, index = self._targets.get(track.id), frame - track.first_frame
         if target is None:
-            return Fate(track, None, index, "left", "not_cast")
+            reason = "protected" if track.id in self.plan.protected else "not_cast"
+            return Fate(track, None, index, "left", reason)
         if (frame, track.id) in refused:
             return Fate(track, target, index, "left", refused[frame, track.id])
         return Fate(track, target, index, target.frames.state[index], target.frames.reason[index])

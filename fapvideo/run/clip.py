@@ -22,8 +22,10 @@ from fapvideo.plan.references import References
 from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan
 from fapvideo.run.engine import Engine
+from fapvideo.run.permission import check_permission
 from fapvideo.run.sources import Source
 from fapvideo.structs import Bytes, FrameBatch, VideoInfo
+from fapvideo.trust.protected import list_file
 
 Settings = Mapping[str, Any]
 """Dotted keys of a preset and other values for them: `{"mask.feather": 0.2}`."""
@@ -147,9 +149,11 @@ def planned(
             "input": sha256_file(source.info.path),
             "preset": engine.preset.model_dump(mode="json"),
             "cast": [_described(role) for role in cast],
+            "protected": sha256_file(listed) if (listed := list_file()).exists() else "",
         }
         known = read_plan(folder, made_from)
         if known is not None:
+            check_permission(engine.preset, engine.painter.bundle, cast, source.info)
             return known, None
     scratch = tempfile.TemporaryDirectory(prefix="fapvideo-")
     try:

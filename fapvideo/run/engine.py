@@ -19,6 +19,7 @@ from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
 from fapvideo.run.books import Books
+from fapvideo.run.permission import check_permission
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
 from fapvideo.run.stretches import Stretch, Stretches
@@ -67,8 +68,12 @@ class Engine:
             scratch: an existing folder, needed as long as the plan is used.
             watch: takes the seconds of decoding and tracking.
             ticker: told of every batch.
+
+        Raises:
+            ConsentError, WeightsError: something forbids it.
         """
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
+        check_permission(self.preset, self.painter.bundle, cast, source.info)
         self.boxes.load(
             self.painter.searched(parts_of(cast))
         )  # a long pass must not end in an error
@@ -76,18 +81,25 @@ class Engine:
         with watch.measure("track_s"):
             batches = self._decoded(source, watch, looked_at=True)
             plan = follow(batches, source.info, self.preset.track, scratch, ticker.advance)
-            return self.decide(plan, source, cast, watch, ticker)
+            return self._decided(plan, source, cast, watch, ticker)
 
-    def decide(
+    def decide(self, plan: Plan, source: Source, cast: Cast) -> Plan:
+        """Choose the targets of a plan anew; look for boxes where the preset asks for some.
+
+        Raises:
+            ConsentError, WeightsError: something forbids it.
+        """
+        check_permission(self.preset, self.painter.bundle, cast, source.info)
+        return self._decided(plan, source, cast, Stopwatch(), Ticker(None, None))
+
+    def _decided(
         self,
         plan: Plan,
         source: Source,
         cast: Cast,
-        watch: Stopwatch | None = None,
-        ticker: Ticker | None = None,
+        watch: Stopwatch,
+        ticker: Ticker,
     ) -> Plan:
-        """Choose the targets of a plan anew; look for boxes where the preset asks for some."""
-        watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
         plan = decide(plan, self.preset, cast, self.painter.resolution)
         batches = self._decoded(source, watch, looked_at=True)
         return self.boxes.find(plan, batches, source.info, self.painter.searched, ticker)

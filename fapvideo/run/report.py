@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -48,6 +48,7 @@ def make_report(
     cast: Cast,
     seconds: dict[str, float],
     said: Sequence[str],
+    provenance: Mapping[str, Any],
 ) -> RunReport:
     """Put the report together; reads input and output once more for their hashes."""
     warnings = list(said)
@@ -80,6 +81,7 @@ def make_report(
         frame_log=books.spans(),
         faces=dict(books.faces),
         reasons={code: books.reasons[code] for code in REASONS if books.reasons[code]},
+        provenance=provenance,
     )
 
 
@@ -160,6 +162,7 @@ def describe_references(cast: Cast) -> list[dict[str, Any]]:
             "part": part,
             "path": one.path,
             "sha256": one.sha256,
+            "licence": one.licence,
             "cached": one.cached,
             "cast": "" if role.who is None else str(role.who),
         }

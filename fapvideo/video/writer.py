@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,12 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         config: VideoConfig | None = None,
         *,
         overwrite: bool = False,
+        seal: Callable[[Path, Path], None] | None = None,
     ) -> None:
         """Check the output's place and name, choose the encoder, open a temporary file.
+
+        `seal` is called with the finished file and the name that it will have; whatever is done to
+        the file after that is its renaming.
 
         `info` describes the source, whose other streams are copied from `info.path` (none where
         `info.container` is empty: frames that come from no file). Times are shifted so that
@@ -73,7 +77,7 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         self.config = config if config is not None else VideoConfig()
         self.frames = 0
         """Frames handed to the encoder."""
-        self._overwrite = overwrite
+        self._overwrite, self._seal = overwrite, seal
         try:
             self._place = link_target(self.output)
             self._check_place()
@@ -323,6 +327,8 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             self.warnings += [*self._copier.warnings, *self._copier.refusals()]
             if self.output.exists() and not self._overwrite:
                 raise VideoWriteError(f"{self.output} was created by someone else meanwhile")
+            if self._seal is not None:
+                self._seal(self._temporary, self._place)
             self._temporary.replace(self._place)
 
     @contextlib.contextmanager
