@@ -385,6 +385,8 @@ class RunReport:
     """Code of `REASONS` -> how many faces of frames were not plainly swapped because of it."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What the output says about itself, and what the input did: docs/report.md."""
+    anonymity: Mapping[str, Any] = field(default_factory=dict)
+    """With `[anonymize]`: how near recognition finds the faces, and what was blurred."""
     schema_version: int = 1
 
     def to_dict(self) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def print_summary(report: RunReport) -> None:
         ("speed", f"{timings.get('fps', 0.0):.2f} fps, {timings.get('wall_s', 0.0):.1f} s in all"),
         ("peak memory", f"{report.peak_rss_bytes / 2**20:.0f} MiB"),
         ("changed outside the parts", f"{report.outside_changed_samples} samples"),
+        *_anonymity(report.anonymity),
         *_provenance(report.provenance),
     ]
     print_table("", ("", ""), rows)
@@ -49,6 +50,13 @@ def print_summary(report: RunReport) -> None:
     print_text("\n".join(lines))
     for warning in report.warnings:
         print_warning(warning)
+
+
+def _anonymity(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what `[anonymize]` found, if it was asked for."""
+    if said:
+        nearest = f"{said['nearest']:.2f} from the filmed one at the nearest"
+        yield "recognition", f"{said['faces']} faces, {nearest}; {said['blurred']} blurred"
 
 
 def _provenance(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

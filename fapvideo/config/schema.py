@@ -19,7 +19,7 @@ from pydantic import (
 
 from fapvideo.config.casting import PersonConfig, Sources
 from fapvideo.config.section import Fraction01, Section
-from fapvideo.config.trust import ConsentConfig, OnProtected, ProvenanceConfig, Use
+from fapvideo.config.trust import AnonymizeConfig, ConsentConfig, OnProtected, ProvenanceConfig, Use
 from fapvideo.parts import PARTS
 
 Prompt = Annotated[
@@ -327,6 +327,7 @@ class RunPreset(Section):
     fuse: FuseConfig = FuseConfig()
     denoise: DenoiseConfig = DenoiseConfig()
     composite: CompositeConfig = CompositeConfig()
+    anonymize: AnonymizeConfig = AnonymizeConfig()
     provenance: ProvenanceConfig = ProvenanceConfig()
     consent: ConsentConfig = ConsentConfig()
     spans: tuple[SpanConfig, ...] = ()

@@ -43,6 +43,14 @@ class ProvenanceConfig(Section):
         return self
 
 
+class AnonymizeConfig(Section):
+    """`[anonymize]`: nobody shall be recognised by face (needs the extra `identity`)."""
+
+    distance: float = Field(0.0, ge=0.0, le=1.0)
+    """How far every swapped face has to be from the filmed one, by dlib's network, in every frame;
+    one that is nearer is blurred. Photos of one person are closer than 0.6; 0 measures nothing."""
+
+
 class ConsentScope(Section):
     """`[consent.scope]`: what a consent covers."""
 

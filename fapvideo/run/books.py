@@ -83,7 +83,8 @@ class Books:
         self._targets = {target.track.id: target for target in plan.targets}
         self._waiting = sorted(plan.tracks, key=lambda track: track.first_frame, reverse=True)
         self._here: list[Track] = []
-        self._spans, self._served = Runs(), Runs()
+        self._spans, self._served, self._blurred = Runs(), Runs(), Runs()
+        self._apart: list[float] = []
         self._pixel_shape = info.pixel_shape
         self._frame_s = float(1 / info.frame_rate)
         self._spool = spool
@@ -106,6 +107,10 @@ class Books:
     def add(self, batch: FrameBatch, swapped: SwappedBatch) -> None:
         """Take a batch that was painted."""
         self.outside += swapped.outside_changed
+        for (number, track), (distance, blurred) in swapped.apart.items():
+            self._apart.append(distance)
+            if blurred:
+                self._blurred.add(track, number, "")
         for frame in batch.frames:
             fates = self.note(frame.index, swapped.refused, swapped.cut_off)
             if self._lines is not None:
@@ -161,6 +166,23 @@ class Books:
             }
             for track, first, last, (state, reason) in self._spans
         ]
+
+    def anonymity(self) -> dict[str, Any]:
+        """Return what `[anonymize]` found; empty where it was not asked for."""
+        if not self._apart:
+            return {}
+        known = [distance for distance in self._apart if np.isfinite(distance)]
+        spans = [
+            {"track": track, "first": first, "last": last, "start_s": self._begins(first)}
+            for track, first, last, _ in self._blurred
+        ]
+        return {
+            "faces": len(self._apart),
+            "nearest": round(min(known, default=0.0), 4),
+            "blurred": sum(span["last"] - span["first"] + 1 for span in spans),
+            "unmeasured": len(self._apart) - len(known),
+            "spans": spans,
+        }
 
     def served(self) -> dict[int, dict[str, list[dict[str, Any]]]]:
         """Return track -> part -> the references that were shown there, and in which frames."""

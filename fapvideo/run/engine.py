@@ -18,12 +18,14 @@ from fapvideo.plan.people import Cast, parts_of
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
+from fapvideo.run.anonymity import Anonymous
 from fapvideo.run.books import Books
 from fapvideo.run.permission import check_permission
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
 from fapvideo.run.stretches import Stretch, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
+from fapvideo.trust.recognition import IdentityEmbedding
 
 
 class Engine:
@@ -52,6 +54,11 @@ class Engine:
         """What looks at finished crops; loaded when something is painted."""
         return PaintCheck()
 
+    @cached_property
+    def _recognition(self) -> IdentityEmbedding:
+        """What tells whether somebody can still be recognised."""
+        return IdentityEmbedding()
+
     def plan(
         self,
         source: Source,
@@ -74,6 +81,8 @@ class Engine:
         """
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
         check_permission(self.preset, self.painter.bundle, cast, source.info)
+        if self.preset.anonymize.distance > 0:
+            _ = self._recognition  # an extra that is missing has to be told now
         self.boxes.load(
             self.painter.searched(parts_of(cast))
         )  # a long pass must not end in an error
@@ -115,7 +124,10 @@ class Engine:
             Stretch(span.from_s, span.to_s, by(self.preset.within(span), painter))
             for span, painter in zip(self.preset.spans, self._spans, strict=True)
         ]
-        return Stretches(by(self.preset, self.painter), others)
+        usual, distance = by(self.preset, self.painter), self.preset.anonymize.distance
+        if distance > 0:
+            return Anonymous(usual, others, info, distance, self._recognition)
+        return Stretches(usual, others)
 
     def swap(
         self, source: Source, plan: Plan, watch: Stopwatch | None = None

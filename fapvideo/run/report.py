@@ -82,6 +82,7 @@ def make_report(
         faces=dict(books.faces),
         reasons={code: books.reasons[code] for code in REASONS if books.reasons[code]},
         provenance=provenance,
+        anonymity=books.anonymity(),
     )
 
 
