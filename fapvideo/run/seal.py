@@ -85,8 +85,9 @@ class Seal:
             self._key = signing_key(self.config)
         except ProvenanceError as error:
             self._failed(error)
-        beside = sidecar_path(output)
-        if not holds(output) and beside.exists() and not overwrite:
+        beside = sidecar_path(output) if output.name and not holds(output) else None
+        taken = beside is not None and beside.exists() and not output.exists()
+        if taken and not overwrite:
             raise VideoWriteError(
                 f"{beside}, where the credentials of {output.name} belong, exists already",
                 hint="allow overwriting, or choose another name",

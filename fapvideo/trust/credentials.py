@@ -98,7 +98,7 @@ def read_credentials(path: Path, anchors: bytes = b"") -> Credentials | None:
     """
     import c2pa
 
-    beside = sidecar_path(path)
+    beside = sidecar_path(path if sidecar_path(path).is_file() else path.resolve())
     store = beside.read_bytes() if not holds(path) and beside.is_file() else None
     if store is None and not holds(path):
         return None
@@ -194,7 +194,7 @@ def sign(
         info = c2pa.C2paSignerInfo(key.algorithm.encode(), key.chain, key.key, None)
         with (
             c2pa.Signer.from_info(info) as signer,
-            c2pa.Builder(_manifest(run, name, parent), context=_context()) as builder,
+            c2pa.Builder(_text(_manifest(run, name, parent)), context=_context()) as builder,
         ):
             if parent is not None:
                 _add_parent(builder, parent, carried=carried)
@@ -259,9 +259,14 @@ def _manifest(run: Mapping[str, Any], name: str, parent: Path | None) -> dict[st
     }
 
 
+def _text(value: Mapping[str, Any]) -> str:
+    """Return JSON for c2pa; bytes of file names that are no text become question marks."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
+
+
 def _add_parent(builder: c2pa.Builder, parent: Path, *, carried: bool) -> None:
     """Make the input the ingredient that the output was opened from, with its own credentials."""
-    about = {
+    about: dict[str, Any] = {
         "title": parent.name,
         "relationship": "parentOf",
         "instance_id": "input",
@@ -270,12 +275,12 @@ def _add_parent(builder: c2pa.Builder, parent: Path, *, carried: bool) -> None:
     beside = sidecar_path(parent)
     if holds(parent):
         with parent.open("rb") as file:
-            builder.add_ingredient(about, FORMATS[parent.suffix.lower()], file)
+            builder.add_ingredient(_text(about), FORMATS[parent.suffix.lower()], file)
     elif carried and beside.is_file():
         with beside.open("rb") as file:
-            builder.add_ingredient(about, "application/c2pa", file)
+            builder.add_ingredient(_text(about), "application/c2pa", file)
     else:
-        builder.add_ingredient(about, OTHER, io.BytesIO())
+        builder.add_ingredient(_text(about), OTHER, io.BytesIO())
 
 
 def combined(problems: Sequence[str]) -> str:
