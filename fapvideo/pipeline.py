@@ -47,6 +47,9 @@ class SwappedBatch:
     """(frame, track) -> why a face was not painted after all, a code of `structs.REASONS`."""
     cut_off: Mapping[tuple[int, int], float] = field(default_factory=dict)
     """(frame, track) -> share of the hole outside the picture, where it is not 0."""
+    apart: Mapping[tuple[int, int], tuple[float, bool]] = field(default_factory=dict)
+    """(frame, track) -> how far recognition finds the face from the filmed one, and whether it had
+    to be blurred for that (`[anonymize]`)."""
 
 
 class Pipeline:

@@ -44,6 +44,7 @@ REASONS: Mapping[str, str] = {
     "covered": "something that stays covers the parts",
     "looks_wrong": "what was painted failed its check",
     "beside": "next to frames where it is not swapped",
+    "protected": "on the list of people who are left as they are",
     "not_cast": "not asked for",
 }
 """Code -> what it says: why a face is not plainly swapped in a frame. Figures stand elsewhere."""
@@ -351,6 +352,8 @@ class Reference:
     """[4] y0, x0, y1, x1 of the part in the crop, in [0, 1]."""
     cached: bool
     """Whether the tokens came from the cache."""
+    licence: str = ""
+    """Of the image, as it was stated; empty where nobody said."""
 
     def __post_init__(self) -> None:
         """Check the shapes."""
@@ -388,6 +391,10 @@ class RunReport:
     """Faces of all frames, in all and by state."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Code of `REASONS` -> how many faces of frames were not plainly swapped because of it."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What the output says about itself, and what the input did: docs/report.md."""
+    anonymity: Mapping[str, Any] = field(default_factory=dict)
+    """With `[anonymize]`: how near recognition finds the faces, and what was blurred."""
     schema_version: int = 1
 
     def to_dict(self) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def small_plan() -> Plan:
         {0: 0, 3: 0, 4: 4},
         {0: random(6), 4: random(6)},
         {0: "left 1", 3: "left 1"},
+        {4: "Anna"},
         np.arange(50) % 12 == 0,
         np.arange(50, dtype=np.uint32),
         2,

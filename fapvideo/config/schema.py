@@ -19,6 +19,7 @@ from pydantic import (
 
 from fapvideo.config.casting import PersonConfig, Sources
 from fapvideo.config.section import Fraction01, Section
+from fapvideo.config.trust import AnonymizeConfig, ConsentConfig, OnProtected, ProvenanceConfig, Use
 from fapvideo.parts import PARTS
 
 Prompt = Annotated[
@@ -312,6 +313,12 @@ class RunPreset(Section):
     """Name of a bundle, or a folder that holds `bundle.toml`."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Of all noise: same seed and input, same frames."""
+    require_licence: Use = "any"
+    """`commercial` refuses (exit code 7) a bundle or a reference whose licence does not say that it
+    may be used so."""
+    protected: OnProtected = "leave"
+    """Faces of `fapvideo protect`: leave them as filmed, or refuse the run. One among the
+    references is always refused."""
     references: Sources = Field(default_factory=dict)
     """Part -> its image, or several: paths, or tables of `path` and `weight`."""
     people: tuple[PersonConfig, ...] = ()
@@ -324,6 +331,9 @@ class RunPreset(Section):
     fuse: FuseConfig = FuseConfig()
     denoise: DenoiseConfig = DenoiseConfig()
     composite: CompositeConfig = CompositeConfig()
+    anonymize: AnonymizeConfig = AnonymizeConfig()
+    provenance: ProvenanceConfig = ProvenanceConfig()
+    consent: ConsentConfig = ConsentConfig()
     spans: tuple[SpanConfig, ...] = ()
     """Stretches of time with other settings; they must not overlap."""
 

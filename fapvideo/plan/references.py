@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fapvideo.config.casting import ReferenceSource
-from fapvideo.config.presets import local_path
+from fapvideo.config.presets import local_path, packaged_licence
 from fapvideo.config.schema import ReferenceConfig, RunPreset
 from fapvideo.errors import PresetError, ReferenceImageError
 from fapvideo.ops.image import picture_fault
@@ -71,7 +71,7 @@ class Asked:
 def _name(item: ReferenceSource | Reference) -> tuple[Any, ...]:
     if isinstance(item, Reference):
         return item.part, item.path, item.sha256, item.weight, item.encoder
-    return item.path, item.weight
+    return item.path, item.weight, item.licence
 
 
 def asked_references(references: References | None, preset: RunPreset) -> Asked:
@@ -168,7 +168,7 @@ def load_references(
             if isinstance(item, Reference):
                 group.append(_fitting(item, encoder))
             elif item.path in taken:
-                group.append(_encoded(taken[item.path], part, item.weight, encoder, cache))
+                group.append(_encoded(taken[item.path], part, item, encoder, cache))
         cast[part] = tuple(group)
     return cast, tuple(photos.warnings)
 
@@ -287,14 +287,18 @@ def read_source(path: str, pictures: Mapping[str, Bytes]) -> tuple[Bytes, str]:
 
 
 def _encoded(
-    face: AlignedFace, part: str, weight: float, encoder: ReferenceEncoder, cache: FeatureCache
+    face: AlignedFace,
+    part: str,
+    source: ReferenceSource,
+    encoder: ReferenceEncoder,
+    cache: FeatureCache,
 ) -> Reference:
     tokens, cached = cache.get(face.sha256, part, lambda: encoder.encode(face, part))
     return Reference(
         part=part,
         path=face.path,
         sha256=face.sha256,
-        weight=weight,
+        weight=source.weight,
         crop=face.crop,
         landmarks=face.landmarks,
         shape=face.shape,
@@ -303,4 +307,5 @@ def _encoded(
         encoder=encoder.identity,
         box=encoder.box(face, part),
         cached=cached,
+        licence=source.licence or packaged_licence(source.path),
     )

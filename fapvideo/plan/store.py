@@ -25,7 +25,7 @@ from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
 SCHEMA_VERSION = 5
-_REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder")
+_REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder", "licence")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _FRAME_ARRAYS = ("times_s", "keys", "fingerprints")
 _BOXES = ("parts", "keep_out", "strength")
@@ -64,6 +64,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         ],
         "people": list(plan.people.items()),
         "cast": list(plan.cast.items()),
+        "protected": list(plan.protected.items()),
         "references": [
             {name: getattr(reference, name) for name in _REFERENCE}
             for reference in references.values()
@@ -143,6 +144,7 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
             dict(text["people"]),
             {int(name): looks for name, looks in _labelled(arrays, "looks.").items()},
             dict(text["cast"]),
+            dict(text["protected"]),
             arrays["keys"],
             arrays["fingerprints"],
             text["damaged"],

@@ -68,6 +68,8 @@ class Plan:
     """Track id -> what the face looks like, for `track.identity`; not of every track."""
     cast: Mapping[int, str] = field(default_factory=dict)
     """Track id -> the entry of `[[people]]` that means this person: `left 1`."""
+    protected: Mapping[int, str] = field(default_factory=dict)
+    """Track id -> whom of `trust.protected` it shows, who would have been swapped."""
     keys: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     """[N] whether the input can be read from this frame on."""
     fingerprints: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))

@@ -49,6 +49,7 @@ def make_report(
     seconds: Mapping[str, float],
     warnings: Sequence[str],
     hashes: tuple[str, str],
+    provenance: Mapping[str, Any],
 ) -> RunReport:
     """Put the report together.
 
@@ -79,6 +80,8 @@ def make_report(
         frame_log=books.spans(),
         faces=dict(books.faces),
         reasons={code: books.reasons[code] for code in REASONS if books.reasons[code]},
+        provenance=provenance,
+        anonymity=books.anonymity(),
     )
 
 
@@ -171,6 +174,7 @@ def describe_references(cast: Cast) -> list[dict[str, Any]]:
             "part": part,
             "path": one.path,
             "sha256": one.sha256,
+            "licence": one.licence,
             "cached": one.cached,
             "cast": "" if role.who is None else str(role.who),
         }

@@ -25,6 +25,7 @@ NETWORK = {"mode": "guided", "precision": "fp32", "steps": 2}
 REPORT = {
     "schema_version", "input", "output", "preset", "seed", "bundle", "references", "tracks",
     "frames", "outside_changed_samples", "timings", "peak_rss_bytes", "warnings", "versions",
+    "provenance",
 }  # fmt: skip
 """The issue's list."""
 
@@ -135,7 +136,7 @@ def test_the_input_is_not_touched(run):
 
 def test_nothing_is_left_over_beside_the_output(run):
     names = sorted(path.name for path in run.output.parent.iterdir())
-    assert names == ["cache", "out.mkv", "out.mkv.report.json", "out.mkv.tracks.jsonl"]
+    assert names == ["cache", "out.c2pa", "out.mkv", "out.mkv.report.json", "out.mkv.tracks.jsonl"]
 
 
 # ------------------------------------------------------------------------------- the report

@@ -12,7 +12,7 @@ from fapvideo.evaluation.metrics.bins import Conditions
 from fapvideo.evaluation.metrics.distribution import Distribution
 from fapvideo.evaluation.metrics.expression import Expression
 from fapvideo.evaluation.metrics.features import PartFeatures
-from fapvideo.evaluation.metrics.identity import Identity, IdentityEmbedding, available
+from fapvideo.evaluation.metrics.identity import Identity
 from fapvideo.evaluation.metrics.outside import Outside
 from fapvideo.evaluation.metrics.seam import Seam
 from fapvideo.evaluation.metrics.similarity import PartSimilarity
@@ -23,6 +23,7 @@ from fapvideo.evaluation.views import Clip, Material
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.progress import OnProgress, ShouldStop
 from fapvideo.structs import Floats
+from fapvideo.trust.recognition import IdentityEmbedding, available
 
 GROUPS: tuple[type[Metric], ...] = (
     PartSimilarity,
