@@ -25,7 +25,7 @@ NETWORK = {"mode": "guided", "precision": "fp32", "steps": 2}
 REPORT = {
     "schema_version", "input", "output", "preset", "seed", "bundle", "references", "tracks",
     "frames", "outside_changed_samples", "timings", "peak_rss_bytes", "warnings", "versions",
-    "provenance",
+    "provenance", "anonymity",
 }  # fmt: skip
 """The issue's list."""
 
