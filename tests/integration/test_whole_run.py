@@ -25,7 +25,7 @@ NETWORK = {"mode": "guided", "precision": "fp32", "steps": 2}
 REPORT = {
     "schema_version", "input", "output", "preset", "seed", "bundle", "references", "tracks",
     "frames", "outside_changed_samples", "timings", "peak_rss_bytes", "warnings", "versions",
-    "provenance",
+    "provenance", "anonymity",
 }  # fmt: skip
 """The issue's list."""
 
@@ -152,7 +152,7 @@ def test_the_report_has_the_promised_keys(run):
     assert set(found["output"]) == {"path", "sha256", "frames"}
     assert set(found["bundle"]) == {"name", "files"}
     for reference in found["references"]:
-        assert set(reference) == {"part", "path", "sha256", "cached", "cast"}
+        assert set(reference) == {"part", "path", "sha256", "licence", "cached", "cast"}
     for track in found["tracks"]:
         assert {"id", "first_frame", "last_frame", "frames"} <= set(track)
     assert set(found["frames"]) == {"total", "swapped", "held", "faded", "left"}
