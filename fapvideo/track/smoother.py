@@ -27,6 +27,8 @@ NOISE = 3.0
 """How many times the noise of a track a line may part from its measurements."""
 FLOOR, CEILING = 0.006, 0.012
 """Bounds of that, inter-ocular distances: a real head's mesh trembles by 0.001 to 0.005..."""
+SUDDEN = 0.015
+"""Distance from the fit, inter-ocular distances, from which on expression is sudden, not noise."""
 TREMBLE_PX = 0.5
 """... and of a small one by a quarter of a pixel: the upper bound is at least this."""
 
@@ -66,10 +68,25 @@ def smooth(landmarks: Floats, times_s: Times, half_s: float) -> Floats:
     fast = _local_fit(_widened(fast)[:, None], times_s, half_s / 2, half_s / 4, degree=0)
     poses = line + np.clip(fast, 0.0, 1.0) * (poses - line)
     shape_s = min(half_s, SHAPE_S)
-    shapes = _local_fit(shapes.reshape(count, -1), times_s, shape_s, np.inf, degree=2)
+    shapes = _steadied(shapes, times_s, shape_s, unit)
     linear, shifts = poses[:, :9].reshape(-1, 3, 3), poses[:, 9:]
     shapes = shapes.reshape(landmarks.shape)
     return (np.einsum("tij,tnj->tni", linear, shapes) + shifts[:, None]).astype(np.float32)
+
+
+def _steadied(shapes: Doubles, times_s: Times, half_s: float, unit: float) -> Doubles:
+    """Return [T, N, 3] shapes without tremble.
+
+    A blink of two frames is no tremble: where a point parts from the fit by more than noise ever
+    does, and right before and after, the measurement itself counts.
+    """
+    fitted = _local_fit(shapes.reshape(len(shapes), -1), times_s, half_s, np.inf, degree=2)
+    apart = shapes - fitted.reshape(shapes.shape)
+    away = np.linalg.norm(apart[..., :2], axis=-1) / unit
+    fast = np.clip(away / max(SUDDEN, TREMBLE_PX / unit) - 1.0, 0.0, 1.0)
+    padded = np.pad(fast, ((1, 1), (0, 0)), mode="edge")
+    fast = np.maximum(np.maximum(padded[:-2], padded[2:]), fast)
+    return shapes - (1.0 - fast[..., None]) * apart
 
 
 def _apart(landmarks: Floats) -> tuple[Doubles, Doubles, Doubles]:
