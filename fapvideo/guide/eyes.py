@@ -176,7 +176,7 @@ def gazes(points: Floats, own: Floats, radius: float, interocular: float) -> tup
         onto = _frame(start, end) @ np.linalg.inv(_frame(theirs, they_end))
         middle = (start + end) / 2
         offset = onto @ (own[iris[0], :2] - (theirs + they_end) / 2)
-        half = np.linalg.norm(end - start) / 2
+        half = float(np.linalg.norm(end - start)) / 2
         offset *= min(1.0, FARTHEST * half / max(float(np.linalg.norm(offset)), 1e-6))
         centre = middle + offset
         # The iris is a disc on a ball: seen from the side it is narrower.
