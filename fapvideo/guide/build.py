@@ -107,27 +107,14 @@ def build_guide(
         change += fitted
         bare += shown * share
     if config.membrane:
-        rim = (blur(masks.core, RING * interocular / 3) > 0.04) & (masks.core < 0.5)
-        weights = rim * skin * bare + 1e-4 * (rim * oval)
-        difference = -change
-        correction = membrane(difference, weights, interocular)
-        opened = np.maximum(masks.core, masks.inner_mouth)
-        window = window_of(opened, RING * interocular)
-        near, share = rim_membrane(difference[window], opened[window], oval[window], interocular)
-        near -= correction[window]
-        near *= as_rgb(share)
-        correction[window] += near
-        change += correction
+        _make_seamless(change, masks, oval, skin, bare, interocular)
     change *= as_rgb(masks.core)
     change += target
     picture = np.clip(change, 0.0, 1.0).astype(np.float32, copy=False)
-    for piece in pieces:
-        if moved_lips and "mouth" in piece.parts:
-            _bring_inner_mouth(picture, target, landmarks, piece.points, interocular)
+    if moved_lips:
+        _bring_inner_mouth(picture, target, landmarks, pieces, interocular)
     whole = np.maximum(masks.hole, masks.inner_mouth)  # the lips' inner edge is no rim
-    closed = _closed_eyes(landmarks, shut, size, interocular) * masks.core
-    if closed.any():
-        _show_own_lids(picture, target, closed, interocular)
+    _show_own_lids(picture, target, masks.core, landmarks, shut, interocular)
     return Guide(picture, _trust(whole, bare, skin, interocular))
 
 
@@ -143,22 +130,57 @@ def _closed_eyes(
     return out
 
 
+def _make_seamless(
+    change: Floats,
+    masks: PartMasks,
+    oval: Floats,
+    skin: Floats,
+    bare: Floats,
+    interocular: float,
+) -> None:
+    """Correct, in place, the guide's difference [S, S, 3] from the target until no rim is seen."""
+    rim = (blur(masks.core, RING * interocular / 3) > 0.04) & (masks.core < 0.5)
+    weights = rim * skin * bare + 1e-4 * (rim * oval)
+    difference = -change
+    correction = membrane(difference, weights, interocular)
+    opened = np.maximum(masks.core, masks.inner_mouth)
+    window = window_of(opened, RING * interocular)
+    near, share = rim_membrane(difference[window], opened[window], oval[window], interocular)
+    near -= correction[window]
+    near *= as_rgb(share)
+    correction[window] += near
+    change += correction
+
+
 def _bring_inner_mouth(
-    picture: Floats, target: Floats, landmarks: Floats, points: Floats, iod: float
+    picture: Floats, target: Floats, landmarks: Floats, pieces: Sequence[GuidePart], iod: float
 ) -> None:
     """Put what the target shows between its lips, in place, between the guide's [S, S, 3]."""
     size = picture.shape[0]
+    points = next((piece.points for piece in pieces if "mouth" in piece.parts), None)
+    if points is None:
+        return
     distance = signed_distance([points[list(mesh.LIPS_INNER), :2]], size, 0.0)
     inside = soft_edge(distance, -INNER_LIPS * iod, INNER_LIPS * iod)
     where = source_map(points, landmarks, triangle_map(points, size))
     picture += (sample(target, where) - picture) * as_rgb(inside)
 
 
-def _show_own_lids(picture: Floats, target: Floats, closed: Floats, iod: float) -> None:
+def _show_own_lids(
+    picture: Floats,
+    target: Floats,
+    core: Floats,
+    landmarks: Floats,
+    shut: Sequence[float] | Floats,
+    iod: float,
+) -> None:
     """Put the target's closed lids into the guide [S, S, 3], in place, in the guide's colours.
 
     Lashes and folds are the target's, what is broader the reference's: its skin, not a dark patch.
     """
+    closed = _closed_eyes(landmarks, shut, picture.shape[0], iod) * core
+    if not closed.any():
+        return
     window = window_of(closed, 3 * LID_COLOUR * iod)
     under, own = picture[window], target[window]
     recoloured = own + blur(under - own, LID_COLOUR * iod)

@@ -52,7 +52,7 @@ REFLECTED = 0.65
 """Radii from the centre within which a bright spot is a glint, and not the white."""
 DARKEST = 0.35
 """Shade of lid and lashes on an iris is no darker than this."""
-NARROW, WIDE, NARROW_SHADE = 0.05, 0.25, 0.55
+NARROW, WIDE, NARROW_SHADE = 0.04, 0.16, 0.5
 """Between these openings, in eye widths, lids that close throw their shade on the eye..."""
 LASH_LINE, LASH_SHADE = 0.035, 0.35
 """... and their lashes lie over the slit: a line of this half width, inter-ocular distances."""
