@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,10 +195,7 @@ class VideoFrame:
     """CEA-608/708 captions of this frame as FFmpeg's `A53_CC`: triplets of `cc_data`."""
 
     def fingerprint(self) -> int:
-        """Return a number below 2^32 that tells this picture from others, badly decoded ones, too.
-
-        CRC-32 of every fourth line of the first plane: codecs go wrong by blocks of 16 lines.
-        """
+        """Return a CRC-32 of every fourth line of the first plane: codecs go wrong by blocks."""
         return zlib.crc32(self.planes[0][::4].tobytes())
 
 
@@ -400,8 +397,3 @@ class RunReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON types."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the report that `to_dict` was called on, from plain JSON types."""
-        return cls(**{**values, "warnings": tuple(values["warnings"])})

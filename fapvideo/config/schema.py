@@ -6,21 +6,20 @@ The field order is the order of the pipeline. A TOML preset states only what dif
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
-    create_model,
     model_validator,
 )
 
 from fapvideo.config.casting import PersonConfig, Sources
+from fapvideo.config.guide import GuideExpression, GuideOffsets, GuideShape
 from fapvideo.config.section import Fraction01, Section
 from fapvideo.config.trust import AnonymizeConfig, ConsentConfig, OnProtected, ProvenanceConfig, Use
-from fapvideo.parts import PARTS
 
 Prompt = Annotated[
     str, StringConstraints(strip_whitespace=True, to_lower=True, pattern=r"^[^.?]*[^.?\s][^.?]*$")
@@ -158,30 +157,12 @@ class ReferenceConfig(Section):
     """Folder of the features, relative to the preset; unset: the user's cache folder."""
 
 
-if TYPE_CHECKING:
-
-    class GuideShape(Section):
-        """What type checkers see."""
-
-        def __init__(self, **shares: float) -> None:
-            """Take a share for each part."""
-else:
-    GuideShape = create_model(
-        "GuideShape",
-        __base__=Section,
-        __module__=__name__,
-        __doc__="`[guide.shape]`: 1 takes the reference's own shape, 0 the target's.",
-        **{
-            name: (Fraction01, Field(part.shape, description=f"Share of the reference's, {name}."))
-            for name, part in PARTS.items()
-        },
-    )
-
-
 class GuideConfig(Section):
     """`[guide]`: the reference part warped onto the target's pose and expression."""
 
     shape: GuideShape = GuideShape()
+    expression: GuideExpression = GuideExpression()
+    offsets: GuideOffsets = GuideOffsets()
     colour: Fraction01 = 1.0
     """How far the reference's colour is drawn to the skin around the hole."""
     light: Fraction01 = 0.7

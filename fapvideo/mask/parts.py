@@ -16,7 +16,7 @@ from fapvideo.ops.image import signed_distance, soft_edge
 from fapvideo.parts import PARTS
 from fapvideo.structs import Floats, PartMasks
 
-INNER_LIP_SOFTNESS = 0.035
+INNER_LIP_SOFTNESS = 0.018
 OVAL_MARGIN = 0.02
 """Parts end this far inside the face's outline: no hair, no background beside a turned cheek."""
 

@@ -102,7 +102,9 @@ def _assemble(job: Job, info: VideoInfo, output: Path, outcomes: Sequence[Outcom
 def hand_over(job: Job, output: Path) -> RunReport:
     """Write the report and the lines beside an output that has its name; return the report."""
     with published(output):
-        return write_report(RunReport.from_dict(job.finished), job.lines, output)
+        values = job.finished
+        report = RunReport(**{**values, "warnings": tuple(values["warnings"])})
+        return write_report(report, job.lines, output)
 
 
 def _replay(books: Books, outcomes: Sequence[Outcome]) -> None:
