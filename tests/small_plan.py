@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fapvideo.mask.occlusion import TrackOcclusion
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
 from fapvideo.plan.targets import Plan, Target
@@ -36,10 +37,12 @@ def small_plan() -> Plan:
     other = {"mouth": cast["mouth"][1:]}
     fate = TrackPlan(random(5), np.arange(5), ("swapped",) * 4 + ("left",), ("",) * 4 + ("jumps",))
     boxes = TrackBoxes({"mouth": random(4, 4)}, {"glasses": random(4, 4)}, {"glasses": random(4)})
+    front = TrackOcclusion(np.arange(9, dtype=np.uint8), np.array([0, 4, 4, 9]),
+                           {"eyes": random(4, 2), "mouth": random(4, 1)})  # fmt: skip
     later = TrackPlan(random(4), np.zeros(4, np.int64), ("held",) * 4, ("profile",) * 4)
     targets = (
         Target(tracks[0], cast, fate, 128, {"eyes": [0] * 5, "mouth": [0, 1, 1, 0, 0]}, 7),
-        Target(tracks[1], other, later, 192, {"mouth": [0] * 4}, 2**62, boxes, 0.25),
+        Target(tracks[1], other, later, 192, {"mouth": [0] * 4}, 2**62, boxes, 0.25, front),
     )
     return Plan(
         np.arange(50) / 25,
