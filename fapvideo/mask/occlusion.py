@@ -34,13 +34,15 @@ NOTHING = 0.12
 NUDGE = 0.85
 """How far the frames around may move a frame's own chance, as a logit: between 0.3 and 0.7 they
 decide (hysteresis), beyond that the frame itself does, so that a fast hand drags no shadow."""
+WORN_S, WORN_NUDGE = 0.35, 1.5
+"""The same for frames of glasses, which move with the head: how far around, and how much."""
 COVERED = (0.65, 0.45)
 """Covered share of a part from which it is left, and under which it is painted again."""
 FADE_S = 0.2
 """How long such a part takes to go and to come back, seconds."""
-SOFT = (0.22, 0.5)
+SOFT = (0.2, 0.42)
 """Chances where something begins to be kept, and is kept whole."""
-REACH, EDGE = 0.035, 0.012
+REACH, EDGE = 0.012, 0.02
 """Radius of the guided filter, inter-ocular distances, and its regularisation (of grey in 0..1)."""
 MARGIN = 0.15
 """Beyond the face's outline by this, inter-ocular distances, nothing is looked at."""
@@ -109,6 +111,7 @@ class OcclusionSearch:
         """Look at a track of `length` frames."""
         self._see, self._length = see, length
         self._maps: dict[int, bytes] = {}
+        self._worn: dict[int, bytes] = {}
         self._places = np.zeros((length, len(mesh.STABLE), 2), np.float32)
         self._covered = {
             name: np.full((length, len(part.outline)), np.nan, np.float32)
@@ -117,9 +120,9 @@ class OcclusionSearch:
 
     def look(self, index: int, crop: Bytes, landmarks: Floats) -> None:
         """Look at the track's frame `index`: its aligned crop [SIZE, SIZE, 3], and landmarks."""
-        chance = self._see(crop, landmarks)[0]
+        chance, worn = self._see(crop, landmarks)
         self._places[index] = landmarks[list(mesh.STABLE), :2]
-        self._maps[index] = _pack(chance)
+        self._maps[index], self._worn[index] = _pack(chance), _pack(worn)
         for part, shares in self._covered.items():
             for side, ring in enumerate(PARTS[part].outline):
                 inside = np.zeros((SIZE, SIZE), np.uint8)
@@ -136,12 +139,15 @@ class OcclusionSearch:
         """
         steady: list[bytes] = []
         known = np.array(sorted(self._maps), np.int64)
+        worn_s = WORN_S if half_window_s > 0 else 0.0
         for index in range(self._length):
             if index not in self._maps:
                 steady.append(b"")
                 continue
-            near = known[np.abs(times_s[known] - times_s[index]) <= half_window_s]
-            steady.append(self._steadied(index, near, times_s, half_window_s))
+            chance = self._steadied(self._maps, index, known, times_s, half_window_s, NUDGE)
+            worn = self._steadied(self._worn, index, known, times_s, worn_s, WORN_NUDGE)
+            both = [each for each in (chance, worn) if each is not None]
+            steady.append(_pack(np.maximum.reduce(both)) if both else b"")
         shown = {
             part: np.stack(
                 [shown_over_time(shares[:, side], times_s)
@@ -153,25 +159,28 @@ class OcclusionSearch:
 
     def _steadied(
         self,
+        maps: Mapping[int, bytes],
         index: int,
-        near: NDArray[np.int64],
+        known: NDArray[np.int64],
         times_s: NDArray[np.float64],
-        half_window_s: float,
-    ) -> bytes:
-        """Return the packed map of one frame after the frames around it were heard."""
-        if not any(self._maps[int(i)] for i in near):
-            return b""
-        own: Floats = _unpack(self._maps[index])
+        reach_s: float,
+        nudge: float,
+    ) -> Floats | None:
+        """Return the map of one frame after the frames around it were heard; None if empty."""
+        near = known[np.abs(times_s[known] - times_s[index]) <= reach_s + 1e-6]
+        if not any(maps[int(i)] for i in near):
+            return None
+        own: Floats = _unpack(maps[index])
         total, weight = np.zeros((SIZE, SIZE), np.float32), 0.0
         for other in (int(i) for i in near if i != index):
-            share = float(np.exp(-2 * ((times_s[other] - times_s[index]) / half_window_s) ** 2))
+            share = float(np.exp(-2 * ((times_s[other] - times_s[index]) / reach_s) ** 2))
             weight += share
-            if self._maps[other]:
+            if maps[other]:
                 moved = affine(self._places[other], self._places[index])
-                total += share * warp(_unpack(self._maps[other]), moved, (SIZE, SIZE))
+                total += share * warp(_unpack(maps[other]), moved, (SIZE, SIZE))
         if weight > 0:
-            own = _sigmoid(_logit(own) + np.clip(_logit(total / weight), -NUDGE, NUDGE))
-        return _pack(own)
+            own = _sigmoid(_logit(own) + np.clip(_logit(total / weight), -nudge, nudge))
+        return own
 
 
 def _pack(chance: Floats) -> bytes:

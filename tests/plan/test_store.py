@@ -25,9 +25,7 @@ def plan() -> Plan:
 
 def assert_same(one: object, other: object) -> None:
     """Compare field by field; whether a reference came from the cache does not count."""
-    if isinstance(
-        one, Plan | Target | Track | Reference | TrackPlan | TrackBoxes | TrackOcclusion
-    ):
+    if isinstance(one, Plan | Target | Track | Reference | TrackPlan | TrackBoxes | TrackOcclusion):
         assert type(one) is type(other)
         for field in fields(one):
             if field.name != "cached":
