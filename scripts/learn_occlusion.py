@@ -7,8 +7,8 @@ PHOTOS is a folder of portraits as for `scripts/learn_looks.py`; every tenth by 
 out, to measure on. Glasses, hands, hair, cups, microphones, masks, cards and other people are drawn
 before them (`fapvideo/training/samples/hiding.py`), with pieces of other portraits as textures, and
 the decoder of `fapvideo/nets/occlusion.py` learns to tell them from the face, on the packaged image
-tower, which stays as it is. Portraits with real glasses (the probe of `reference/fitness.py` tells)
-count as neither in the beginning; later the net's own sure sayings are their labels.
+tower, which stays as it is. Real glasses, which nobody drew (the probe of `reference/fitness.py`
+finds the portraits), count neither as face nor as in front of it.
 WORK takes aligned faces and a checkpoint every few minutes; the same command goes on from there.
 
 What is shipped was learned on 634 of the 707 portraits of members of the US Congress in the public
@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +44,11 @@ GLASSES = 0.05
 """Chance of glasses from which a portrait does not count as one without."""
 THIN = 2.5
 """How much more pixels of thin things count."""
-LABELLED = 0.6
-"""Share of the time after which real glasses are labelled by the net."""
 POOL, FRESH, BATCH = 4000, 4, 16
 """Samples that are kept, made for every step, and learned from in it."""
 RATE, KEPT = 3e-3, 0.995
 """Learning rate at its highest; how much of the average of weights stays at a step."""
-EVERY_S, EACH = 500.0, 12
+EVERY_S, EACH = 900.0, 12
 """Seconds between checkpoints; pictures of each kind that are measured on then."""
 
 
@@ -152,14 +149,6 @@ class Pool:
         ]
         return [filmed(self._rng, sample) for sample in wide]
 
-    def label_glasses(self, net: OcclusionNet, tower: Any) -> None:
-        """Let the net say where the real glasses are; samples made before go."""
-        self.portraits = [
-            replace(face, frames=seen_by(net, tower, face.crop)[0]) if face.glasses else face
-            for face in self.portraits
-        ]
-        self._samples = []
-
 
 def main() -> None:
     """Read the photos, draw before them, learn, measure, write."""
@@ -186,14 +175,10 @@ def main() -> None:
         mean.load_state_dict(state["mean"])
         optimiser.load_state_dict(state["optimiser"])
         step, spent = state["step"], state["spent"]
-    total, labelled, told = args.minutes * 60, False, spent
+    total, told = args.minutes * 60, spent
     pool.fill(100)
     while spent < total:
         began = time.monotonic()
-        if spent > LABELLED * total and not labelled:
-            pool.label_glasses(mean.eval(), tower)
-            pool.fill(100)
-            labelled = True
         share = spent / total
         rate = RATE * min(1.0, (step + 1) / 60) * (0.5 + 0.5 * float(np.cos(np.pi * share)))
         optimiser.param_groups[0]["lr"] = max(rate, 1e-5)

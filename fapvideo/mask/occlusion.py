@@ -31,6 +31,8 @@ LEVELS = 15
 """Steps in which a packed map tells its chances."""
 NOTHING = 0.12
 """Chances under this are packed as none."""
+SURE = (0.45, 0.65)
+"""An area counts by its surest pixel: none of it below the first, all of it above the second."""
 NUDGE = 0.85
 """How far the frames around may move a frame's own chance, as a logit: between 0.3 and 0.7 they
 decide (hysteresis), beyond that the frame itself does, so that a fast hand drags no shadow."""
@@ -146,7 +148,7 @@ class OcclusionSearch:
                 continue
             chance = self._steadied(self._maps, index, known, times_s, half_window_s, NUDGE)
             worn = self._steadied(self._worn, index, known, times_s, worn_s, WORN_NUDGE)
-            both = [each for each in (chance, worn) if each is not None]
+            both = [sure_areas(each) for each in (chance, worn) if each is not None]
             steady.append(_pack(np.maximum.reduce(both)) if both else b"")
         shown = {
             part: np.stack(
@@ -181,6 +183,16 @@ class OcclusionSearch:
         if weight > 0:
             own = _sigmoid(_logit(own) + np.clip(_logit(total / weight), -nudge, nudge))
         return own
+
+
+def sure_areas(chance: Floats) -> Floats:
+    """Return a map [SIZE, SIZE] without the areas of which no pixel is sure."""
+    count, areas = cv2.connectedComponents((chance >= NOTHING).astype(np.uint8))
+    peaks = np.zeros(count, np.float32)
+    np.maximum.at(peaks, areas.ravel(), chance.ravel().astype(np.float32))
+    peaks[0] = 0.0
+    strength = smoothstep((peaks - SURE[0]) / (SURE[1] - SURE[0]))
+    return np.asarray(chance * strength[areas], np.float32)
 
 
 def _pack(chance: Floats) -> bytes:

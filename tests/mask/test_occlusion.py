@@ -141,7 +141,13 @@ def staged() -> Iterator[tuple[Bytes, Floats]]:
         shown = rgb + alpha[..., None] * (colour - rgb)
         mouth = shape[14, :2] + [2.5 * number - 6, 0]
         bar = np.zeros(rgb.shape[:2], np.uint8)
-        cv2.line(bar, tuple(np.int32(mouth - [4, 6])), tuple(np.int32(mouth + np.array([12, 90]))), 255, 9)
+        cv2.line(
+            bar,
+            tuple(np.int32(mouth - [4, 6])),
+            tuple(np.int32(mouth + np.array([12, 90]))),
+            255,
+            9,
+        )
         shown = np.where(bar[..., None] > 0, np.array([35, 90, 60]), shown)
         yield np.rint(shown).astype(np.uint8), np.maximum(kept, bar / 255)
 

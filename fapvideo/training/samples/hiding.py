@@ -37,9 +37,6 @@ OUTSIDE, OWN_HAIR = 0.12, 0.1
 """How far beyond the face's outline a label counts, inter-ocular distances, and how much it counts
 above the brows, where a face's own hair may hang."""
 
-SURE = (0.15, 0.6)
-"""A net's say on real glasses counts below and above these."""
-
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
@@ -51,8 +48,6 @@ class Portrait:
     """[478, 3] in it."""
     glasses: bool
     """Whether it wears real ones, of which nobody has drawn the outline."""
-    frames: Floats | None = None
-    """[S, S] how sure a net is that a pixel is theirs; None where none was asked yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +72,6 @@ def veil(
     image: Floats = face.crop.astype(np.float32) / 255
     kinds = [kind] if kind else _kinds(rng, face)
     kept: Floats = np.zeros((size, size), np.float32)
-    if face.frames is not None:
-        kept = (face.frames > 0.5).astype(np.float32)
     worn = kept
     for each in kinds:
         if each == "none":
@@ -147,13 +140,8 @@ def weights(face: Portrait, kept: Floats) -> Floats:
     weight = weight * (1 - (1 - OWN_HAIR) * above)
     if face.glasses:
         band = smoothstep((down + 0.5) / 0.05) * smoothstep((0.65 - down) / 0.05)
-        sure = np.zeros_like(weight)
-        if face.frames is not None:
-            sure = ((face.frames > SURE[1]) | (face.frames < SURE[0])).astype(np.float32)
-        weight = weight * (1 - band * (1 - sure))
+        weight = weight * (1 - band)
     drawn = (kept > 0.5) & (oval < (OUTSIDE + 0.1) * unit)
-    if face.frames is not None:
-        drawn &= face.frames < SURE[1]
     return np.maximum(weight, drawn).astype(np.float32)
 
 
