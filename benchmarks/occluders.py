@@ -38,7 +38,7 @@ import cv2
 import numpy as np
 
 from fapvideo.config.presets import load_preset
-from fapvideo.mask.occlusion import Occluders, kept_at_size, sure_areas
+from fapvideo.mask.occlusion import SURE, WORN_SURE, Occluders, kept_at_size, sure_areas
 from fapvideo.mask.parts import part_masks
 from fapvideo.nets.occlusion import SIZE
 from fapvideo.ops.display import square_pixels
@@ -205,7 +205,7 @@ def portraits(folder: Path) -> dict[str, Any]:
         small = cv2.resize(face.crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
         zoom = len(face.crop) / SIZE
         seen = see(np.rint(small * 255).astype(np.uint8), face.landmarks / zoom)
-        chance = np.maximum.reduce([sure_areas(each) for each in seen])
+        chance = np.maximum(sure_areas(seen[0], SURE), sure_areas(seen[1], WORN_SURE))
         kept = kept_at_size(chance, face.crop, np.array([[zoom, 0, 0], [0, zoom, 0]]))
         iod = CROP_INTEROCULAR * len(face.crop)
         hole = part_masks([face.landmarks], PARTS, MaskConfig(), len(face.crop), iod).hole

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fapvideo.mask.occlusion import Occluders, kept_at_size, sure_areas
+from fapvideo.mask.occlusion import WORN_SURE, Occluders, kept_at_size, sure_areas
 from fapvideo.nets.occlusion import SIZE
 from fapvideo.ops.image import blur, resize
 from fapvideo.ops.pose import CROP_INTEROCULAR
@@ -29,7 +29,7 @@ def without_frames(crop: Floats, landmarks: Floats, see: Occluders) -> Floats:
     size = len(crop)
     unit, zoom = CROP_INTEROCULAR * size, size / SIZE
     seen = np.rint(np.clip(resize(crop, SIZE), 0, 1) * 255).astype(np.uint8)
-    worn = sure_areas(see(seen, landmarks / zoom)[1])
+    worn = sure_areas(see(seen, landmarks / zoom)[1], WORN_SURE)
     kept = kept_at_size(worn, crop, np.array([[zoom, 0.0, 0.0], [0.0, zoom, 0.0]]))
     side = 2 * max(1, round(GROWN * unit)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))

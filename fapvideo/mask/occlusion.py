@@ -31,8 +31,9 @@ LEVELS = 15
 """Steps in which a packed map tells its chances."""
 NOTHING = 0.12
 """Chances under this are packed as none."""
-SURE = (0.45, 0.65)
-"""An area counts by its surest pixel: none of it below the first, all of it above the second."""
+SURE, WORN_SURE = (0.5, 0.65), (0.3, 0.45)
+"""An area counts by its surest pixel: none of it below the first, all of it above the second; the
+net is less sure of frames, which are thin."""
 NUDGE = 0.85
 """How far the frames around may move a frame's own chance, as a logit: between 0.3 and 0.7 they
 decide (hysteresis), beyond that the frame itself does, so that a fast hand drags no shadow."""
@@ -42,7 +43,7 @@ COVERED = (0.65, 0.45)
 """Covered share of a part from which it is left, and under which it is painted again."""
 FADE_S = 0.2
 """How long such a part takes to go and to come back, seconds."""
-SOFT = (0.2, 0.42)
+SOFT = (0.25, 0.45)
 """Chances where something begins to be kept, and is kept whole."""
 REACH, EDGE = 0.012, 0.02
 """Radius of the guided filter, inter-ocular distances, and its regularisation (of grey in 0..1)."""
@@ -148,7 +149,11 @@ class OcclusionSearch:
                 continue
             chance = self._steadied(self._maps, index, known, times_s, half_window_s, NUDGE)
             worn = self._steadied(self._worn, index, known, times_s, worn_s, WORN_NUDGE)
-            both = [sure_areas(each) for each in (chance, worn) if each is not None]
+            both = [
+                sure_areas(each, sure)
+                for each, sure in ((chance, SURE), (worn, WORN_SURE))
+                if each is not None
+            ]
             steady.append(_pack(np.maximum.reduce(both)) if both else b"")
         shown = {
             part: np.stack(
@@ -185,13 +190,13 @@ class OcclusionSearch:
         return own
 
 
-def sure_areas(chance: Floats) -> Floats:
+def sure_areas(chance: Floats, sure: tuple[float, float]) -> Floats:
     """Return a map [SIZE, SIZE] without the areas of which no pixel is sure."""
     count, areas = cv2.connectedComponents((chance >= NOTHING).astype(np.uint8))
     peaks = np.zeros(count, np.float32)
     np.maximum.at(peaks, areas.ravel(), chance.ravel().astype(np.float32))
     peaks[0] = 0.0
-    strength = smoothstep((peaks - SURE[0]) / (SURE[1] - SURE[0]))
+    strength = smoothstep((peaks - sure[0]) / (sure[1] - sure[0]))
     return np.asarray(chance * strength[areas], np.float32)
 
 
