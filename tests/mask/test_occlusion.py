@@ -163,11 +163,11 @@ def test_what_moves_before_a_face_keeps_its_samples_unless_it_is_told_off() -> N
         kept = clip.strip(0.0, end)
         painted = clip.strip(0.0, end, settings={"mask.occluders": "off"})
         hidden = [mask > 0.98 for _, mask in frames]
-    same, over = (
-        np.mean([(done[i] == pictures[i])[hidden[i]].mean() for i in range(FRAMES)])
-        for done in (kept, painted)
-    )
-    assert same > 0.97
-    assert over < 0.93  # painting over the glasses and the bar is noticed
+    over = [(painted[i] != pictures[i]) & hidden[i][..., None] for i in range(FRAMES)]
+    assert sum(map(np.sum, over)) > 500  # without it glasses and bar are painted over
+    spared = np.concatenate([(kept[i] == pictures[i])[over[i]] for i in range(FRAMES)])
+    assert spared.mean() > 0.75
+    whole = np.concatenate([(kept[i] == pictures[i])[hidden[i]] for i in range(FRAMES)])
+    assert whole.mean() > 0.92
     changed = [(kept[i] != pictures[i]).any(axis=-1).sum() for i in range(FRAMES)]
     assert min(changed) > 0.5 * max((painted[0] != pictures[0]).any(axis=-1).sum(), 1)
