@@ -178,7 +178,8 @@ class OcclusionSearch:
         if not any(maps[int(i)] for i in near):
             return None
         own: Floats = _unpack(maps[index])
-        total, weight = np.zeros((SIZE, SIZE), np.float32), 0.0
+        total: Floats = np.zeros((SIZE, SIZE), np.float32)
+        weight = 0.0
         for other in (int(i) for i in near if i != index):
             share = float(np.exp(-2 * ((times_s[other] - times_s[index]) / reach_s) ** 2))
             weight += share
@@ -227,7 +228,7 @@ def _sigmoid(logit: Floats) -> Floats:
 def affine(source: Floats, target: Floats) -> Matrix:
     """Return the [2, 3] affine transform that maps `source` [N, 2] onto `target` best."""
     known = np.column_stack([source, np.ones(len(source))]).astype(np.float64)
-    fit: Matrix = np.linalg.lstsq(known, target.astype(np.float64))[0].T
+    fit: Matrix = np.linalg.lstsq(known, target.astype(np.float64))[0].T.astype(np.float64)
     return fit
 
 
