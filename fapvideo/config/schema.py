@@ -100,6 +100,9 @@ class MaskConfig(Section):
     """Frames from one detection to the next; boxes in between are interpolated."""
     keep_out: tuple[Prompt, ...] = ()
     """Things that are never painted over, in plain words (`["glasses", "beard"]`); any backend."""
+    occluders: Literal["keep", "off"] = "keep"
+    """What stands in front of a face (glasses, hands, hair, cups, masks) stays as it was filmed;
+    `off` paints over it, but for `keep_out`."""
     dilate: float = Field(0.07, ge=0.0, le=0.5)
     """Growth of every part beyond its outline, in inter-ocular distances."""
     feather: float = Field(0.10, ge=0.0, le=0.5)

@@ -65,6 +65,7 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
         for track in plan.tracks
         if track.id in roles and not roles[track.id].keep and track.id not in protected
     ]
+    targets = [_with_known(target, plan.targets) for target in targets]
     entries = {track: str(role.who) for track, role in roles.items() if role.who is not None}
     warnings = assigned.warnings
     if protected:
@@ -92,6 +93,20 @@ def _protected(plan: Plan, wanted: Sequence[int], preset: RunPreset) -> dict[int
             "they stay as filmed",
         )
     return found
+
+
+def _with_known(target: Target, before: Sequence[Target]) -> Target:
+    """Take over what was seen in front of the same face at the same places."""
+    painted = target.frames.painted()
+    for old in before:
+        if (
+            old.track is target.track
+            and old.occlusion is not None
+            and (old.frames.weight[painted] > 0).all()
+            and np.array_equal(old.frames.source[painted], target.frames.source[painted])
+        ):
+            return replace(target, occlusion=old.occlusion)
+    return target
 
 
 def _fates(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fapvideo.mask.occlusion import TrackOcclusion
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
 from fapvideo.structs import Floats, Placement, Reference, Track
@@ -32,6 +33,8 @@ class Target:
     """What an open-set detector found; None where the masks are the mesh's alone."""
     strength: float = 1.0
     """Opacity in [0, 1], on top of what the policy allows."""
+    occlusion: TrackOcclusion | None = None
+    """What stands in front of the face; None where nobody looked."""
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -130,7 +130,8 @@ class Engine:
 
         def by(preset: RunPreset, painter: Painter) -> Pipeline:
             check = self._check if preset.composite.check else shown_as_it_is
-            return Pipeline(info, painter, preset.composite.opacity, watch, check)
+            keep = preset.mask.occluders == "keep"
+            return Pipeline(info, painter, preset.composite.opacity, watch, check, keep)
 
         others = [
             Stretch(span.from_s, span.to_s, by(self.preset.within(span), painter))

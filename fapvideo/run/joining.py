@@ -14,7 +14,7 @@ from fapvideo.ops.files import remove, sha256_file
 from fapvideo.progress import Ticker
 from fapvideo.run.books import Books
 from fapvideo.run.job import Job
-from fapvideo.run.report import clip_warnings, make_report, published, write_report
+from fapvideo.run.report import clip_warnings, make_report, published, report_of, write_report
 from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Outcome
 from fapvideo.structs import RunReport, VideoInfo
@@ -102,9 +102,7 @@ def _assemble(job: Job, info: VideoInfo, output: Path, outcomes: Sequence[Outcom
 def hand_over(job: Job, output: Path) -> RunReport:
     """Write the report and the lines beside an output that has its name; return the report."""
     with published(output):
-        values = job.finished
-        report = RunReport(**{**values, "warnings": tuple(values["warnings"])})
-        return write_report(report, job.lines, output)
+        return write_report(report_of(job.finished), job.lines, output)
 
 
 def _replay(books: Books, outcomes: Sequence[Outcome]) -> None:

@@ -129,6 +129,15 @@ def _input(info: VideoInfo, plan: Plan, config: VideoConfig, sha256: str) -> dic
     }
 
 
+def report_of(values: Mapping[str, Any]) -> RunReport:
+    """Return the report whose `to_dict` gave these values.
+
+    Raises:
+        KeyError, TypeError: they are no report's.
+    """
+    return RunReport(**{**values, "warnings": tuple(values["warnings"])})
+
+
 def report_path(output: Path) -> Path:
     """Return where the report of `output` lies."""
     return output.with_name(fitting_name(output.name, ".report.json"))

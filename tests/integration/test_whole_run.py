@@ -212,7 +212,7 @@ def test_the_preset_in_the_report_can_be_run_again(run):
 
 def test_progress_goes_forward_stage_by_stage(run):
     stages = list(dict.fromkeys(tick.stage for tick in run.ticks))
-    assert stages == ["references", "analyse", "swap", "finish"]
+    assert stages == ["references", "analyse", "detect", "swap", "finish"]
     for stage in ("analyse", "swap"):
         ticks = [tick for tick in run.ticks if tick.stage == stage]
         done = [tick.done for tick in ticks]
