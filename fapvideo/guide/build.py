@@ -18,6 +18,7 @@ from fapvideo.guide.colour import (
     rim_membrane,
     skin_map,
 )
+from fapvideo.guide.eye_light import light_eyes, openings, shaded
 from fapvideo.guide.sharpness import match_sharpness
 from fapvideo.guide.warp import sample, source_map, steer_gaze, triangle_map, without_teeth
 from fapvideo.ops import mesh
@@ -87,7 +88,9 @@ def build_guide(
     change = np.zeros((size, size, 3), np.float32)
     bare = np.zeros((size, size), np.float32)
     for piece, mask, reach in zip(pieces, own, reaches, strict=True):
-        fitted, shown = _fit_piece(target, piece, mask, masks.core, oval, skin, config, interocular)
+        fitted, shown = _fit_piece(
+            target, landmarks, piece, mask, masks.core, oval, skin, config, interocular
+        )
         share = reach / np.maximum(total, 1e-4) * (total > 1e-4)
         fitted -= target
         fitted *= as_rgb(share)
@@ -104,6 +107,9 @@ def build_guide(
         near -= correction[window]
         near *= as_rgb(share)
         correction[window] += near
+        if "eyes" in masks.parts:
+            opened = np.maximum.reduce([openings(p.points, size, interocular) for p in pieces])
+            correction += as_rgb(opened) * (shaded(target + change, correction) - correction)
         change += correction
     change *= as_rgb(masks.core)
     change += target
@@ -142,6 +148,7 @@ def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floa
 
 def _fit_piece(
     target: Floats,
+    landmarks: Floats,
     piece: GuidePart,
     mask: Floats,
     core: Floats,
@@ -168,6 +175,8 @@ def _fit_piece(
     contrast = (config.contrast_min, config.contrast_max)
     matched = match_ring(warped, target, near * skin * bare, config.colour, contrast)
     lit = match_light(matched, target, face, config.light, interocular)
+    if "eyes" in piece.parts and config.colour:
+        light_eyes(lit, warped, target, landmarks, piece.points, interocular)
     return cv2.copyTo(target, (ids < 0).astype(np.uint8), lit), bare
 
 

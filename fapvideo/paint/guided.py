@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from fapvideo.composite.detail import restore_detail
+from fapvideo.composite.tint import tint_like
 from fapvideo.config.schema import RunPreset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.fuse.tokens import PartSource, fuse_fractional, fuse_parity
 from fapvideo.guide.build import GuidePart, build_guide, pieces_by_reference
+from fapvideo.guide.eye_light import openings
 from fapvideo.guide.shape import guide_landmarks, lids_shut, shape_weights
 from fapvideo.mask.boxes import PartBox
 from fapvideo.mask.open_set import open_set_masks
@@ -132,8 +134,16 @@ class GuidedPainter:
 
     def paint(self, jobs: Sequence[FaceJob]) -> list[Floats]:
         """Run the model on the jobs' crops at its own resolution; return full-size crops."""
-        if self.preset.denoise.mode == "off":
-            return [job.guide for job in jobs]
+        off = self.preset.denoise.mode == "off"
+        painted = [job.guide for job in jobs] if off else self._denoised(jobs)
+        if not self.preset.guide.colour:
+            return painted
+        return [
+            tint_like(picture, job.face.picture) for picture, job in zip(painted, jobs, strict=True)
+        ]
+
+    def _denoised(self, jobs: Sequence[FaceJob]) -> list[Floats]:
+        """Return the guides at full size, as the model corrects them."""
         size = self.resolution
         targets = to_tensor([resize(job.face.picture, size) for job in jobs])
         guides = [resize(job.guide, size) for job in jobs]
@@ -145,9 +155,21 @@ class GuidedPainter:
         noise = noise_of(jobs, self.denoiser)
         painted = self.denoiser(targets * 2 - 1, to_tensor(guides) * 2 - 1, holes, tokens, noise)
         return [
-            restore_detail(picture, small, job.guide, self.preset.composite.detail)
+            restore_detail(
+                picture, small, job.guide, self.preset.composite.detail, self._coloured(job)
+            )
             for picture, small, job in zip(to_pictures(painted), guides, jobs, strict=True)
         ]
+
+    def _coloured(self, job: FaceJob) -> Floats | None:
+        """Return where the guide's colours are right: the eyes', which are under their own light.
+
+        The network sees eyes a few pixels wide, and tints what it is not sure of.
+        """
+        if "eyes" not in job.wanted or not self.preset.guide.colour:
+            return None
+        size = len(job.guide)
+        return openings(job.wanted["eyes"], size, CROP_INTEROCULAR * size)
 
     def _fuse(self, jobs: Sequence[FaceJob], targets: Tensor, holes: Tensor) -> Tensor:
         """Return [N, tokens, C]: the reference parts' tokens in place of the target's."""
