@@ -18,7 +18,8 @@ from fapvideo.guide.colour import (
     rim_membrane,
     skin_map,
 )
-from fapvideo.guide.eyes import PhotoEyes, add_glints, gazes, lay_irises, photo_eyes
+from fapvideo.guide.eye_light import light_eyes, shaded
+from fapvideo.guide.eyes import PhotoEyes, add_glints, gazes, lay_irises, openings, photo_eyes
 from fapvideo.guide.sharpness import match_sharpness
 from fapvideo.guide.warp import sample, source_map, triangle_map, without_teeth
 from fapvideo.ops import mesh
@@ -107,7 +108,8 @@ def build_guide(
         change += fitted
         bare += shown * share
     if config.membrane:
-        _make_seamless(change, masks, oval, skin, bare, interocular)
+        eyes = [piece.points for piece in pieces if "eyes" in piece.parts]
+        _make_seamless(change, target, masks, oval, skin, bare, eyes, interocular)
     change *= as_rgb(masks.core)
     change += target
     picture = np.clip(change, 0.0, 1.0).astype(np.float32, copy=False)
@@ -132,10 +134,12 @@ def _closed_eyes(
 
 def _make_seamless(
     change: Floats,
+    target: Floats,
     masks: PartMasks,
     oval: Floats,
     skin: Floats,
     bare: Floats,
+    eyes: Sequence[Floats],
     interocular: float,
 ) -> None:
     """Correct, in place, the guide's difference [S, S, 3] from the target until no rim is seen."""
@@ -149,6 +153,9 @@ def _make_seamless(
     near -= correction[window]
     near *= as_rgb(share)
     correction[window] += near
+    for points in eyes:
+        inside = openings(points, len(target), interocular)
+        correction += as_rgb(inside) * (shaded(target + change, correction) - correction)
     change += correction
 
 
@@ -237,6 +244,8 @@ def _fit_piece(
     matched = match_ring(warped, target, near * skin * bare, config.colour, contrast)
     lit = match_light(matched, target, face, config.light, interocular)
     if "eyes" in piece.parts:
+        if config.colour:
+            light_eyes(lit, warped, target, landmarks, piece.points, interocular)
         add_glints(lit, target, landmarks, piece.points, looks, interocular)
     return cv2.copyTo(target, (ids < 0).astype(np.uint8), lit), bare
 

@@ -173,7 +173,7 @@ def gazes(points: Floats, own: Floats, radius: float, interocular: float) -> tup
     for lids, iris in EYES:
         start, end = (points[lids[k], :2].astype(np.float64) for k in (0, 8))
         theirs, they_end = (own[lids[k], :2].astype(np.float64) for k in (0, 8))
-        onto = _frame(start, end) @ np.linalg.inv(_frame(theirs, they_end))
+        onto = _frame(start, end) @ np.linalg.pinv(_frame(theirs, they_end))
         middle = (start + end) / 2
         offset = onto @ (own[iris[0], :2] - (theirs + they_end) / 2)
         half = float(np.linalg.norm(end - start)) / 2

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fapvideo.composite.detail import restore_detail
+from fapvideo.composite.tint import tint_like
 from fapvideo.config.schema import RunPreset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
@@ -162,8 +163,16 @@ class GuidedPainter:
 
     def paint(self, jobs: Sequence[FaceJob]) -> list[Floats]:
         """Run the model on the jobs' crops at its own resolution; return full-size crops."""
-        if self.preset.denoise.mode == "off":
-            return [job.guide for job in jobs]
+        off = self.preset.denoise.mode == "off"
+        painted = [job.guide for job in jobs] if off else self._denoised(jobs)
+        if not self.preset.guide.colour:
+            return painted
+        return [
+            tint_like(picture, job.face.picture) for picture, job in zip(painted, jobs, strict=True)
+        ]
+
+    def _denoised(self, jobs: Sequence[FaceJob]) -> list[Floats]:
+        """Return the guides at full size, as the model corrects them."""
         size = self.resolution
         targets = to_tensor([resize(job.face.picture, size) for job in jobs])
         guides = [resize(job.guide, size) for job in jobs]
