@@ -34,6 +34,9 @@ NOTHING = 0.12
 SURE, WORN_SURE = (0.5, 0.65), (0.3, 0.45)
 """An area counts by its surest pixel: none of it below the first, all of it above the second; the
 net is less sure of frames, which are thin."""
+ALONE = 0.04
+"""Share of the crop up to which an area counts only if it reaches out of the face, as whatever is
+held or hangs in front of one does: lips, lashes and folds are taken for things sometimes."""
 NUDGE = 0.85
 """How far the frames around may move a frame's own chance, as a logit: between 0.3 and 0.7 they
 decide (hysteresis), beyond that the frame itself does, so that a fast hand drags no shadow."""
@@ -115,6 +118,7 @@ class OcclusionSearch:
         self._see, self._length = see, length
         self._maps: dict[int, bytes] = {}
         self._worn: dict[int, bytes] = {}
+        self._faces: dict[int, NDArray[np.int32]] = {}
         self._places = np.zeros((length, len(mesh.STABLE), 2), np.float32)
         self._covered = {
             name: np.full((length, len(part.outline)), np.nan, np.float32)
@@ -126,6 +130,7 @@ class OcclusionSearch:
         chance, worn = self._see(crop, landmarks)
         self._places[index] = landmarks[list(mesh.STABLE), :2]
         self._maps[index], self._worn[index] = _pack(chance), _pack(worn)
+        self._faces[index] = np.round(landmarks[list(mesh.FACE_OVAL), :2]).astype(np.int32)
         for part, shares in self._covered.items():
             for side, ring in enumerate(PARTS[part].outline):
                 inside = np.zeros((SIZE, SIZE), np.uint8)
@@ -149,11 +154,11 @@ class OcclusionSearch:
                 continue
             chance = self._steadied(self._maps, index, known, times_s, half_window_s, NUDGE)
             worn = self._steadied(self._worn, index, known, times_s, worn_s, WORN_NUDGE)
-            both = [
-                sure_areas(each, sure)
-                for each, sure in ((chance, SURE), (worn, WORN_SURE))
-                if each is not None
-            ]
+            both = []
+            if chance is not None:
+                both.append(from_outside(sure_areas(chance, SURE), self._faces[index]))
+            if worn is not None:
+                both.append(sure_areas(worn, WORN_SURE))
             steady.append(_pack(np.maximum.reduce(both)) if both else b"")
         shown = {
             part: np.stack(
@@ -199,6 +204,25 @@ def sure_areas(chance: Floats, sure: tuple[float, float]) -> Floats:
     peaks[0] = 0.0
     strength = smoothstep((peaks - sure[0]) / (sure[1] - sure[0]))
     return np.asarray(chance * strength[areas], np.float32)
+
+
+def from_outside(chance: Floats, face: NDArray[np.int32]) -> Floats:
+    """Return a map [SIZE, SIZE] without small areas that lie wholly within a face's outline.
+
+    Args:
+        chance: the map.
+        face: [N, 2] the outline, pixels.
+    """
+    count, areas, measures, _ = cv2.connectedComponentsWithStats(
+        (chance >= NOTHING).astype(np.uint8)
+    )
+    if count == 1:
+        return chance
+    beyond = np.ones((SIZE, SIZE), np.uint8)
+    cv2.fillPoly(beyond, [face], 0)
+    kept = measures[:, cv2.CC_STAT_AREA] > ALONE * SIZE * SIZE
+    kept[np.unique(areas[beyond > 0])] = True
+    return np.asarray(chance * kept[areas], np.float32)
 
 
 def _pack(chance: Floats) -> bytes:

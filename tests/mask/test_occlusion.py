@@ -15,6 +15,7 @@ from fapvideo.mask.occlusion import (
     LEVELS,
     Occluders,
     OcclusionSearch,
+    from_outside,
     guided_filter,
     kept_at_size,
     shown_over_time,
@@ -171,3 +172,13 @@ def test_what_moves_before_a_face_keeps_its_samples_unless_it_is_told_off() -> N
     assert whole.mean() > 0.92
     changed = [(kept[i] != pictures[i]).any(axis=-1).sum() for i in range(FRAMES)]
     assert min(changed) > 0.5 * max((painted[0] != pictures[0]).any(axis=-1).sum(), 1)
+
+
+def test_small_areas_within_the_face_are_no_things() -> None:
+    """Pursed lips were kept as if somebody held something before them."""
+    face = np.array([[30, 20], [98, 20], [98, 110], [30, 110]], np.int32)
+    lips, hand, cup = (np.zeros((SIZE, SIZE), np.float32) for _ in range(3))
+    lips[80:92, 60:72] = hand[90:118, 60:70] = cup[60:95, 45:85] = 0.9
+    assert not from_outside(lips, face).any()
+    for thing in (hand, cup):
+        np.testing.assert_array_equal(from_outside(np.maximum(thing, lips), face)[thing > 0], 0.9)
