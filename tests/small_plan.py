@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 
+from fapvideo.mask.leftovers import SAMPLES
 from fapvideo.mask.occlusion import TrackOcclusion
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
@@ -47,7 +48,18 @@ def small_plan() -> Plan:
     later = TrackPlan(random(4), np.zeros(4, np.int64), ("held",) * 4, ("profile",) * 4)
     targets = (
         Target(tracks[0], cast, fate, 128, {"eyes": [0] * 5, "mouth": [0, 1, 1, 0, 0]}, 7),
-        Target(tracks[1], other, later, 192, {"mouth": [0] * 4}, 2**62, boxes, 0.25, front),
+        Target(
+            tracks[1],
+            other,
+            later,
+            192,
+            {"mouth": [0] * 4},
+            2**62,
+            boxes,
+            0.25,
+            front,
+            {"mouth": np.full((1, SAMPLES), 0.05, np.float32)},
+        ),
     )
     return Plan(
         np.arange(50) / 25,

@@ -103,6 +103,9 @@ class MaskConfig(Section):
     occluders: Literal["keep", "off"] = "keep"
     """What stands in front of a face (glasses, hands, hair, cups, masks) stays as it was filmed;
     `off` paints over it, but for `keep_out`."""
+    leftovers: bool = True
+    """Cover what of an old part reaches beyond its outline: brow tails, eyeliner, a moustache at
+    the lip."""
     dilate: float = Field(0.07, ge=0.0, le=0.5)
     """Growth of every part beyond its outline, in inter-ocular distances."""
     feather: float = Field(0.10, ge=0.0, le=0.5)

@@ -72,6 +72,7 @@ def build_guide(
     shut: Sequence[float] | Floats = (0.0, 0.0),
     *,
     moved_lips: bool = False,
+    leftovers: Floats | None = None,
 ) -> Guide:
     """Fill the hole of the target crop with the fitted references.
 
@@ -86,6 +87,7 @@ def build_guide(
             the target's own: a photo of an open eye squeezed together is a dark bar.
         moved_lips: the guide's lips lie elsewhere than the target's; what is between these is
             brought along. The hole must then hold the inner mouth.
+        leftovers: [S, S] in [0, 1] where what is no skin is of an old part, and goes with it.
 
     Why so: docs/method.md.
     """
@@ -117,7 +119,8 @@ def build_guide(
         _bring_inner_mouth(picture, target, landmarks, pieces, interocular)
     whole = np.maximum(masks.hole, masks.inner_mouth)  # the lips' inner edge is no rim
     _show_own_lids(picture, target, masks.core, landmarks, shut, interocular)
-    return Guide(picture, _trust(whole, bare, skin, interocular))
+    clear = skin if leftovers is None else np.maximum(skin, leftovers)
+    return Guide(picture, _trust(whole, bare, clear, interocular))
 
 
 def _closed_eyes(

@@ -97,10 +97,17 @@ class LeftoverSearch:
     def finish(self) -> dict[str, Floats]:
         """Return how far the parts reach: the median over all looks."""
         return {
-            part: np.median(np.stack(rows), axis=0).astype(np.float32)
+            part: _rounded(np.median(np.stack(rows), axis=0))
             for part, rows in self._seen.items()
             if rows
         }
+
+
+def _rounded(far: Floats) -> Floats:
+    """Return [outlines, SAMPLES] without corners from one place on an outline to the next."""
+    around = np.maximum.reduce([np.roll(far, shift, axis=1) for shift in (-1, 0, 1)])
+    soft = (np.roll(around, 1, axis=1) + around + np.roll(around, -1, axis=1)) / 3
+    return np.maximum(far, soft).astype(np.float32)
 
 
 def _reach(dark: Floats, places: Floats, ways: Floats, unit: float) -> Floats:
@@ -127,17 +134,23 @@ def _most(part: str, ways: Floats, side: int) -> Floats:
     return np.where(ways[:, 1] > SIDEWAYS, UNDER_BROW, BROW)
 
 
-def grown(landmarks: Floats, growth: Growth, interocular: float) -> dict[str, list[Floats]]:
+def grown(
+    landmarks: Floats, growth: Growth, interocular: float, side: str = "both"
+) -> dict[str, list[Floats]]:
     """Return part -> closed lines [SAMPLES, 2] around what it reaches, in a frame's crop.
 
     Args:
         landmarks: [478, >=2] in the crop.
         growth: of `LeftoverSearch`.
         interocular: pixels.
+        side: of pairs, as in `mesh.outlines`.
     """
     lines: dict[str, list[Floats]] = {}
     for part, rows in growth.items():
+        wanted = mesh.outlines(part, side)
         for ring, far in zip(mesh.outlines(part), rows, strict=True):
+            if ring not in wanted or not far.any():
+                continue
             places, ways = outline_samples(landmarks[list(ring), :2])
             reach = np.where(far > 0, far + MARGIN, 0.0) * interocular
             lines.setdefault(part, []).append(places + ways * reach[:, None])

@@ -20,11 +20,12 @@ from fapvideo.guide.eyes import PhotoEyes, openings, photo_eyes
 from fapvideo.guide.moves import Moves
 from fapvideo.guide.shape import guide_landmarks, lids_shut, moves_of, shape_weights
 from fapvideo.mask.boxes import PartBox
+from fapvideo.mask.leftovers import grown
 from fapvideo.mask.open_set import open_set_masks
 from fapvideo.mask.parts import part_boxes, part_masks
 from fapvideo.nets.inputs import fill_hole, part_on_black
 from fapvideo.ops.geometry import Matrix, transform
-from fapvideo.ops.image import as_rgb, resize
+from fapvideo.ops.image import as_rgb, resize, signed_distance, soft_edge
 from fapvideo.ops.portions import Portions
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.ops.token_grid import without_cls
@@ -33,6 +34,9 @@ from fapvideo.plan.references import Sources
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Bytes, Floats, PartMasks, Reference
 from fapvideo.weights.bundle import Bundle
+
+LEFTOVER_EDGE = 0.03
+"""Softness of the border of what is left of old parts, inter-ocular distances."""
 
 
 class GuidedPainter:
@@ -101,6 +105,7 @@ class GuidedPainter:
             iod,
             shut,
             moved_lips=self._moves_inner_mouth(face.target.parts),
+            leftovers=self._leftovers(face),
         )
         masks = replace(masks, hole=masks.hole * guide.trust)
         wanted = {part: piece.points for piece in pieces for part in piece.parts}
@@ -154,10 +159,26 @@ class GuidedPainter:
         iod = CROP_INTEROCULAR * size
         shapes = [face.landmarks, *(piece.points for piece in pieces)]
         if target.boxes is None:
-            return part_masks(shapes, target.parts, config, size, iod), {}
+            beyond = self._beyond(face)
+            return part_masks(shapes, target.parts, config, size, iod, beyond), {}
         new = {part: piece.points for piece in pieces for part in piece.parts}
         found = target.boxes.at(face.placement.source).covering(face.landmarks, new, size)
         return open_set_masks(found, shapes, target.parts, config, size, iod), found.parts
+
+    def _beyond(self, face: FaceCrop) -> Mapping[str, Sequence[Floats]]:
+        """Return closed lines around what the old parts are beside their outlines."""
+        config, iod = self.preset.mask, CROP_INTEROCULAR * face.target.crop_size
+        growth = face.target.growth if config.leftovers else None
+        return grown(face.landmarks, growth or {}, iod, config.eye_side)
+
+    def _leftovers(self, face: FaceCrop) -> Floats | None:
+        """Return [S, S] where these are."""
+        lines = [line for lines in self._beyond(face).values() for line in lines]
+        if not lines:
+            return None
+        size = face.target.crop_size
+        edge = LEFTOVER_EDGE * CROP_INTEROCULAR * size
+        return soft_edge(signed_distance(lines, size, edge), 0.0, edge)
 
     # ------------------------------------------------------------------------------- paint
 

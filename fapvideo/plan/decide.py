@@ -96,16 +96,19 @@ def _protected(plan: Plan, wanted: Sequence[int], preset: RunPreset) -> dict[int
 
 
 def _with_known(target: Target, before: Sequence[Target]) -> Target:
-    """Take over what was seen in front of the same face at the same places."""
+    """Take over what was seen of the same face, and in front of it at the same places."""
     painted = target.frames.painted()
     for old in before:
+        if old.track is not target.track:
+            continue
+        if old.growth is not None and old.parts == target.parts:
+            target = replace(target, growth=old.growth)
         if (
-            old.track is target.track
-            and old.occlusion is not None
+            old.occlusion is not None
             and (old.frames.weight[painted] > 0).all()
             and np.array_equal(old.frames.source[painted], target.frames.source[painted])
         ):
-            return replace(target, occlusion=old.occlusion)
+            target = replace(target, occlusion=old.occlusion)
     return target
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.mask.grounding import OpenSetDetector
+from fapvideo.mask.leftovers import MOST_LOOKS, LeftoverSearch
+from fapvideo.mask.leftovers import SIZE as LEFTOVER_SIZE
 from fapvideo.mask.occlusion import Occluders, OcclusionSearch, TrackOcclusion
 from fapvideo.mask.open_set import (
     BoxSearch,
@@ -100,17 +102,23 @@ class BoxFinder:
             ticker: told of every frame.
         """
         boxes = self._box_searches(plan, searched)
-        occluders = self._occluder_searches(plan)
-        if not boxes and not occluders:
+        occluders, leftovers = self._occluder_searches(plan), self._leftover_searches(plan)
+        if not boxes and not occluders and not leftovers:
             return plan
-        self._look((*boxes, *occluders), batches, info, plan.frames, ticker)
+        self._look((*boxes, *occluders, *leftovers), batches, info, plan.frames, ticker)
         found = self._boxes_of(boxes, info)
         seen = self._occlusion_of(occluders, plan)
+        reached = {
+            work.target.track.id: work.search.finish()
+            for work in leftovers
+            if isinstance(work.search, LeftoverSearch)
+        }
         targets = tuple(
             replace(
                 one,
                 boxes=found.get(one.track.id),
                 occlusion=seen.get(one.track.id, one.occlusion),
+                growth=reached.get(one.track.id, one.growth),
             )
             for one in plan.targets
         )
@@ -145,6 +153,20 @@ class BoxFinder:
             for target in plan.targets
             if target.occlusion is None and len(target.frames.painted())
         ]
+
+    def _leftover_searches(self, plan: Plan) -> list[_Work]:
+        preset, work = self._preset, []
+        settings = [preset.mask, *(preset.within(span).mask for span in preset.spans)]
+        if not any(config.leftovers for config in settings):
+            return []
+        for target in plan.targets:
+            used = np.unique(target.frames.source[target.frames.painted()])
+            if target.growth is None and len(used):
+                few = used[np.linspace(0, len(used) - 1, min(len(used), MOST_LOOKS)).astype(int)]
+                frames = {int(index): int(index) for index in few}
+                search = LeftoverSearch(target.parts)
+                work.append(_Work(target, frames, LEFTOVER_SIZE, search))
+        return work
 
     @staticmethod
     def _look(

@@ -7,6 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from fapvideo.mask.leftovers import FAR as FAR_OUT
+from fapvideo.mask.leftovers import SAMPLES
 from fapvideo.mask.occlusion import TrackOcclusion
 from fapvideo.nets.occlusion import SIZE
 from fapvideo.parts import PARTS
@@ -30,6 +32,8 @@ def check_target(target: Target) -> None:
         _check_references(target)
         if target.boxes is not None:
             _check_boxes(target)
+        for part, far in (target.growth or {}).items():
+            _check_growth(part, far)
         if target.occlusion is not None:
             _check_occlusion(target.occlusion, len(target.track))
     except (TypeError, AttributeError) as error:
@@ -116,6 +120,12 @@ def _check_occlusion(front: TrackOcclusion, length: int) -> None:
     for part, rows in front.shown.items():
         if part not in PARTS or len(rows) != length or not ((rows >= 0) & (rows <= 1)).all():
             raise ValueError(f"what is shown of {part!r:.40} is no share for each frame")
+
+
+def _check_growth(part: str, far: Array) -> None:
+    shape = (len(PARTS[part].outline) if part in PARTS else 0, SAMPLES)
+    if far.dtype != np.float32 or far.shape != shape or not ((far >= 0) & (far <= FAR_OUT)).all():
+        raise ValueError(f"how far {part!r:.40} reaches is {far.dtype}{list(far.shape)}")
 
 
 def _check_near(name: str, array: Array) -> None:

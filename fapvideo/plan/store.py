@@ -26,7 +26,7 @@ from fapvideo.plan.kept import check_digests, check_plan, digests
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 _REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder", "licence")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _FRAME_ARRAYS = ("times_s", "keys", "fingerprints")
@@ -96,6 +96,8 @@ def _describe(target: Target, arrays: Arrays, references: dict[int, Reference]) 
     for table in _BOXES if target.boxes is not None else ():
         for label, rows in getattr(target.boxes, table).items():
             arrays[f"boxes.{track}.{table}.{label}"] = rows
+    for part, rows in (target.growth or {}).items():
+        arrays[f"growth.{track}.{part}"] = rows
     if target.occlusion is not None:
         arrays[f"occlusion.{track}.packed"] = target.occlusion.packed
         arrays[f"occlusion.{track}.ends"] = target.occlusion.ends
@@ -117,6 +119,7 @@ def _describe(target: Target, arrays: Arrays, references: dict[int, Reference]) 
         "boxed": target.boxes is not None,
         "strength": target.strength,
         "looked": target.occlusion is not None,
+        "grown": target.growth is not None,
     }
 
 
@@ -217,6 +220,7 @@ def _target(
         boxes,
         row["strength"],
         occlusion,
+        _labelled(arrays, f"growth.{number}.") if row["grown"] else None,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fapvideo.mask.leftovers import Growth
 from fapvideo.mask.occlusion import TrackOcclusion
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
@@ -35,6 +36,8 @@ class Target:
     """Opacity in [0, 1], on top of what the policy allows."""
     occlusion: TrackOcclusion | None = None
     """What stands in front of the face; None where nobody looked."""
+    growth: Growth | None = None
+    """How far its own parts reach beyond their outlines; None where nobody looked."""
 
     @property
     def parts(self) -> tuple[str, ...]:

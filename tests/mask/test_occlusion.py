@@ -181,4 +181,6 @@ def test_small_areas_within_the_face_are_no_things() -> None:
     lips[80:92, 60:72] = hand[90:118, 60:70] = cup[60:95, 45:85] = 0.9
     assert not from_outside(lips, face).any()
     for thing in (hand, cup):
-        np.testing.assert_array_equal(from_outside(np.maximum(thing, lips), face)[thing > 0], 0.9)
+        np.testing.assert_array_equal(
+            from_outside(np.maximum(thing, lips), face)[thing > 0], np.float32(0.9)
+        )
