@@ -11,6 +11,9 @@
     +-- QualityError         9    a result misses what was asked of it (`eval --fail-under`,
                                   `run --strict`)
     +-- BatchError          10    clips of a batch failed; the others are done
+    +-- ProvenanceError     11    the output cannot be signed; a file's credentials are broken
+    +-- NoCredentials       12    `verify`: a file carries no Content Credentials
+    +-- ConsentError        13    a consent, or who is protected, forbids what was asked for
     +-- Cancelled          130    the user or a callback asked to stop
 
 The number is the exit code of the command line (143 after SIGTERM, 129 after SIGHUP). Every message
@@ -24,10 +27,13 @@ from typing import ClassVar
 __all__ = [
     "BatchError",
     "Cancelled",
+    "ConsentError",
     "DeviceError",
     "FapVideoError",
+    "NoCredentials",
     "NoFaceFound",
     "PresetError",
+    "ProvenanceError",
     "QualityError",
     "ReferenceImageError",
     "VideoReadError",
@@ -78,7 +84,7 @@ class ReferenceImageError(FapVideoError):
 
 
 class WeightsError(FapVideoError):
-    """A model file is missing, damaged, unsafe, or of another architecture."""
+    """A model file is missing, damaged, unsafe, of another architecture, or may not be used so."""
 
     exit_code = 7
 
@@ -99,6 +105,24 @@ class BatchError(FapVideoError):
     """Some clips of a batch failed; what became of each is in its summary."""
 
     exit_code = 10
+
+
+class ProvenanceError(FapVideoError):
+    """The output cannot be signed, or the credentials of a file are broken."""
+
+    exit_code = 11
+
+
+class NoCredentials(FapVideoError):
+    """A file carries no Content Credentials."""
+
+    exit_code = 12
+
+
+class ConsentError(FapVideoError):
+    """What was asked for has no consent that holds, or shows somebody who is protected."""
+
+    exit_code = 13
 
 
 class Cancelled(FapVideoError):

@@ -11,11 +11,13 @@ the batch size. What happens between a crop and a finished crop is the painter's
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fapvideo.composite.paste import SMALLEST_ALPHA, cut, paste, share_outside
 from fapvideo.composite.planes import FrameCanvas, changed_outside
-from fapvideo.ops.geometry import stretched, transform
+from fapvideo.mask.occlusion import keep_in_front
+from fapvideo.nets.occlusion import SIZE
+from fapvideo.ops.geometry import combined, invert, stretched, transform
 from fapvideo.ops.memory import keep_freed_memory
 from fapvideo.ops.pose import crop_matrix, head_pose
 from fapvideo.paint.painter import FaceCrop, FaceJob, Painter
@@ -47,6 +49,9 @@ class SwappedBatch:
     """(frame, track) -> why a face was not painted after all, a code of `structs.REASONS`."""
     cut_off: Mapping[tuple[int, int], float] = field(default_factory=dict)
     """(frame, track) -> share of the hole outside the picture, where it is not 0."""
+    apart: Mapping[tuple[int, int], tuple[float, bool]] = field(default_factory=dict)
+    """(frame, track) -> how far recognition finds the face from the filmed one, and whether it had
+    to be blurred for that (`[anonymize]`)."""
 
 
 class Pipeline:
@@ -59,6 +64,7 @@ class Pipeline:
         opacity: float = 1.0,
         stopwatch: Stopwatch | None = None,
         check: Check = shown_as_it_is,
+        keep_occluders: bool = True,
     ) -> None:
         """Bind everything that stays the same for the whole clip.
 
@@ -68,8 +74,10 @@ class Pipeline:
             opacity: of what is painted, [0, 1].
             stopwatch: takes the seconds of each step.
             check: says of a finished crop why it must not be shown, if it must not.
+            keep_occluders: whether what stands in front of a face stays, as far as a plan knows.
         """
         self.info, self.painter, self.opacity, self.check = info, painter, opacity, check
+        self.keep_occluders = keep_occluders
         self.stopwatch = stopwatch or Stopwatch()
         keep_freed_memory()
 
@@ -104,7 +112,14 @@ class Pipeline:
         picture = cut(canvas, raster, size, self.info.display_size)
         landmarks = transform(matrix, placement.landmarks)
         face = FaceCrop(target, placement, pose, matrix, raster, landmarks, picture)
-        return self.painter.prepare(face)
+        job = self.painter.prepare(face)
+        if target.occlusion is None or not self.keep_occluders:
+            return job
+        into = combined(matrix, invert(crop_matrix(pose, SIZE)))
+        masks = keep_in_front(
+            job.masks, target.occlusion, placement.index, picture, landmarks, into
+        )
+        return replace(job, masks=masks)
 
     def _wrong(
         self,

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ REASONS: Mapping[str, str] = {
     "covered": "something that stays covers the parts",
     "looks_wrong": "what was painted failed its check",
     "beside": "next to frames where it is not swapped",
+    "protected": "on the list of people who are left as they are",
     "not_cast": "not asked for",
 }
 """Code -> what it says: why a face is not plainly swapped in a frame. Figures stand elsewhere."""
@@ -194,10 +195,7 @@ class VideoFrame:
     """CEA-608/708 captions of this frame as FFmpeg's `A53_CC`: triplets of `cc_data`."""
 
     def fingerprint(self) -> int:
-        """Return a number below 2^32 that tells this picture from others, badly decoded ones, too.
-
-        CRC-32 of every fourth line of the first plane: codecs go wrong by blocks of 16 lines.
-        """
+        """Return a CRC-32 of every fourth line of the first plane: codecs go wrong by blocks."""
         return zlib.crc32(self.planes[0][::4].tobytes())
 
 
@@ -351,6 +349,8 @@ class Reference:
     """[4] y0, x0, y1, x1 of the part in the crop, in [0, 1]."""
     cached: bool
     """Whether the tokens came from the cache."""
+    licence: str = ""
+    """Of the image, as it was stated; empty where nobody said."""
 
     def __post_init__(self) -> None:
         """Check the shapes."""
@@ -388,13 +388,12 @@ class RunReport:
     """Faces of all frames, in all and by state."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Code of `REASONS` -> how many faces of frames were not plainly swapped because of it."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What the output says about itself, and what the input did: docs/report.md."""
+    anonymity: Mapping[str, Any] = field(default_factory=dict)
+    """With `[anonymize]`: how near recognition finds the faces, and what was blurred."""
     schema_version: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON types."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the report that `to_dict` was called on, from plain JSON types."""
-        return cls(**{**values, "warnings": tuple(values["warnings"])})

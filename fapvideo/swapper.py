@@ -28,15 +28,15 @@ from fapvideo.run.people_sheet import write_sheet
 from fapvideo.run.pieces import paint_segment, plan_job
 from fapvideo.run.preview import column, join_columns
 from fapvideo.run.report import inspection
+from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Segment
-from fapvideo.run.sinks import Sink, default_output
+from fapvideo.run.sinks import Sink, default_output, open_sink
 from fapvideo.run.sources import FrameSource, Source, open_source
 from fapvideo.run.work import Wishes, from_file_to_file
 from fapvideo.run.workbench import Workbench
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
-from fapvideo.video.writer import VideoWriter
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +179,10 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
                 if isinstance(source, VideoReader) and engine.painter.bundle is not None:
                     wishes = Wishes(overwrite, require_face, resume, keep_work)
                     return from_file_to_file(engine, source, casting, path, ticker, wishes, plan)
-                output = VideoWriter(path, source.info, self.preset.video, overwrite=overwrite)
-            return through(engine, source, casting, output, ticker, plan, require_face)
+                output = path
+            seal, video = Seal(self.preset, source.info), self.preset.video
+            sink = open_sink(output, source.info, video, overwrite=overwrite, seal=seal)
+            return through(engine, source, casting, sink, ticker, seal, plan, require_face)
 
     def _given(
         self,

@@ -26,11 +26,11 @@ import torch
 from brand_face_finish import IOD, SIZE, from_lab, outline, to_lab
 
 from fapvideo.config.train import load_train_preset
-from fapvideo.guide.warp import source_map, steer_gaze, triangle_map
+from fapvideo.guide.warp import source_map, triangle_map
 from fapvideo.nets.realesrgan import RRDBNet
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import similarity_matrix
-from fapvideo.ops.image import blur, smoothstep
+from fapvideo.ops.image import blur, signed_distance, smoothstep, soft_edge
 from fapvideo.ops.pose import head_pose
 from fapvideo.structs import Bytes, Floats
 from fapvideo.synth.motion import open_mouth
@@ -55,6 +55,9 @@ MARGIN = 0.12
 """Around the mesh, in shares of its size: what is enlarged."""
 OUT = Path(__file__).parent.parent / "fapvideo" / "assets" / "brand_face.png"
 
+FARTHEST_GAZE = np.array([0.1, 0.03])
+"""Largest shift of an iris, (x, y) inter-ocular distances: beyond it the lid would be drawn in the
+eye, and irises of blurred or half-closed eyes are measured badly."""
 Face = tuple[Bytes, Floats]
 """An enlarged photo and its landmarks [478, 3]."""
 
@@ -100,6 +103,37 @@ def mean_shape(faces: list[Face]) -> Floats:
     head = (head + head[mesh.mirror()] * [-1, 1, 1]) / 2
     open_mouth(head, 0.004)
     return (head * IOD + [SIZE / 2, 0.445 * SIZE, 0]).astype(np.float32)
+
+
+def steer_gaze(
+    where: Floats, points: Floats, source: Floats, interocular: float, strength: float = 1.0
+) -> Floats:
+    """Shift the sampling inside the eyes so that the reference's irises look where the target's do.
+
+    Args:
+        where: [S, S, 2] sampling map from `source_map`.
+        points: [478, >=2] destination landmarks; their irises are the target's.
+        source: [478, >=2] landmarks of the reference.
+        interocular: in destination pixels.
+        strength: 0 keeps the reference's gaze.
+    """
+    size = where.shape[0]
+    eyes = ((mesh.RIGHT_EYE_LIDS, 468), (mesh.LEFT_EYE_LIDS, 473))
+    unit = mesh.interocular(source[:, :2])
+    offsets = []
+    for _, iris in eyes:
+        column, row = (int(np.clip(value, 0, size - 1)) for value in points[iris, :2])
+        offsets.append((source[iris, :2] - where[row, column]) / unit)
+    # Both eyes look the same way; the mean of two measurements is the steadier one.
+    offset = np.clip(np.mean(offsets, axis=0), -FARTHEST_GAZE, FARTHEST_GAZE) * unit * strength
+    out = where.copy()
+    flat = out.reshape(-1, 2)
+    for lids, _ in eyes:
+        distance = signed_distance([points[list(lids), :2]], size, 0.0).ravel()
+        inside = np.flatnonzero(distance < 0)
+        weight = soft_edge(distance[inside], -0.06 * interocular, 0.06 * interocular)
+        flat[inside] += weight[:, None] * offset.astype(np.float32)
+    return out
 
 
 def warped(face: Face, target: Floats) -> Floats:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
+from fapvideo.mask.leftovers import SAMPLES
+from fapvideo.mask.occlusion import TrackOcclusion
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
+from fapvideo.nets.occlusion import SIZE
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import NUM_LANDMARKS, Reference, Track
 
@@ -36,10 +41,25 @@ def small_plan() -> Plan:
     other = {"mouth": cast["mouth"][1:]}
     fate = TrackPlan(random(5), np.arange(5), ("swapped",) * 4 + ("left",), ("",) * 4 + ("jumps",))
     boxes = TrackBoxes({"mouth": random(4, 4)}, {"glasses": random(4, 4)}, {"glasses": random(4)})
+    maps = [zlib.compress(bytes([level]) * SIZE * SIZE) for level in (3, 200)]
+    ends = np.cumsum([0, len(maps[0]), 0, len(maps[1])])
+    front = TrackOcclusion(np.frombuffer(b"".join(maps), np.uint8), ends,
+                           {"eyes": random(4, 2), "mouth": random(4, 1)})  # fmt: skip
     later = TrackPlan(random(4), np.zeros(4, np.int64), ("held",) * 4, ("profile",) * 4)
     targets = (
         Target(tracks[0], cast, fate, 128, {"eyes": [0] * 5, "mouth": [0, 1, 1, 0, 0]}, 7),
-        Target(tracks[1], other, later, 192, {"mouth": [0] * 4}, 2**62, boxes, 0.25),
+        Target(
+            tracks[1],
+            other,
+            later,
+            192,
+            {"mouth": [0] * 4},
+            2**62,
+            boxes,
+            0.25,
+            front,
+            {"mouth": np.full((1, SAMPLES), 0.05, np.float32)},
+        ),
     )
     return Plan(
         np.arange(50) / 25,
@@ -50,6 +70,7 @@ def small_plan() -> Plan:
         {0: 0, 3: 0, 4: 4},
         {0: random(6), 4: random(6)},
         {0: "left 1", 3: "left 1"},
+        {4: "Anna"},
         np.arange(50) % 12 == 0,
         np.arange(50, dtype=np.uint32),
         2,

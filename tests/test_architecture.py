@@ -22,6 +22,7 @@ ORDER: tuple[set[str], ...] = (
     {"nets"},
     {"weights"},  # beside nets in the picture, and allowed to import it
     STAGES,
+    {"trust"},
     {"synth"},
     {"plan"},
     {"paint"},

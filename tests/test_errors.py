@@ -20,6 +20,9 @@ CODES = {
     "DeviceError": 8,
     "QualityError": 9,
     "BatchError": 10,
+    "ProvenanceError": 11,
+    "NoCredentials": 12,
+    "ConsentError": 13,
     "Cancelled": 130,
 }
 SOURCES = [

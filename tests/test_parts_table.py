@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from portrait import headshot
 
+from fapvideo.config.guide import GuideShape
 from fapvideo.config.presets import load_preset
-from fapvideo.config.schema import GuideShape
 from fapvideo.errors import PresetError
 from fapvideo.guide.shape import shape_weights
 from fapvideo.parts import PARTS, TRAINED

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import fapvideo
-from fapvideo.cli import doctor, output, presets, references, signals, weights
+from fapvideo.cli import doctor, output, presets, protect, references, signals, weights
 from fapvideo.cli.batch import batch
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
@@ -22,6 +22,7 @@ from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
 from fapvideo.cli.scan import scan
 from fapvideo.cli.train import train
+from fapvideo.cli.verify import verify
 from fapvideo.errors import Cancelled, FapVideoError
 
 app = typer.Typer(
@@ -40,9 +41,11 @@ app.command()(inspect)
 app.command()(scan)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(verify)
 app.add_typer(presets.app, name="presets")
 app.add_typer(references.app, name="references")
 app.add_typer(weights.app, name="weights")
+app.add_typer(protect.app, name="protect")
 app.command()(doctor.doctor)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,10 @@ Strict = Annotated[
 ]
 NoResume = Annotated[
     bool, typer.Option("--no-resume", help="Begin anew, whatever a stopped run has left.")
+]
+RequireLicence = Annotated[
+    Literal["any", "commercial"] | None,
+    typer.Option(help="Refuse (exit code 7) weights and references that may not be used so."),
 ]
 Report = Annotated[
     bool, typer.Option("--report", help="Measure the result and write a page about it.")
@@ -52,6 +56,7 @@ def run(
     no_resume: NoResume = False,
     keep_work: options.KeepWork = False,
     strict: Strict = False,
+    require_licence: RequireLicence = None,
     report: Report = False,
     report_folder: ReportFolder = None,
     as_json: options.JsonLines = False,
@@ -61,6 +66,8 @@ def run(
     Example: fapvideo run talk.mp4 -o new.mp4 --preset brand_avatar --reference eyes=her.png
     """
     overrides = options.collect_overrides(settings, reference, start, end, person)
+    if require_licence is not None:
+        overrides["require_licence"] = require_licence
     with (
         # Loading is simply broken off by a signal; from here on it has to leave no half output.
         open_swapper(preset, device, overrides) as swapper,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fapvideo.cli.output import print_table, print_text, print_warning
@@ -37,6 +37,8 @@ def print_summary(report: RunReport) -> None:
         ("speed", f"{timings.get('fps', 0.0):.2f} fps, {timings.get('wall_s', 0.0):.1f} s in all"),
         ("peak memory", f"{report.peak_rss_bytes / 2**20:.0f} MiB"),
         ("changed outside the parts", f"{report.outside_changed_samples} samples"),
+        *_anonymity(report.anonymity),
+        *_provenance(report.provenance),
     ]
     print_table("", ("", ""), rows)
     lines = [f"{frames.get('swapped', 0)} of {frames.get('total', 0)} frames swapped"]
@@ -48,6 +50,32 @@ def print_summary(report: RunReport) -> None:
     print_text("\n".join(lines))
     for warning in report.warnings:
         print_warning(warning)
+
+
+def _anonymity(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what `[anonymize]` found, if it was asked for."""
+    if said:
+        nearest = f"{said['nearest']:.2f} from the filmed one at the nearest"
+        yield "recognition", f"{said['faces']} faces, {nearest}; {said['blurred']} blurred"
+
+
+def _provenance(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield rows about signature, consent and licences; none where the report has nothing."""
+    if not said:
+        return
+    signed = f"signed by {said.get('by')}: {said.get('trust')}"
+    yield "provenance", signed if said.get("signed") else f"NOT SIGNED: {said.get('why')}"
+    if said.get("sidecar"):
+        yield "credentials", said["sidecar"]
+    consent = said.get("consent") or {}
+    if consent:
+        who = ", ".join(consent.get("who", ()))
+        yield "consent", f"{who}, until {consent.get('until')}"
+    licences = said.get("licences", {})
+    for what in ("bundle", "references"):
+        named = "; ".join(licences.get(what, ()))
+        if named:
+            yield f"licence of the {what}", named
 
 
 def _counted(report: RunReport) -> str:

@@ -10,12 +10,15 @@ from fapvideo.config.section import Fraction01, Part, Section
 
 
 class ReferenceSource(Section):
-    """One reference image: a path (absolute, relative to the preset, or `pkg:`) and its weight."""
+    """One reference image: a path (absolute, relative to the preset, or `pkg:`), its weight and
+    licence."""
 
     path: str = Field(min_length=1)
     """The image."""
     weight: float = Field(1.0, gt=0.0)
     """Against the other images of the part."""
+    licence: str = ""
+    """Of the image, as an SPDX name or in words (`"CC-BY-4.0"`); for `require_licence`."""
 
 
 ImageOrTable = Annotated[str, Field(min_length=1)] | ReferenceSource

@@ -24,7 +24,13 @@ ASSETS = PACKAGE / "assets"
 PACKAGED_PREFIX = "pkg:"
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """How a URL begins, also after `Path` has made one slash of two."""
-MODEL_FILES = (("denoise", "codec_file"), ("denoise", "lora_file"))
+FILES = (
+    ("denoise", "codec_file"),
+    ("denoise", "lora_file"),
+    ("provenance", "certificate"),
+    ("provenance", "key"),
+    ("consent", "document"),
+)
 """Keys of a preset that name one local file."""
 
 
@@ -207,7 +213,7 @@ def _absolute_paths(tables: Tables, folder: Path) -> Tables:
     bundle = tables.get("bundle")
     if isinstance(bundle, str) and (bundle.startswith((".", "~")) or Path(bundle).name != bundle):
         resolved["bundle"] = str(_absolute(bundle, folder))
-    for table, key in (("reference", "cache_dir"), ("mask", "detector"), *MODEL_FILES):
+    for table, key in (("reference", "cache_dir"), ("mask", "detector"), *FILES):
         section = resolved.get(table)
         if isinstance(section, dict) and isinstance(section.get(key), str | Path):
             resolved[table] = {**section, key: str(_absolute(str(section[key]), folder))}
@@ -253,13 +259,21 @@ def packaged_file(folder: Path, name: str) -> Path:
     Raises:
         PresetError: there is none of that name in `folder`.
     """
-    known = sorted(path.name for path in folder.iterdir() if path.suffix != ".md")
+    known = sorted(path.name for path in folder.iterdir() if path.suffix not in (".md", ".toml"))
     if name not in known:
         raise PresetError(
             f"{name!r} does not come with the package{did_you_mean(name, known)}",
             hint=f"there is: {', '.join(known)}",
         )
     return folder / name
+
+
+def packaged_licence(path: str) -> str:
+    """Return the licence of a picture that came with the package; of any other, nothing."""
+    place = Path(path)
+    if place.parent != ASSETS:
+        return ""
+    return str(read_toml(ASSETS / "licences.toml").get(place.name, ""))
 
 
 def expanded(text: str) -> Path:
@@ -305,9 +319,9 @@ def is_folder(path: Path) -> bool:
 
 
 def _missing_files(tables: Tables) -> list[Problem]:
-    """Name every reference or model that is not a file, and a detector that is not a folder."""
+    """Name every reference, model or document that is no file, and a detector that is no folder."""
     problems = []
-    for table, key in MODEL_FILES:
+    for table, key in FILES:
         section = tables.get(table)
         file = section.get(key) if isinstance(section, dict) else None
         if isinstance(file, str) and not is_file(Path(file)):

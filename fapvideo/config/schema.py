@@ -6,20 +6,20 @@ The field order is the order of the pipeline. A TOML preset states only what dif
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
-    create_model,
     model_validator,
 )
 
 from fapvideo.config.casting import PersonConfig, Sources
+from fapvideo.config.guide import GuideExpression, GuideOffsets, GuideShape
 from fapvideo.config.section import Fraction01, Section
-from fapvideo.parts import PARTS
+from fapvideo.config.trust import AnonymizeConfig, ConsentConfig, OnProtected, ProvenanceConfig, Use
 
 Prompt = Annotated[
     str, StringConstraints(strip_whitespace=True, to_lower=True, pattern=r"^[^.?]*[^.?\s][^.?]*$")
@@ -100,6 +100,12 @@ class MaskConfig(Section):
     """Frames from one detection to the next; boxes in between are interpolated."""
     keep_out: tuple[Prompt, ...] = ()
     """Things that are never painted over, in plain words (`["glasses", "beard"]`); any backend."""
+    occluders: Literal["keep", "off"] = "keep"
+    """What stands in front of a face (glasses, hands, hair, cups, masks) stays as it was filmed;
+    `off` paints over it, but for `keep_out`."""
+    leftovers: bool = True
+    """Cover what of an old part reaches beyond its outline: brow tails, eyeliner, a moustache at
+    the lip."""
     dilate: float = Field(0.07, ge=0.0, le=0.5)
     """Growth of every part beyond its outline, in inter-ocular distances."""
     feather: float = Field(0.10, ge=0.0, le=0.5)
@@ -157,30 +163,12 @@ class ReferenceConfig(Section):
     """Folder of the features, relative to the preset; unset: the user's cache folder."""
 
 
-if TYPE_CHECKING:
-
-    class GuideShape(Section):
-        """What type checkers see."""
-
-        def __init__(self, **shares: float) -> None:
-            """Take a share for each part."""
-else:
-    GuideShape = create_model(
-        "GuideShape",
-        __base__=Section,
-        __module__=__name__,
-        __doc__="`[guide.shape]`: 1 takes the reference's own shape, 0 the target's.",
-        **{
-            name: (Fraction01, Field(part.shape, description=f"Share of the reference's, {name}."))
-            for name, part in PARTS.items()
-        },
-    )
-
-
 class GuideConfig(Section):
     """`[guide]`: the reference part warped onto the target's pose and expression."""
 
     shape: GuideShape = GuideShape()
+    expression: GuideExpression = GuideExpression()
+    offsets: GuideOffsets = GuideOffsets()
     colour: Fraction01 = 1.0
     """How far the reference's colour is drawn to the skin around the hole."""
     light: Fraction01 = 0.7
@@ -322,6 +310,12 @@ class RunPreset(Section):
     """Name of a bundle, or a folder that holds `bundle.toml`."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Of all noise: same seed and input, same frames."""
+    require_licence: Use = "any"
+    """`commercial` refuses (exit code 7) a bundle or a reference whose licence does not say that it
+    may be used so."""
+    protected: OnProtected = "leave"
+    """Faces of `fapvideo protect`: leave them as filmed, or refuse the run. One among the
+    references is always refused."""
     references: Sources = Field(default_factory=dict)
     """Part -> its image, or several: paths, or tables of `path` and `weight`."""
     people: tuple[PersonConfig, ...] = ()
@@ -334,6 +328,9 @@ class RunPreset(Section):
     fuse: FuseConfig = FuseConfig()
     denoise: DenoiseConfig = DenoiseConfig()
     composite: CompositeConfig = CompositeConfig()
+    anonymize: AnonymizeConfig = AnonymizeConfig()
+    provenance: ProvenanceConfig = ProvenanceConfig()
+    consent: ConsentConfig = ConsentConfig()
     spans: tuple[SpanConfig, ...] = ()
     """Stretches of time with other settings; they must not overlap."""
 

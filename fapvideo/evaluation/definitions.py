@@ -7,6 +7,9 @@ from typing import Literal
 
 Better = Literal["higher", "lower", "one"]
 """`one`: relative to the source clip's own value, 1 is as good as the source."""
+SHOWN, SHOWN_UNDER = "signal.", "signal_source."
+"""How the keys of curves begin that judge nothing: what the result does, and the source's own curve
+of the same name, which is drawn under it."""
 
 
 @dataclass(frozen=True, slots=True)

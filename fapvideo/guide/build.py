@@ -18,14 +18,20 @@ from fapvideo.guide.colour import (
     rim_membrane,
     skin_map,
 )
+from fapvideo.guide.eye_light import light_eyes, shaded
+from fapvideo.guide.eyes import PhotoEyes, add_glints, gazes, lay_irises, openings, photo_eyes
 from fapvideo.guide.sharpness import match_sharpness
-from fapvideo.guide.warp import sample, source_map, steer_gaze, triangle_map, without_teeth
+from fapvideo.guide.warp import sample, source_map, triangle_map, without_teeth
 from fapvideo.ops import mesh
 from fapvideo.ops.image import as_rgb, blur, signed_distance, smoothstep, soft_edge, window_of
 from fapvideo.structs import Floats, PartMasks
 
 RIM = 0.1
 """Width of the band inside the hole's edge that lies outside the part proper."""
+LID_COLOUR = 0.1
+"""Blur of what counts as the colour of a closed lid, inter-ocular distances."""
+INNER_LIPS = 0.018
+"""Softness of the lips' inner edge, inter-ocular distances."""
 RING = 0.16
 """Width of the skin ring around the hole, inter-ocular distances."""
 
@@ -41,6 +47,8 @@ class GuidePart:
     """[478, 3] its landmarks, in its own pixels."""
     points: Floats
     """[478, 3] the guide landmarks, in the target crop's pixels."""
+    eyes: PhotoEyes | None = None
+    """Of `photo_eyes`, which takes a few milliseconds; made anew where it is not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,9 @@ def build_guide(
     config: GuideConfig,
     interocular: float,
     shut: Sequence[float] | Floats = (0.0, 0.0),
+    *,
+    moved_lips: bool = False,
+    leftovers: Floats | None = None,
 ) -> Guide:
     """Fill the hole of the target crop with the fitted references.
 
@@ -74,6 +85,9 @@ def build_guide(
         interocular: in crop pixels.
         shut: how far the target's right and left eye are closed, from `lids_shut`. A closed lid is
             the target's own: a photo of an open eye squeezed together is a dark bar.
+        moved_lips: the guide's lips lie elsewhere than the target's; what is between these is
+            brought along. The hole must then hold the inner mouth.
+        leftovers: [S, S] in [0, 1] where what is no skin is of an old part, and goes with it.
 
     Why so: docs/method.md.
     """
@@ -87,30 +101,26 @@ def build_guide(
     change = np.zeros((size, size, 3), np.float32)
     bare = np.zeros((size, size), np.float32)
     for piece, mask, reach in zip(pieces, own, reaches, strict=True):
-        fitted, shown = _fit_piece(target, piece, mask, masks.core, oval, skin, config, interocular)
+        fitted, shown = _fit_piece(
+            target, landmarks, piece, mask, masks.core, oval, skin, config, interocular
+        )
         share = reach / np.maximum(total, 1e-4) * (total > 1e-4)
         fitted -= target
         fitted *= as_rgb(share)
         change += fitted
         bare += shown * share
     if config.membrane:
-        rim = (blur(masks.core, RING * interocular / 3) > 0.04) & (masks.core < 0.5)
-        weights = rim * skin * bare + 1e-4 * (rim * oval)
-        difference = -change
-        correction = membrane(difference, weights, interocular)
-        opened = np.maximum(masks.core, masks.inner_mouth)
-        window = window_of(opened, RING * interocular)
-        near, share = rim_membrane(difference[window], opened[window], oval[window], interocular)
-        near -= correction[window]
-        near *= as_rgb(share)
-        correction[window] += near
-        change += correction
+        eyes = [piece.points for piece in pieces if "eyes" in piece.parts]
+        _make_seamless(change, target, masks, oval, skin, bare, eyes, interocular)
     change *= as_rgb(masks.core)
     change += target
     picture = np.clip(change, 0.0, 1.0).astype(np.float32, copy=False)
+    if moved_lips:
+        _bring_inner_mouth(picture, target, landmarks, pieces, interocular)
     whole = np.maximum(masks.hole, masks.inner_mouth)  # the lips' inner edge is no rim
-    trust = _trust(whole, bare, skin, interocular)
-    return Guide(picture, trust * (1.0 - _closed_eyes(landmarks, shut, size, interocular)))
+    _show_own_lids(picture, target, masks.core, landmarks, shut, interocular)
+    clear = skin if leftovers is None else np.maximum(skin, leftovers)
+    return Guide(picture, _trust(whole, bare, clear, interocular))
 
 
 def _closed_eyes(
@@ -123,6 +133,69 @@ def _closed_eyes(
             distance = signed_distance([landmarks[list(ring), :2]], size, 0.13 * iod)
             out = np.maximum(out, amount * soft_edge(distance, 0.03 * iod, 0.1 * iod))
     return out
+
+
+def _make_seamless(
+    change: Floats,
+    target: Floats,
+    masks: PartMasks,
+    oval: Floats,
+    skin: Floats,
+    bare: Floats,
+    eyes: Sequence[Floats],
+    interocular: float,
+) -> None:
+    """Correct, in place, the guide's difference [S, S, 3] from the target until no rim is seen."""
+    rim = (blur(masks.core, RING * interocular / 3) > 0.04) & (masks.core < 0.5)
+    weights = rim * skin * bare + 1e-4 * (rim * oval)
+    difference = -change
+    correction = membrane(difference, weights, interocular)
+    opened = np.maximum(masks.core, masks.inner_mouth)
+    window = window_of(opened, RING * interocular)
+    near, share = rim_membrane(difference[window], opened[window], oval[window], interocular)
+    near -= correction[window]
+    near *= as_rgb(share)
+    correction[window] += near
+    for points in eyes:
+        inside = openings(points, len(target), interocular)
+        correction += as_rgb(inside) * (shaded(target + change, correction) - correction)
+    change += correction
+
+
+def _bring_inner_mouth(
+    picture: Floats, target: Floats, landmarks: Floats, pieces: Sequence[GuidePart], iod: float
+) -> None:
+    """Put what the target shows between its lips, in place, between the guide's [S, S, 3]."""
+    size = picture.shape[0]
+    points = next((piece.points for piece in pieces if "mouth" in piece.parts), None)
+    if points is None:
+        return
+    distance = signed_distance([points[list(mesh.LIPS_INNER), :2]], size, 0.0)
+    inside = soft_edge(distance, -INNER_LIPS * iod, INNER_LIPS * iod)
+    where = source_map(points, landmarks, triangle_map(points, size))
+    picture += (sample(target, where) - picture) * as_rgb(inside)
+
+
+def _show_own_lids(
+    picture: Floats,
+    target: Floats,
+    core: Floats,
+    landmarks: Floats,
+    shut: Sequence[float] | Floats,
+    iod: float,
+) -> None:
+    """Put the target's closed lids into the guide [S, S, 3], in place, in the guide's colours.
+
+    Lashes and folds are the target's, what is broader the reference's: its skin, not a dark patch.
+    """
+    closed = _closed_eyes(landmarks, shut, picture.shape[0], iod) * core
+    if not closed.any():
+        return
+    window = window_of(closed, 3 * LID_COLOUR * iod)
+    under, own = picture[window], target[window]
+    recoloured = own + blur(under - own, LID_COLOUR * iod)
+    under += (recoloured - under) * as_rgb(closed[window])
+    np.clip(under, 0.0, 1.0, out=under)
 
 
 def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floats:
@@ -142,6 +215,7 @@ def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floa
 
 def _fit_piece(
     target: Floats,
+    landmarks: Floats,
     piece: GuidePart,
     mask: Floats,
     core: Floats,
@@ -157,9 +231,13 @@ def _fit_piece(
     ids = triangle_map(piece.points, target.shape[0])
     source = without_teeth(piece.source) if "mouth" in piece.parts else piece.source
     where = source_map(piece.points, source, ids)
-    if config.gaze == "target" and "eyes" in piece.parts:
-        where = steer_gaze(where, piece.points, source, interocular)
-    warped = sample(piece.image, where)
+    if "eyes" in piece.parts:
+        eyes = piece.eyes or photo_eyes(piece.image, source)
+        looking = landmarks if config.gaze == "target" else source
+        looks = gazes(piece.points, looking, eyes.radius, interocular)
+        warped = lay_irises(sample(eyes.image, where), piece.points, eyes, looks, interocular)
+    else:
+        warped = sample(piece.image, where)
     if config.sharpness:
         warped = match_sharpness(warped, target, mask, config.sharpness, interocular)
     face = oval * (ids >= 0)
@@ -168,6 +246,10 @@ def _fit_piece(
     contrast = (config.contrast_min, config.contrast_max)
     matched = match_ring(warped, target, near * skin * bare, config.colour, contrast)
     lit = match_light(matched, target, face, config.light, interocular)
+    if "eyes" in piece.parts:
+        if config.colour:
+            light_eyes(lit, warped, target, landmarks, piece.points, interocular)
+        add_glints(lit, target, landmarks, piece.points, looks, interocular)
     return cv2.copyTo(target, (ids < 0).astype(np.uint8), lit), bare
 
 

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fapvideo.ops import mesh
-from fapvideo.ops.image import signed_distance, soft_edge
 from fapvideo.structs import Floats
 
 SUBPIXEL_BITS = 4
@@ -18,9 +17,6 @@ PAINTED_BEYOND = 1.5
 SLIVER = 0.25
 """Twice the area, in pixels, under which a triangle is not painted."""
 LIP_MARGIN = 0.2
-FARTHEST_GAZE = np.array([0.1, 0.03])
-"""Largest shift of an iris, (x, y) inter-ocular distances: beyond it the lid would be drawn in the
-eye, and irises of blurred or half-closed eyes are measured badly."""
 
 
 def triangle_map(points: Floats, size: int) -> NDArray[np.int32]:
@@ -97,37 +93,6 @@ def without_teeth(source: Floats) -> Floats:
     out = source.copy()
     inner, outer = list(mesh.LIPS_INNER), list(mesh.LIPS_OUTER)
     out[inner] += LIP_MARGIN * (source[outer] - source[inner])
-    return out
-
-
-def steer_gaze(
-    where: Floats, points: Floats, source: Floats, interocular: float, strength: float = 1.0
-) -> Floats:
-    """Shift the sampling inside the eyes so that the reference's irises look where the target's do.
-
-    Args:
-        where: [S, S, 2] sampling map from `source_map`.
-        points: [478, >=2] destination landmarks; their irises are the target's.
-        source: [478, >=2] landmarks of the reference.
-        interocular: in destination pixels.
-        strength: 0 keeps the reference's gaze.
-    """
-    size = where.shape[0]
-    eyes = ((mesh.RIGHT_EYE_LIDS, 468), (mesh.LEFT_EYE_LIDS, 473))
-    unit = mesh.interocular(source[:, :2])
-    offsets = []
-    for _, iris in eyes:
-        column, row = (int(np.clip(value, 0, size - 1)) for value in points[iris, :2])
-        offsets.append((source[iris, :2] - where[row, column]) / unit)
-    # Both eyes look the same way; the mean of two measurements is the steadier one.
-    offset = np.clip(np.mean(offsets, axis=0), -FARTHEST_GAZE, FARTHEST_GAZE) * unit * strength
-    out = where.copy()
-    flat = out.reshape(-1, 2)
-    for lids, _ in eyes:
-        distance = signed_distance([points[list(lids), :2]], size, 0.0).ravel()
-        inside = np.flatnonzero(distance < 0)
-        weight = soft_edge(distance[inside], -0.06 * interocular, 0.06 * interocular)
-        flat[inside] += weight[:, None] * offset.astype(np.float32)
     return out
 
 

@@ -6,7 +6,8 @@ mask when it comes nearer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from fapvideo.ops.image import signed_distance, soft_edge
 from fapvideo.parts import PARTS
 from fapvideo.structs import Floats, PartMasks
 
-INNER_LIP_SOFTNESS = 0.035
+INNER_LIP_SOFTNESS = 0.018
 OVAL_MARGIN = 0.02
 """Parts end this far inside the face's outline: no hair, no background beside a turned cheek."""
 
@@ -27,6 +28,7 @@ def part_masks(
     config: MaskConfig,
     size: int,
     interocular: float,
+    beyond: Mapping[str, Sequence[Floats]] = MappingProxyType({}),
 ) -> PartMasks:
     """Return the masks of one face in its crop.
 
@@ -37,6 +39,7 @@ def part_masks(
         config: growth, feather, eye side, inner mouth.
         size: side of the crop, pixels.
         interocular: inter-ocular distance in the crop, pixels.
+        beyond: part -> closed lines [N, 2] around what the old part is beside its outline.
 
     Why so: docs/method.md ("tight holes", "inner mouth").
     """
@@ -49,6 +52,8 @@ def part_masks(
         own = PARTS[part].grow
         grow = (config.dilate if own is None else own) * interocular
         distance = signed_distance(polygons, size, max(0.0, grow + feather)) - np.float32(grow)
+        if beyond.get(part):
+            np.minimum(distance, signed_distance(beyond[part], size, feather), out=distance)
         soft[part] = soft_edge(distance, 0.0, feather)
         np.minimum(nearest, distance, out=nearest)
     oval = signed_distance([shapes[0][list(mesh.FACE_OVAL), :2]], size, 0.0)

@@ -30,6 +30,10 @@ class TrackPlan:
     reason: tuple[str, ...]
     """Why a frame is not plainly swapped, a code of `structs.REASONS`; empty where it is."""
 
+    def painted(self) -> NDArray[np.int64]:
+        """Return the indices of the frames that are painted at all."""
+        return np.flatnonzero(self.weight > 0)
+
     def __post_init__(self) -> None:
         """Check that every reason is a code."""
         unknown = set(self.reason) - REASONS.keys() - {""}

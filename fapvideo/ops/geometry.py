@@ -72,6 +72,12 @@ def invert(matrix: Matrix) -> Matrix:
     return np.column_stack([linear, -linear @ matrix[:, 2]])
 
 
+def combined(second: Matrix, first: Matrix) -> Matrix:
+    """Return the [2, 3] transform that does `first`, then `second`."""
+    linear = second[:, :2] @ first[:, :2]
+    return np.column_stack([linear, second[:, :2] @ first[:, 2] + second[:, 2]])
+
+
 def scale_of(matrix: Matrix) -> float:
     """Return the mean enlargement of a [2, 3] transform."""
     return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))

@@ -10,18 +10,22 @@ import torch
 from torch import Tensor
 
 from fapvideo.composite.detail import restore_detail
+from fapvideo.composite.tint import tint_like
 from fapvideo.config.schema import RunPreset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.fuse.tokens import PartSource, fuse_fractional, fuse_parity
 from fapvideo.guide.build import GuidePart, build_guide, pieces_by_reference
-from fapvideo.guide.shape import guide_landmarks, lids_shut, shape_weights
+from fapvideo.guide.eyes import PhotoEyes, openings, photo_eyes
+from fapvideo.guide.moves import Moves
+from fapvideo.guide.shape import guide_landmarks, lids_shut, moves_of, shape_weights
 from fapvideo.mask.boxes import PartBox
+from fapvideo.mask.leftovers import grown
 from fapvideo.mask.open_set import open_set_masks
 from fapvideo.mask.parts import part_boxes, part_masks
 from fapvideo.nets.inputs import fill_hole, part_on_black
 from fapvideo.ops.geometry import Matrix, transform
-from fapvideo.ops.image import resize
+from fapvideo.ops.image import as_rgb, resize, signed_distance, soft_edge
 from fapvideo.ops.portions import Portions
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.ops.token_grid import without_cls
@@ -30,6 +34,9 @@ from fapvideo.plan.references import Sources
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Bytes, Floats, PartMasks, Reference
 from fapvideo.weights.bundle import Bundle
+
+LEFTOVER_EDGE = 0.03
+"""Softness of the border of what is left of old parts, inter-ocular distances."""
 
 
 class GuidedPainter:
@@ -43,6 +50,8 @@ class GuidedPainter:
         self.denoiser = Denoiser(bundle, preset.denoise, preset.fuse)
         self.warnings = self.denoiser.portions.warnings
         self._weights: dict[tuple[str, ...], Floats] = {}
+        self._moves: dict[tuple[str, ...], Moves] = {}
+        self._eyes: dict[str, PhotoEyes] = {}
 
     def close(self) -> None:
         """Take the adapter off again."""
@@ -88,7 +97,15 @@ class GuidedPainter:
         shut = lids_shut(face.pose.to_head(face.placement.landmarks), neutral)
         iod = CROP_INTEROCULAR * face.target.crop_size
         guide = build_guide(
-            face.picture, face.landmarks, pieces, masks, self.preset.guide, iod, shut
+            face.picture,
+            face.landmarks,
+            pieces,
+            masks,
+            self.preset.guide,
+            iod,
+            shut,
+            moved_lips=self._moves_inner_mouth(face.target.parts),
+            leftovers=self._leftovers(face),
         )
         masks = replace(masks, hole=masks.hole * guide.trust)
         wanted = {part: piece.points for piece in pieces for part in piece.parts}
@@ -99,7 +116,8 @@ class GuidedPainter:
         target, index = face.target, face.placement.index
         if target.parts not in self._weights:
             self._weights[target.parts] = shape_weights(self.preset.guide.shape, target.parts)
-        weights = self._weights[target.parts]
+            self._moves[target.parts] = moves_of(self.preset.guide, target.parts)
+        weights, moves = self._weights[target.parts], self._moves[target.parts]
         photos: dict[str, Reference] = {}
         chosen: dict[str, str] = {}
         for part, group in target.references.items():
@@ -109,31 +127,73 @@ class GuidedPainter:
         for path, parts in pieces_by_reference(chosen).items():
             photo = photos[path]
             points = guide_landmarks(
-                face.placement.landmarks, face.pose, target.track.neutral, photo.shape, weights
+                face.placement.landmarks,
+                face.pose,
+                target.track.neutral,
+                photo.shape,
+                weights,
+                moves,
             )
             placed = transform(face.matrix, points)
-            pieces.append(GuidePart(parts, photo.crop, photo.landmarks, placed))
+            eyes = self._photo_eyes(photo) if "eyes" in parts else None
+            pieces.append(GuidePart(parts, photo.crop, photo.landmarks, placed, eyes))
         return pieces
+
+    def _moves_inner_mouth(self, parts: tuple[str, ...]) -> bool:
+        """Tell whether what is between the target's lips has to be brought to other ones."""
+        return self.preset.mask.keep_inner_mouth and self._moves[parts].move_lips
+
+    def _photo_eyes(self, photo: Reference) -> PhotoEyes:
+        """Return a reference's eyes, taken apart once."""
+        if photo.sha256 not in self._eyes:
+            self._eyes[photo.sha256] = photo_eyes(photo.crop, photo.landmarks)
+        return self._eyes[photo.sha256]
 
     def _mask(
         self, face: FaceCrop, pieces: Sequence[GuidePart]
     ) -> tuple[PartMasks, Mapping[str, PartBox]]:
         """Return the masks, and the boxes that they come from."""
         target, size, config = face.target, face.target.crop_size, self.preset.mask
+        if self._moves_inner_mouth(target.parts):
+            config = config.model_copy(update={"keep_inner_mouth": False})  # it is painted, moved
         iod = CROP_INTEROCULAR * size
         shapes = [face.landmarks, *(piece.points for piece in pieces)]
         if target.boxes is None:
-            return part_masks(shapes, target.parts, config, size, iod), {}
+            beyond = self._beyond(face)
+            return part_masks(shapes, target.parts, config, size, iod, beyond), {}
         new = {part: piece.points for piece in pieces for part in piece.parts}
         found = target.boxes.at(face.placement.source).covering(face.landmarks, new, size)
         return open_set_masks(found, shapes, target.parts, config, size, iod), found.parts
+
+    def _beyond(self, face: FaceCrop) -> Mapping[str, Sequence[Floats]]:
+        """Return closed lines around what the old parts are beside their outlines."""
+        config, iod = self.preset.mask, CROP_INTEROCULAR * face.target.crop_size
+        growth = face.target.growth if config.leftovers else None
+        return grown(face.landmarks, growth or {}, iod, config.eye_side)
+
+    def _leftovers(self, face: FaceCrop) -> Floats | None:
+        """Return [S, S] where these are."""
+        lines = [line for lines in self._beyond(face).values() for line in lines]
+        if not lines:
+            return None
+        size = face.target.crop_size
+        edge = LEFTOVER_EDGE * CROP_INTEROCULAR * size
+        return soft_edge(signed_distance(lines, size, edge), 0.0, edge)
 
     # ------------------------------------------------------------------------------- paint
 
     def paint(self, jobs: Sequence[FaceJob]) -> list[Floats]:
         """Run the model on the jobs' crops at its own resolution; return full-size crops."""
-        if self.preset.denoise.mode == "off":
-            return [job.guide for job in jobs]
+        off = self.preset.denoise.mode == "off"
+        painted = [job.guide for job in jobs] if off else self._denoised(jobs)
+        if not self.preset.guide.colour:
+            return painted
+        return [
+            tint_like(picture, job.face.picture) for picture, job in zip(painted, jobs, strict=True)
+        ]
+
+    def _denoised(self, jobs: Sequence[FaceJob]) -> list[Floats]:
+        """Return the guides at full size, as the model corrects them."""
         size = self.resolution
         targets = to_tensor([resize(job.face.picture, size) for job in jobs])
         guides = [resize(job.guide, size) for job in jobs]
@@ -145,7 +205,9 @@ class GuidedPainter:
         noise = noise_of(jobs, self.denoiser)
         painted = self.denoiser(targets * 2 - 1, to_tensor(guides) * 2 - 1, holes, tokens, noise)
         return [
-            restore_detail(picture, small, job.guide, self.preset.composite.detail)
+            _with_own_eyes(
+                restore_detail(picture, small, job.guide, self.preset.composite.detail), job
+            )
             for picture, small, job in zip(to_pictures(painted), guides, jobs, strict=True)
         ]
 
@@ -184,6 +246,19 @@ class GuidedPainter:
             np.stack([[resize(job.masks.parts[part], grid) for part in parts] for job in jobs])
         )
         return fuse_fractional(face, sources, boxes, masks)
+
+
+def _with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
+    """Return a finished crop [S, S, 3] with the guide's irises and whites.
+
+    At the model's resolution an iris is a few pixels wide: what it makes of them looks elsewhere
+    and has other colours.
+    """
+    if "eyes" not in job.wanted:
+        return picture
+    size = picture.shape[0]
+    inside = openings(job.wanted["eyes"], size, CROP_INTEROCULAR * size)
+    return picture + (job.guide - picture) * as_rgb(inside)
 
 
 def _same_references(jobs: Sequence[FaceJob]) -> list[list[int]]:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fapvideo.config.schema import RunPreset
+from fapvideo.config.trust import load_site
+from fapvideo.errors import ConsentError
 from fapvideo.guide.choose import choose_references
 from fapvideo.mask.policy import TrackPlan, plan_track
 from fapvideo.ops import mesh
@@ -18,6 +20,7 @@ from fapvideo.plan.casting import assign
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Floats, Reference, Track
+from fapvideo.trust.protected import found_among
 
 SIZE_STEP = 64
 """Full-resolution crops are multiples of this, so that few sizes occur."""
@@ -31,6 +34,9 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
         preset: `[track]` (which faces), `[mask]`, `[guide]` and `[composite]` are used.
         cast: who gets which references.
         resolution: of the model; crops are at least this large.
+
+    Raises:
+        ConsentError: somebody who is protected was to be swapped, and `protected` is "refuse".
     """
     starts, ends = {0, *plan.cuts}, {plan.frames - 1, *(cut - 1 for cut in plan.cuts)}
     assigned = assign(plan, cast, preset.track.faces)
@@ -39,6 +45,7 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
         for track in plan.tracks
         if track.id in assigned.roles
     }
+    protected = _protected(plan, [track for track, role in roles.items() if not role.keep], preset)
     targets = [
         Target(
             track,
@@ -56,10 +63,53 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
             strength=roles[track.id].strength,
         )
         for track in plan.tracks
-        if track.id in roles and not roles[track.id].keep
+        if track.id in roles and not roles[track.id].keep and track.id not in protected
     ]
+    targets = [_with_known(target, plan.targets) for target in targets]
     entries = {track: str(role.who) for track, role in roles.items() if role.who is not None}
-    return replace(plan, targets=tuple(targets), warnings=assigned.warnings, cast=entries)
+    warnings = assigned.warnings
+    if protected:
+        tracks, names = ", ".join(map(str, protected)), ", ".join(dict.fromkeys(protected.values()))
+        warnings += (f"left as filmed: track {tracks} looks like {names}, who is protected",)
+    return replace(
+        plan, targets=tuple(targets), warnings=warnings, cast=entries, protected=protected
+    )
+
+
+def _protected(plan: Plan, wanted: Sequence[int], preset: RunPreset) -> dict[int, str]:
+    """Return track -> name of those who were to be swapped, and must not be.
+
+    Raises:
+        ConsentError: there are some, and the preset or the site refuses that.
+    """
+    people = {track.id: plan.people.get(track.id, track.id) for track in plan.tracks}
+    known = found_among(plan.looks, people)
+    found = {track: known[track] for track in wanted if track in known}
+    if found and "refuse" in (preset.protected, load_site().protected):
+        track, name = next(iter(found.items()))
+        raise ConsentError(
+            f"track {track} looks like {name}, who is protected",
+            hint='`fapvideo inspect --sheet` shows who is which track; with protected = "leave" '
+            "they stay as filmed",
+        )
+    return found
+
+
+def _with_known(target: Target, before: Sequence[Target]) -> Target:
+    """Take over what was seen of the same face, and in front of it at the same places."""
+    painted = target.frames.painted()
+    for old in before:
+        if old.track is not target.track:
+            continue
+        if old.growth is not None and old.parts == target.parts:
+            target = replace(target, growth=old.growth)
+        if (
+            old.occlusion is not None
+            and (old.frames.weight[painted] > 0).all()
+            and np.array_equal(old.frames.source[painted], target.frames.source[painted])
+        ):
+            target = replace(target, occlusion=old.occlusion)
+    return target
 
 
 def _fates(

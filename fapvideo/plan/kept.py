@@ -79,6 +79,13 @@ def check_plan(plan: Plan) -> None:
         whole = np.atleast_1d(np.isfinite(target.track.landmarks).all(axis=(1, 2)))
         if not whole[frames.source[frames.weight > 0]].all():
             raise ValueError(f"{name}: landmarks to be painted are not finite")
+        front = target.occlusion
+        if front is not None:
+            rises = np.diff(front.ends, prepend=0)
+            if len(rises) != length or (rises < 0).any() or rises.sum() != len(front.packed):
+                raise ValueError(f"{name}: the maps of what is in front are not whole")
+            for part, rows in front.shown.items():
+                _check(f"{name}: {part} shown", rows, np.float32, (length, rows.shape[-1]))
         for reference in (one for group in target.references.values() for one in group):
             for part in ("crop", "landmarks", "shape", "tokens", "box"):
                 array = getattr(reference, part)

@@ -12,9 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from fapvideo.config.casting import ReferenceSource
-from fapvideo.config.presets import local_path
+from fapvideo.config.presets import local_path, packaged_licence
 from fapvideo.config.schema import ReferenceConfig, RunPreset
 from fapvideo.errors import PresetError, ReferenceImageError
+from fapvideo.mask.frames import without_frames
+from fapvideo.mask.occlusion import Occluders
 from fapvideo.ops.image import picture_fault
 from fapvideo.parts import PARTS
 from fapvideo.reference.cache import FeatureCache
@@ -71,7 +73,7 @@ class Asked:
 def _name(item: ReferenceSource | Reference) -> tuple[Any, ...]:
     if isinstance(item, Reference):
         return item.part, item.path, item.sha256, item.weight, item.encoder
-    return item.path, item.weight
+    return item.path, item.weight, item.licence
 
 
 def asked_references(references: References | None, preset: RunPreset) -> Asked:
@@ -168,7 +170,7 @@ def load_references(
             if isinstance(item, Reference):
                 group.append(_fitting(item, encoder))
             elif item.path in taken:
-                group.append(_encoded(taken[item.path], part, item.weight, encoder, cache))
+                group.append(_encoded(taken[item.path], part, item, encoder, cache))
         cast[part] = tuple(group)
     return cast, tuple(photos.warnings)
 
@@ -186,6 +188,8 @@ class _Photos:
         self._faces: dict[str, AlignedFace | ReferenceImageError] = {}
         self._judgements: dict[str, Mapping[str, Judgement]] = {}
         self._judge = Judge(config)
+        self._occluders = functools.cache(Occluders)
+        self._bare: dict[str, AlignedFace] = {}
 
     def taken(self, part: str) -> Mapping[str, AlignedFace]:
         """Return path -> face of the photos that are used for `part`, and warn about them.
@@ -213,7 +217,16 @@ class _Photos:
             self._warn(f"{error}: left out of {part!r}")
         for path, face in usable.items():
             self._speak(face, judged[path], used=path in used)
-        return {path: usable[path] for path in used}
+        worn = {path for path in used if "glasses" in judged[path].unfit}
+        return {path: self._bared(usable[path]) if path in worn else usable[path] for path in used}
+
+    def _bared(self, face: AlignedFace) -> AlignedFace:
+        """Return a face without the frames of its glasses; features are cached by its new look."""
+        if face.path not in self._bare:
+            crop = without_frames(face.crop, face.landmarks, self._occluders())
+            digest = hashlib.sha256(face.sha256.encode() + b"bare" + crop.tobytes()).hexdigest()
+            self._bare[face.path] = replace(face, crop=crop, sha256=digest)
+        return self._bare[face.path]
 
     def _face(self, path: str) -> AlignedFace | ReferenceImageError:
         """Return the face of a photo, or why it has no usable one."""
@@ -247,7 +260,12 @@ class _Photos:
         for text in (*face.warnings, *part_warnings(face, judged.part)):
             self._warn(text)
         for term, reason in judged.unfit.items():
-            if term not in CHECKED:
+            if term == "glasses":
+                self._warn(
+                    f"{face.path}: {reason}; their frames were taken out of the photo for"
+                    f" {judged.part!r}, a photo without glasses is better"
+                )
+            elif term not in CHECKED:
                 self._warn(f"{face.path}: {reason}; a poor reference for {judged.part!r}")
 
     def _warn(self, text: str) -> None:
@@ -287,14 +305,18 @@ def read_source(path: str, pictures: Mapping[str, Bytes]) -> tuple[Bytes, str]:
 
 
 def _encoded(
-    face: AlignedFace, part: str, weight: float, encoder: ReferenceEncoder, cache: FeatureCache
+    face: AlignedFace,
+    part: str,
+    source: ReferenceSource,
+    encoder: ReferenceEncoder,
+    cache: FeatureCache,
 ) -> Reference:
     tokens, cached = cache.get(face.sha256, part, lambda: encoder.encode(face, part))
     return Reference(
         part=part,
         path=face.path,
         sha256=face.sha256,
-        weight=weight,
+        weight=source.weight,
         crop=face.crop,
         landmarks=face.landmarks,
         shape=face.shape,
@@ -303,4 +325,5 @@ def _encoded(
         encoder=encoder.identity,
         box=encoder.box(face, part),
         cached=cached,
+        licence=source.licence or packaged_licence(source.path),
     )

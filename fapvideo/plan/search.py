@@ -1,16 +1,27 @@
-"""Looking for boxes of parts, and of things to keep, where `[mask]` asks for them."""
+"""Looking at the clip again, along the targets: boxes that `[mask]` asks for, and occluders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.mask.grounding import OpenSetDetector
-from fapvideo.mask.open_set import BoxSearch, load_detector, needs_detector, parts_to_find
+from fapvideo.mask.leftovers import MOST_LOOKS, LeftoverSearch
+from fapvideo.mask.leftovers import SIZE as LEFTOVER_SIZE
+from fapvideo.mask.occlusion import Occluders, OcclusionSearch, TrackOcclusion
+from fapvideo.mask.open_set import (
+    BoxSearch,
+    TrackBoxes,
+    load_detector,
+    needs_detector,
+    parts_to_find,
+)
+from fapvideo.nets.occlusion import SIZE
 from fapvideo.ops.display import square_pixels
 from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import crop_matrix, head_pose
@@ -22,8 +33,26 @@ if TYPE_CHECKING:
     import torch
 
 
+class Search(Protocol):
+    """Takes the aligned crops of one track."""
+
+    def look(self, index: int, crop: Bytes, landmarks: Floats) -> None:
+        """Look at the crop [S, S, 3] of the track's frame `index`, and its landmarks [478, 3]."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one search is to be shown."""
+
+    target: Target
+    geometry: Mapping[int, int]
+    """Frame of the track -> the one whose landmarks place the crop."""
+    size: int
+    search: Search
+
+
 class BoxFinder:
-    """Holds the detector, which is loaded when it is first needed."""
+    """Holds the detector and the nets that see occluders, loaded when they are first needed."""
 
     def __init__(self, preset: RunPreset, device: torch.device | str) -> None:
         """Use `[mask]` and `[track]` of `preset`; run the detector on `device`."""
@@ -44,6 +73,11 @@ class BoxFinder:
             self._detector = load_detector(backend, config.detector, self._device)
         return self._detector
 
+    @cached_property
+    def _occluders(self) -> Occluders:
+        """What sees things in front of a face."""
+        return Occluders()
+
     def close(self) -> None:
         """Forget the detector."""
         self._detector = None
@@ -56,7 +90,7 @@ class BoxFinder:
         searched: Callable[[Sequence[str]], Sequence[str]],
         ticker: Ticker,
     ) -> Plan:
-        """Return the plan with the boxes of its targets, if any are asked for.
+        """Return the plan with what its targets lack: boxes, and what stands in front of them.
 
         A second look at the clip: only the whole first one tells how the crops move.
 
@@ -67,36 +101,115 @@ class BoxFinder:
             searched: from the swapped parts of a target to those whose boxes the painter needs.
             ticker: told of every frame.
         """
-        config = self._preset.mask
-        searches = []
+        boxes = self._box_searches(plan, searched)
+        occluders, leftovers = self._occluder_searches(plan), self._leftover_searches(plan)
+        if not boxes and not occluders and not leftovers:
+            return plan
+        self._look((*boxes, *occluders, *leftovers), batches, info, plan.frames, ticker)
+        found = self._boxes_of(boxes, info)
+        seen = self._occlusion_of(occluders, plan)
+        reached = {
+            work.target.track.id: work.search.finish()
+            for work in leftovers
+            if isinstance(work.search, LeftoverSearch)
+        }
+        targets = tuple(
+            replace(
+                one,
+                boxes=found.get(one.track.id),
+                occlusion=seen.get(one.track.id, one.occlusion),
+                growth=reached.get(one.track.id, one.growth),
+            )
+            for one in plan.targets
+        )
+        warnings = (*plan.warnings, *_not_found(targets, self._preset.mask, searched))
+        return replace(plan, targets=targets, warnings=warnings)
+
+    def _box_searches(
+        self, plan: Plan, searched: Callable[[Sequence[str]], Sequence[str]]
+    ) -> list[_Work]:
+        config, work = self._preset.mask, []
         for target in plan.targets:
             parts = searched(target.parts)
             detector = self.load(parts)
             if detector is not None:
                 search = BoxSearch(detector, config, parts, len(target.track))
-                searches.append((target, _frames_to_search(target, config), search))
-        if not searches:
-            return plan
-        ticker.begin("detect", plan.frames)
+                frames = {index: index for index in _frames_to_search(target, config)}
+                work.append(_Work(target, frames, target.crop_size, search))
+        return work
+
+    def _occluder_searches(self, plan: Plan) -> list[_Work]:
+        preset = self._preset
+        settings = [preset.mask, *(preset.within(span).mask for span in preset.spans)]
+        if all(config.occluders == "off" for config in settings):
+            return []
+        return [
+            _Work(
+                target,
+                {int(i): int(target.frames.source[i]) for i in target.frames.painted()},
+                SIZE,
+                OcclusionSearch(self._occluders, len(target.track)),
+            )
+            for target in plan.targets
+            if target.occlusion is None and len(target.frames.painted())
+        ]
+
+    def _leftover_searches(self, plan: Plan) -> list[_Work]:
+        preset, work = self._preset, []
+        settings = [preset.mask, *(preset.within(span).mask for span in preset.spans)]
+        if not any(config.leftovers for config in settings):
+            return []
+        for target in plan.targets:
+            used = np.unique(target.frames.source[target.frames.painted()])
+            if target.growth is None and len(used):
+                few = used[np.linspace(0, len(used) - 1, min(len(used), MOST_LOOKS)).astype(int)]
+                frames = {int(index): int(index) for index in few}
+                search = LeftoverSearch(target.parts)
+                work.append(_Work(target, frames, LEFTOVER_SIZE, search))
+        return work
+
+    @staticmethod
+    def _look(
+        works: Sequence[_Work],
+        batches: Iterable[FrameBatch],
+        info: VideoInfo,
+        frames: int,
+        ticker: Ticker,
+    ) -> None:
+        """Go through the whole clip once for all searches."""
+        ticker.begin("detect", frames)
         for batch in batches:
             for frame, picture in zip(batch.frames, batch.rgb, strict=True):
-                for target, wanted, search in searches:
-                    index = frame.index - target.track.first_frame
-                    if index in wanted:
-                        search.look(index, *_cut(target, index, square_pixels(picture, info)))
+                for work in works:
+                    index = frame.index - work.target.track.first_frame
+                    if index in work.geometry:
+                        shape = work.target.track.landmarks[work.geometry[index]]
+                        square = square_pixels(picture, info)
+                        work.search.look(index, *_cut(shape, square, work.size))
                 ticker.advance(1)
+
+    def _boxes_of(self, works: Sequence[_Work], info: VideoInfo) -> dict[int, TrackBoxes]:
+        config = self._preset.mask
         half_window, hold, fade = (
             round(seconds * float(info.frame_rate))
             for seconds in (self._preset.track.smooth_s, config.hold_s, config.fade_s)
         )
         hold = max(hold, config.detector_every)
-        boxes = {
-            target.track.id: search.finish(half_window, hold, fade)
-            for target, _, search in searches
+        return {
+            work.target.track.id: work.search.finish(half_window, hold, fade)
+            for work in works
+            if isinstance(work.search, BoxSearch)
         }
-        targets = tuple(replace(one, boxes=boxes.get(one.track.id)) for one in plan.targets)
-        warnings = (*plan.warnings, *_not_found(targets, config, searched))
-        return replace(plan, targets=targets, warnings=warnings)
+
+    def _occlusion_of(self, works: Sequence[_Work], plan: Plan) -> dict[int, TrackOcclusion]:
+        smooth_s = self._preset.track.smooth_s
+        found = {}
+        for work in works:
+            if isinstance(work.search, OcclusionSearch):
+                track = work.target.track
+                times_s = plan.times_s[track.first_frame : track.last_frame + 1]
+                found[track.id] = work.search.finish(times_s, smooth_s)
+        return found
 
 
 def _frames_to_search(target: Target, config: MaskConfig) -> set[int]:
@@ -105,11 +218,11 @@ def _frames_to_search(target: Target, config: MaskConfig) -> set[int]:
     return {int(index) for index in used[:: config.detector_every]}
 
 
-def _cut(target: Target, index: int, picture: Bytes) -> tuple[Bytes, Floats]:
-    """Return the aligned crop of a track's frame, and the landmarks in it."""
-    landmarks = np.asarray(target.track.landmarks[index], np.float32)
-    matrix = crop_matrix(head_pose(landmarks), target.crop_size)
-    return warp(picture, matrix, (target.crop_size,) * 2), transform(matrix, landmarks)
+def _cut(shape: Floats, picture: Bytes, size: int) -> tuple[Bytes, Floats]:
+    """Return the aligned crop of a face of `shape` [478, 3], and the landmarks in it."""
+    landmarks = np.asarray(shape, np.float32)
+    matrix = crop_matrix(head_pose(landmarks), size)
+    return warp(picture, matrix, (size, size)), transform(matrix, landmarks)
 
 
 def _not_found(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Final
 
 import numpy as np
 
+from fapvideo.mask.leftovers import FAR as FAR_OUT
+from fapvideo.mask.leftovers import SAMPLES
+from fapvideo.mask.occlusion import TrackOcclusion
+from fapvideo.nets.occlusion import SIZE
 from fapvideo.parts import PARTS
 from fapvideo.plan.targets import Target
 from fapvideo.structs import REASONS, STATES, Array, Reference
@@ -27,6 +32,10 @@ def check_target(target: Target) -> None:
         _check_references(target)
         if target.boxes is not None:
             _check_boxes(target)
+        for part, far in (target.growth or {}).items():
+            _check_growth(part, far)
+        if target.occlusion is not None:
+            _check_occlusion(target.occlusion, len(target.track))
     except (TypeError, AttributeError) as error:
         raise ValueError(f"track {target.track.id}: {error}") from None
 
@@ -94,6 +103,29 @@ def _check_boxes(target: Target) -> None:
             if rows.shape != (length, *shape):
                 raise ValueError(f"boxes of {label!r:.40} are {list(rows.shape)}")
             _check_near(f"boxes of {label!r:.40}", rows)
+
+
+def _check_occlusion(front: TrackOcclusion, length: int) -> None:
+    packed, start = front.packed.tobytes(), 0
+    for end in front.ends.tolist():
+        if end > start:
+            unpack = zlib.decompressobj()
+            try:
+                levels = unpack.decompress(packed[start:end], SIZE * SIZE + 1)
+            except zlib.error as error:
+                raise ValueError(f"a map of what is in front: {error}") from None
+            if len(levels) != SIZE * SIZE or not unpack.eof:
+                raise ValueError(f"a map of what is in front has {len(levels)} values")
+        start = end
+    for part, rows in front.shown.items():
+        if part not in PARTS or len(rows) != length or not ((rows >= 0) & (rows <= 1)).all():
+            raise ValueError(f"what is shown of {part!r:.40} is no share for each frame")
+
+
+def _check_growth(part: str, far: Array) -> None:
+    shape = (len(PARTS[part].outline) if part in PARTS else 0, SAMPLES)
+    if far.dtype != np.float32 or far.shape != shape or not ((far >= 0) & (far <= FAR_OUT)).all():
+        raise ValueError(f"how far {part!r:.40} reaches is {far.dtype}{list(far.shape)}")
 
 
 def _check_near(name: str, array: Array) -> None:

@@ -17,15 +17,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from fapvideo.errors import VideoReadError
+from fapvideo.mask.occlusion import TrackOcclusion
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
 from fapvideo.ops.files import write_atomically
+from fapvideo.parts import PARTS
 from fapvideo.plan.kept import check_digests, check_plan, digests
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 5
-_REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder")
+SCHEMA_VERSION = 7
+_REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder", "licence")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _FRAME_ARRAYS = ("times_s", "keys", "fingerprints")
 _BOXES = ("parts", "keep_out", "strength")
@@ -64,6 +66,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         ],
         "people": list(plan.people.items()),
         "cast": list(plan.cast.items()),
+        "protected": list(plan.protected.items()),
         "references": [
             {name: getattr(reference, name) for name in _REFERENCE}
             for reference in references.values()
@@ -93,6 +96,13 @@ def _describe(target: Target, arrays: Arrays, references: dict[int, Reference]) 
     for table in _BOXES if target.boxes is not None else ():
         for label, rows in getattr(target.boxes, table).items():
             arrays[f"boxes.{track}.{table}.{label}"] = rows
+    for part, rows in (target.growth or {}).items():
+        arrays[f"growth.{track}.{part}"] = rows
+    if target.occlusion is not None:
+        arrays[f"occlusion.{track}.packed"] = target.occlusion.packed
+        arrays[f"occlusion.{track}.ends"] = target.occlusion.ends
+        for part, rows in target.occlusion.shown.items():
+            arrays[f"occlusion.{track}.shown.{part}"] = rows
     for group in target.references.values():
         references.update({id(reference): reference for reference in group})
     numbers = {key: number for number, key in enumerate(references)}
@@ -108,6 +118,8 @@ def _describe(target: Target, arrays: Arrays, references: dict[int, Reference]) 
         "seed": target.seed,
         "boxed": target.boxes is not None,
         "strength": target.strength,
+        "looked": target.occlusion is not None,
+        "grown": target.growth is not None,
     }
 
 
@@ -143,6 +155,7 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
             dict(text["people"]),
             {int(name): looks for name, looks in _labelled(arrays, "looks.").items()},
             dict(text["cast"]),
+            dict(text["protected"]),
             arrays["keys"],
             arrays["fingerprints"],
             text["damaged"],
@@ -184,6 +197,12 @@ def _target(
     boxes = None
     if row["boxed"]:
         boxes = TrackBoxes(*(_labelled(arrays, f"boxes.{number}.{table}.") for table in _BOXES))
+    occlusion = None
+    if row["looked"]:
+        packed, ends = (arrays[f"occlusion.{number}.{name}"] for name in ("packed", "ends"))
+        known = _labelled(arrays, f"occlusion.{number}.shown.")
+        shown = {part: known[part] for part in PARTS if part in known}
+        occlusion = TrackOcclusion(packed, ends, shown)
     frames = TrackPlan(
         arrays[f"target.{number}.weight"],
         arrays[f"target.{number}.source"],
@@ -192,7 +211,16 @@ def _target(
     )
     chosen = {part: row["chosen"][part] for part in row["chosen"]}
     return Target(
-        tracks[number], cast, frames, row["crop_size"], chosen, row["seed"], boxes, row["strength"]
+        tracks[number],
+        cast,
+        frames,
+        row["crop_size"],
+        chosen,
+        row["seed"],
+        boxes,
+        row["strength"],
+        occlusion,
+        _labelled(arrays, f"growth.{number}.") if row["grown"] else None,
     )
 
 

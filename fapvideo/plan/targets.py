@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fapvideo.mask.leftovers import Growth
+from fapvideo.mask.occlusion import TrackOcclusion
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
 from fapvideo.structs import Floats, Placement, Reference, Track
@@ -32,6 +34,10 @@ class Target:
     """What an open-set detector found; None where the masks are the mesh's alone."""
     strength: float = 1.0
     """Opacity in [0, 1], on top of what the policy allows."""
+    occlusion: TrackOcclusion | None = None
+    """What stands in front of the face; None where nobody looked."""
+    growth: Growth | None = None
+    """How far its own parts reach beyond their outlines; None where nobody looked."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -68,6 +74,8 @@ class Plan:
     """Track id -> what the face looks like, for `track.identity`; not of every track."""
     cast: Mapping[int, str] = field(default_factory=dict)
     """Track id -> the entry of `[[people]]` that means this person: `left 1`."""
+    protected: Mapping[int, str] = field(default_factory=dict)
+    """Track id -> whom of `trust.protected` it shows, who would have been swapped."""
     keys: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     """[N] whether the input can be read from this frame on."""
     fingerprints: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))

@@ -241,11 +241,12 @@ def _covered(looks: Mapping[str, float], part: str) -> Iterator[Finding]:
 
 
 def _worn(looks: Mapping[str, float], part: str) -> Iterator[Finding]:
-    """Judge glasses and beards: they travel with the part, so they cost but do not exclude."""
+    """Judge what is worn: a beard travels with the part and costs; glasses must not be pasted."""
     glasses, beard = looks["glasses"], looks["beard"]
     if part != "mouth":
         words = f"glasses ({glasses:.0%} sure)" if glasses >= WORN else ""
-        yield Finding("glasses", 1.0 - (0.3 if part == "nose" else 0.6) * glasses, words)
+        score = 1.0 - (0.3 if part == "nose" else 0.6) * glasses
+        yield Finding("glasses", score, words, bool(words))
     if part in ("mouth", "face"):
         words = f"a beard or moustache ({beard:.0%} sure)" if beard >= WORN else ""
         yield Finding("beard", 1.0 - 0.5 * beard, words)

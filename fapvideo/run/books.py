@@ -81,7 +81,8 @@ class Books:
         self._targets = {target.track.id: target for target in plan.targets}
         self._waiting = sorted(plan.tracks, key=lambda track: track.first_frame, reverse=True)
         self._here: list[Track] = []
-        self._spans, self._served = Runs(), Runs()
+        self._spans, self._served, self._blurred = Runs(), Runs(), Runs()
+        self._apart: list[float] = []
         self._pixel_shape = info.pixel_shape
         self._frame_s = float(1 / info.frame_rate)
         self._spool = spool
@@ -104,8 +105,16 @@ class Books:
     def add(self, batch: FrameBatch, swapped: SwappedBatch) -> None:
         """Take a batch that was painted."""
         self.outside += swapped.outside_changed
+        self.compare(swapped.apart)
         for frame in batch.frames:
             self.enter(frame.index, frame.time_s, swapped.refused, swapped.cut_off)
+
+    def compare(self, apart: Mapping[tuple[int, int], tuple[float, bool]]) -> None:
+        """Take how far faces are from those that were filmed; see `SwappedBatch.apart`."""
+        for (number, track), (distance, blurred) in apart.items():
+            self._apart.append(distance)
+            if blurred:
+                self._blurred.add(track, number, "")
 
     def enter(
         self,
@@ -170,6 +179,23 @@ class Books:
             for track, first, last, (state, reason) in self._spans
         ]
 
+    def anonymity(self) -> dict[str, Any]:
+        """Return what `[anonymize]` found; empty where it was not asked for."""
+        if not self._apart:
+            return {}
+        known = [distance for distance in self._apart if np.isfinite(distance)]
+        spans = [
+            {"track": track, "first": first, "last": last, "start_s": self._begins(first)}
+            for track, first, last, _ in self._blurred
+        ]
+        return {
+            "faces": len(self._apart),
+            "nearest": round(min(known, default=0.0), 4),
+            "blurred": sum(span["last"] - span["first"] + 1 for span in spans),
+            "unmeasured": len(self._apart) - len(known),
+            "spans": spans,
+        }
+
     def served(self) -> dict[int, dict[str, list[dict[str, Any]]]]:
         """Return track -> part -> the references that were shown there, and in which frames."""
         stretches: dict[tuple[int, str, int], list[list[int]]] = {}
@@ -193,7 +219,8 @@ class Books:
     def _fate(self, track: Track, frame: int, refused: Mapping[tuple[int, int], str]) -> Fate:
         target, index = self._targets.get(track.id), frame - track.first_frame
         if target is None:
-            return Fate(track, None, index, "left", "not_cast")
+            reason = "protected" if track.id in self.plan.protected else "not_cast"
+            return Fate(track, None, index, "left", reason)
         if (frame, track.id) in refused:
             return Fate(track, target, index, "left", refused[frame, track.id])
         return Fate(track, target, index, target.frames.state[index], target.frames.reason[index])

@@ -22,8 +22,10 @@ from fapvideo.plan.references import References
 from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan
 from fapvideo.run.engine import Engine
+from fapvideo.run.permission import check_permission
 from fapvideo.run.sources import Source
 from fapvideo.structs import Bytes, FrameBatch, VideoInfo
+from fapvideo.trust.protected import protected_version
 
 Settings = Mapping[str, Any]
 """Dotted keys of a preset and other values for them: `{"mask.feather": 0.2}`."""
@@ -149,9 +151,11 @@ def planned(
             "input": sha256_file(source.info.path),
             "preset": engine.preset.model_dump(mode="json"),
             "cast": described(cast),
+            "protected": protected_version(),
         }
         known = read_plan(folder, made_from)
         if known is not None:
+            check_permission(engine.preset, engine.painter.bundle, cast, source.info)
             return known, None
     scratch = tempfile.TemporaryDirectory(prefix="fapvideo-")
     try:

@@ -11,6 +11,7 @@ from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
 from fapvideo.run.engine import Engine
+from fapvideo.run.permission import check_permission
 from fapvideo.run.report import (
     clip_warnings,
     describe_bundle,
@@ -20,6 +21,7 @@ from fapvideo.run.report import (
     published,
     write_report,
 )
+from fapvideo.run.seal import Seal
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
 from fapvideo.structs import RunReport
@@ -35,6 +37,7 @@ def through(
     casting: Casting,
     sink: Sink,
     ticker: Ticker,
+    seal: Seal,
     plan: Plan | None = None,
     require_face: bool = False,
 ) -> RunReport:
@@ -55,17 +58,20 @@ def through(
                 check_face(source, plan)
             target = sink.output if isinstance(sink, VideoWriter) else None
             lines = scratch / "tracks.jsonl" if target else None
+            preset, info, bundle = engine.preset, source.info, engine.painter.bundle
+            consent = check_permission(preset, bundle, cast, info)
             books = engine.write(source, plan, sink, watch, ticker, lines)
+            made_with = describe_bundle(bundle), describe_references(cast)
+            seal.claim(*made_with, consent, books)
         with published(target):
             watch.seconds["wall_s"] = time.perf_counter() - started
-            preset, info = engine.preset, source.info
-            said = [*said, *sink.warnings, *engine.told(), *clip_warnings(info, plan, preset.video)]
+            said = [*said, *sink.warnings, *seal.warnings, *engine.told()]
+            said += clip_warnings(info, plan, preset.video)
             hashes = (
                 hash_of(info.path, said) if info.container else "",
                 hash_of(target, said) if target else "",
             )
-            made_with = describe_bundle(engine.painter.bundle), describe_references(cast)
-            told = books, watch.seconds, said, hashes
+            told = books, watch.seconds, said, hashes, seal.describe()
             report = make_report(info, target, preset, made_with, plan, *told)
             if target is None or lines is None:
                 return report

@@ -24,12 +24,15 @@ from fapvideo.plan.people import Cast, parts_of
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker, clock
+from fapvideo.run.anonymity import Anonymous
 from fapvideo.run.books import Books
+from fapvideo.run.permission import check_permission
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
 from fapvideo.run.stretches import Stretch, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.track.tracker import scratch_bytes
+from fapvideo.trust.recognition import IdentityEmbedding
 
 LET_GO = 32
 """Batches after which the landmarks that were looked at go out of memory; they lie in files."""
@@ -61,6 +64,11 @@ class Engine:
         """What looks at finished crops; loaded when something is painted."""
         return PaintCheck()
 
+    @cached_property
+    def _recognition(self) -> IdentityEmbedding:
+        """What tells whether somebody can still be recognised."""
+        return IdentityEmbedding()
+
     def plan(
         self,
         source: Source,
@@ -77,8 +85,14 @@ class Engine:
             scratch: an existing folder, needed as long as the plan is used.
             watch: takes the seconds of decoding and tracking.
             ticker: told of every batch.
+
+        Raises:
+            ConsentError, WeightsError: something forbids it.
         """
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
+        check_permission(self.preset, self.painter.bundle, cast, source.info)
+        if self.preset.anonymize.distance > 0:
+            _ = self._recognition  # an extra that is missing has to be told now
         self.boxes.load(
             self.painter.searched(parts_of(cast))
         )  # a long pass must not end in an error
@@ -88,18 +102,25 @@ class Engine:
             batches = self._decoded(source, watch, looked_at=True)
             plan = follow(batches, source.info, self.preset.track, scratch, ticker.advance)
             plan = replace(plan, damaged=source.damaged)
-            return self.decide(plan, source, cast, watch, ticker)
+            return self._decided(plan, source, cast, watch, ticker)
 
-    def decide(
+    def decide(self, plan: Plan, source: Source, cast: Cast) -> Plan:
+        """Choose the targets of a plan anew; look for boxes where the preset asks for some.
+
+        Raises:
+            ConsentError, WeightsError: something forbids it.
+        """
+        check_permission(self.preset, self.painter.bundle, cast, source.info)
+        return self._decided(plan, source, cast, Stopwatch(), Ticker(None, None))
+
+    def _decided(
         self,
         plan: Plan,
         source: Source,
         cast: Cast,
-        watch: Stopwatch | None = None,
-        ticker: Ticker | None = None,
+        watch: Stopwatch,
+        ticker: Ticker,
     ) -> Plan:
-        """Choose the targets of a plan anew; look for boxes where the preset asks for some."""
-        watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
         plan = decide(plan, self.preset, cast, self.painter.resolution)
         batches = self._decoded(source, watch, looked_at=True)
         return self.boxes.find(plan, batches, source.info, self.painter.searched, ticker)
@@ -109,13 +130,17 @@ class Engine:
 
         def by(preset: RunPreset, painter: Painter) -> Pipeline:
             check = self._check if preset.composite.check else shown_as_it_is
-            return Pipeline(info, painter, preset.composite.opacity, watch, check)
+            keep = preset.mask.occluders == "keep"
+            return Pipeline(info, painter, preset.composite.opacity, watch, check, keep)
 
         others = [
             Stretch(span.from_s, span.to_s, by(self.preset.within(span), painter))
             for span, painter in zip(self.preset.spans, self._spans, strict=True)
         ]
-        return Stretches(by(self.preset, self.painter), others)
+        usual, distance = by(self.preset, self.painter), self.preset.anonymize.distance
+        if distance > 0:
+            return Anonymous(usual, others, info, distance, self._recognition)
+        return Stretches(usual, others)
 
     def swap(
         self,

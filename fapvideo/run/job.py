@@ -37,9 +37,8 @@ from fapvideo.ops.files import (
 from fapvideo.ops.sealed import read_sealed, write_sealed
 from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan
-from fapvideo.run.report import report_path, tracks_path
+from fapvideo.run.report import report_of, report_path, tracks_path
 from fapvideo.run.segments import Outcome, Segment
-from fapvideo.structs import RunReport
 from fapvideo.video.encoder import MUXERS
 from fapvideo.video.writer import link_target
 
@@ -272,8 +271,8 @@ def _check(content: Mapping[str, Any]) -> None:
         if type(first) is not int or type(frames) is not int or first != following or frames < 1:
             raise ValueError("its segments do not follow one another")
         following += frames
-    if "finished" in content:
-        RunReport.from_dict(content["finished"])
+    if content.get("finished"):
+        report_of(content["finished"])
 
 
 _OF_THE_LOCK = ("lock", "owner.json")

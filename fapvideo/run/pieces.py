@@ -10,9 +10,11 @@ from fapvideo.progress import Stopwatch, Ticker
 from fapvideo.run.direct import Casting
 from fapvideo.run.engine import Engine
 from fapvideo.run.job import Job, JobLock, differences
+from fapvideo.run.joining import join
+from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Segment
 from fapvideo.run.sinks import default_output
-from fapvideo.run.work import begin, first_pass, join, machine, resumable, second_pass
+from fapvideo.run.work import begin, first_pass, machine, resumable, second_pass
 from fapvideo.structs import RunReport
 from fapvideo.video.encoder import choose_encoding
 from fapvideo.video.probe import probe
@@ -102,7 +104,8 @@ def join_job(
             hint=f"end the name in {job.of['container']}, or plan it again with another container",
         )
     with JobLock(job.folder, path):
-        report = join(job, source, path, overwrite=overwrite)
+        seal = Seal(RunPreset.model_validate(job.of["preset"]), source.info)
+        report = join(job, source, path, seal, overwrite=overwrite)
         if not keep_work:
             job.remove()
     return report

@@ -49,6 +49,7 @@ def make_report(
     seconds: Mapping[str, float],
     warnings: Sequence[str],
     hashes: tuple[str, str],
+    provenance: Mapping[str, Any],
 ) -> RunReport:
     """Put the report together.
 
@@ -79,6 +80,8 @@ def make_report(
         frame_log=books.spans(),
         faces=dict(books.faces),
         reasons={code: books.reasons[code] for code in REASONS if books.reasons[code]},
+        provenance=provenance,
+        anonymity=books.anonymity(),
     )
 
 
@@ -124,6 +127,15 @@ def _input(info: VideoInfo, plan: Plan, config: VideoConfig, sha256: str) -> dic
         "bit_depth": info.bit_depth,
         "field_order": info.field_order,
     }
+
+
+def report_of(values: Mapping[str, Any]) -> RunReport:
+    """Return the report whose `to_dict` gave these values.
+
+    Raises:
+        KeyError, TypeError: they are no report's.
+    """
+    return RunReport(**{**values, "warnings": tuple(values["warnings"])})
 
 
 def report_path(output: Path) -> Path:
@@ -172,6 +184,7 @@ def describe_references(cast: Cast) -> list[dict[str, Any]]:
             "part": part,
             "path": one.path,
             "sha256": one.sha256,
+            "licence": one.licence,
             "cached": one.cached,
             "cast": "" if role.who is None else str(role.who),
         }

@@ -8,6 +8,7 @@ and every segment has an encoder of its own, whatever process makes it.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -76,6 +77,8 @@ class Outcome:
     """(frame, track, reason) of faces that were not painted after all."""
     cut_off: list[tuple[int, int, float]] = field(default_factory=list)
     """(frame, track, share) of holes that the picture's edge cuts."""
+    apart: list[tuple[int, int, float | None, bool]] = field(default_factory=list)
+    """(frame, track, distance, blurred) of faces that must not be recognised; None: unmeasured."""
     outside: int = 0
     """Samples that changed outside every mask."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -87,6 +90,10 @@ class Outcome:
         self.outside += swapped.outside_changed
         self.refused += [(*face, reason) for face, reason in swapped.refused.items()]
         self.cut_off += [(*face, share) for face, share in swapped.cut_off.items()]
+        self.apart += [
+            (*face, distance if math.isfinite(distance) else None, blurred)
+            for face, (distance, blurred) in swapped.apart.items()
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
@@ -94,6 +101,7 @@ class Outcome:
             "packets": self.packets.to_dict(),
             "refused": self.refused,
             "cut_off": self.cut_off,
+            "apart": self.apart,
             "outside": self.outside,
             "seconds": self.seconds,
             "warnings": self.warnings,
@@ -113,6 +121,10 @@ class Outcome:
             PacketTable.from_dict(values["packets"]),
             refused,
             [(int(f), int(t), float(share)) for f, t, share in values["cut_off"]],
+            [
+                (int(f), int(t), None if distance is None else float(distance), bool(blurred))
+                for f, t, distance, blurred in values["apart"]
+            ],
             int(values["outside"]),
             {str(name): float(spent) for name, spent in values["seconds"].items()},
             [str(text) for text in values["warnings"]],

@@ -7,9 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from fapvideo.config.schema import VideoConfig
 from fapvideo.ops.files import fitting_name
-from fapvideo.structs import FrameBatch
+from fapvideo.run.seal import Seal
+from fapvideo.structs import FrameBatch, VideoInfo
 from fapvideo.video.encoder import MUXERS
+from fapvideo.video.writer import VideoWriter
 
 _INSTEAD = {".m4v": ".mp4", ".3gp": ".mp4", ".qt": ".mov"}
 """Suffixes of containers that are one of ours by another name."""
@@ -50,6 +53,34 @@ class FrameSink:
 
     def __exit__(self, *_: object) -> None:
         """Nothing to release."""
+
+
+def open_sink(
+    output: str | Path | Sink | None,
+    info: VideoInfo,
+    config: VideoConfig,
+    *,
+    overwrite: bool,
+    seal: Seal | None = None,
+) -> VideoWriter | Sink:
+    """Return a writer for a path, or for a name beside the input; a sink as it is.
+
+    Args:
+        output: where to.
+        info: of the input.
+        config: of the file.
+        overwrite: replace an existing file.
+        seal: tags and signs a file; a sink is not a file.
+
+    Raises:
+        VideoWriteError: the file cannot be written there, or not under that name.
+    """
+    if output is not None and not isinstance(output, str | Path):
+        return output
+    path = default_output(info.path) if output is None else Path(output)
+    if seal is not None:
+        info = seal.opened(info, path, overwrite=overwrite)
+    return VideoWriter(path, info, config, overwrite=overwrite, seal=seal)
 
 
 def default_output(source: Path) -> Path:

@@ -6,7 +6,6 @@ are `run/pieces.py`.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -16,35 +15,32 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from fapvideo.config.schema import RunPreset
 from fapvideo.errors import (
     Cancelled,
     VideoReadError,
     VideoWriteError,
 )
-from fapvideo.ops.files import remove, scratch_folder, sha256_file
+from fapvideo.ops.files import scratch_folder, sha256_file
 from fapvideo.plan.people import Cast, described
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
-from fapvideo.run.books import Books
 from fapvideo.run.direct import Casting, check_face
 from fapvideo.run.engine import Engine
 from fapvideo.run.job import Job, JobLock, differences, job_folder
+from fapvideo.run.joining import hand_over, join
+from fapvideo.run.permission import check_permission
 from fapvideo.run.report import (
-    clip_warnings,
     describe_bundle,
     describe_references,
-    make_report,
-    published,
     versions,
-    write_report,
 )
-from fapvideo.run.segments import Outcome, Segment, divide, render
+from fapvideo.run.seal import Seal
+from fapvideo.run.segments import Segment, divide, render
 from fapvideo.structs import RunReport
+from fapvideo.trust.protected import protected_version
 from fapvideo.video.encoder import choose_encoding
-from fapvideo.video.packets import joined_times, read_packets
 from fapvideo.video.reader import VideoReader
-from fapvideo.video.writer import VideoWriter, output_place, publish
+from fapvideo.video.writer import output_place
 
 log = logging.getLogger(__name__)
 
@@ -91,12 +87,14 @@ def from_file_to_file(
     if not (wishes.overwrite or (wishes.resume and was_published(folder, output))):
         output_place(output, source.info, overwrite=False)
     # What is bound to fail at the end fails before hours of work.
+    seal = Seal(engine.preset, source.info)
+    seal.opened(source.info, output, overwrite=True)
     choose_encoding(source.info, engine.preset.video, output.suffix.lower())
+    container = output.suffix.lower()
     with JobLock(folder, output):
         ticker.begin("references", 0)
         with watch.measure("reference_s"):
             cast, said = casting()
-        container = output.suffix.lower()
         job = begin(engine, source, cast, folder, container, said, resume=wishes.resume)
         if job.finished and was_published(folder, output):
             report = hand_over(job, output)
@@ -110,9 +108,8 @@ def from_file_to_file(
                 job.remove()
                 check_face(source, plan)
             second_pass(job, engine, source, plan, job.missing(), ticker)
-            report = join(
-                job, source, output, overwrite=wishes.overwrite, earlier_s=earlier_s, ticker=ticker
-            )
+            force = wishes.overwrite
+            report = join(job, source, output, seal, ticker, overwrite=force, earlier_s=earlier_s)
         if wishes.keep_work:
             job.save(finished={})  # what is to be told of it is told
         else:
@@ -165,11 +162,13 @@ def begin(
     Raises:
         VideoWriteError: the folder cannot be written to.
     """
+    consent = check_permission(engine.preset, engine.painter.bundle, cast, source.info)
     of = {
         "input": sha256_file(source.info.path),
         "preset": engine.preset.model_dump(mode="json"),
         "cast": described(cast),
         "container": container,
+        "protected": protected_version(),
         **machine(engine),
     }
     if resume and (folder / "job.json").exists():
@@ -180,6 +179,7 @@ def begin(
         "input": str(source.info.path.absolute()),
         "references": describe_references(cast),
         "warnings": list(said),
+        "consent": consent,
     }
     try:
         job = Job.create(folder, of, facts)
@@ -287,109 +287,3 @@ def second_pass(
         done = render(engine, source, plan, run, encoding, job.partial, Stopwatch(), ticker)
         for segment, packets, outcome in done:
             job.keep(segment, packets, outcome)
-
-
-def join(
-    job: Job,
-    source: VideoReader,
-    output: Path,
-    *,
-    overwrite: bool,
-    earlier_s: float = 0.0,
-    ticker: Ticker | None = None,
-) -> RunReport:
-    """Put the segments together; write the output, its report and the lines about every face.
-
-    Args:
-        job: with all segments done.
-        source: the input, from which everything beside the pictures is copied.
-        output: what to write.
-        overwrite: replace an existing output.
-        earlier_s: of the run, outside first and second pass.
-        ticker: told.
-
-    Raises:
-        VideoReadError: segments are missing.
-        VideoWriteError: the output cannot be written.
-    """
-    started, plan = time.perf_counter(), job.plan()
-    outcomes = [job.outcome(segment) for segment in job.segments]
-    missing = [str(number) for number, outcome in enumerate(outcomes) if outcome is None]
-    if plan is None or missing:
-        what = f"segments {', '.join(missing)} are" if plan else "the first pass is"
-        raise VideoReadError(f"{job.folder}: {what} not done", hint="`fapvideo segment` does them")
-    done = [outcome for outcome in outcomes if outcome is not None]
-    preset = RunPreset.model_validate(job.of["preset"])
-    (ticker or Ticker(None, None)).begin("finish", 0)
-    with Books(plan, source.info, job.lines) as books:
-        _replay(books, done)
-    warnings = [*job.facts["warnings"], *_assemble(job, source, output, done)]
-    warnings += dict.fromkeys(text for outcome in done for text in outcome.warnings)
-    warnings += clip_warnings(source.info, plan, preset.video)
-    hashes = job.of["input"], sha256_file(job.joined)
-    seconds = _summed([job.facts["seconds"], *(outcome.seconds for outcome in done)])
-    seconds["wall_s"] += earlier_s + time.perf_counter() - started
-    made_with = job.of["bundle"], job.facts["references"]
-    told = books, seconds, warnings, hashes
-    report = make_report(source.info, output, preset, made_with, plan, *told)
-    try:
-        job.save(finished=json.loads(json.dumps(report.to_dict(), default=str)))
-    except OSError as error:
-        raise VideoWriteError(
-            f"{job.folder} cannot be written to: {error.strerror or error}",
-            hint="free space on the disk; the same command goes on",
-        ) from error
-    publish(job.joined, output, overwrite=overwrite)
-    return hand_over(job, output)
-
-
-def _assemble(
-    job: Job, source: VideoReader, output: Path, outcomes: Sequence[Outcome]
-) -> list[str]:
-    """Put packets and everything beside the pictures into one file; return its warnings."""
-    _check_encoders(job, outcomes)
-    remove(job.joined)  # of a run that was killed here
-    config = RunPreset.model_validate(job.of["preset"]).video
-    # Whether the name is free is asked when it is given.
-    with VideoWriter(output, source.info, config, overwrite=True, kept=job.joined) as writer:
-        first = min(outcomes[0].packets.pts)
-        times = joined_times(outcome.packets for outcome in outcomes)
-        for segment, outcome, dts in zip(job.segments, outcomes, times, strict=True):
-            outcome.packets.dts = dts
-            path, time_base = job.packets_path(segment), source.info.time_base
-            writer.write_packets(read_packets(path, outcome.packets, time_base), first)
-    return writer.warnings
-
-
-def hand_over(job: Job, output: Path) -> RunReport:
-    """Write the report and the lines beside an output that has its name; return the report."""
-    with published(output):
-        return write_report(RunReport.from_dict(job.finished), job.lines, output)
-
-
-def _replay(books: Books, outcomes: Sequence[Outcome]) -> None:
-    """Enter every frame of the clip into the books, as it was painted."""
-    refused = {(frame, track): why for one in outcomes for frame, track, why in one.refused}
-    cut_off = {(frame, track): share for one in outcomes for frame, track, share in one.cut_off}
-    books.outside = sum(outcome.outside for outcome in outcomes)
-    for frame, time_s in enumerate(books.plan.times_s):
-        books.enter(frame, float(time_s), refused, cut_off)
-
-
-def _check_encoders(job: Job, outcomes: Sequence[Outcome]) -> None:
-    """See that one description of the stream is true of all segments."""
-    for number, outcome in enumerate(outcomes):
-        if outcome.packets.extradata != outcomes[0].packets.extradata:
-            raise VideoWriteError(
-                f"{job.folder}: segment {number} was encoded by another build of FFmpeg than "
-                "segment 0",
-                hint=f"remove {job.packets_path(job.segments[number])}, and make it again here",
-            )
-
-
-def _summed(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    total = {"wall_s": 0.0}
-    for row in rows:
-        for name, seconds in row.items():
-            total[name] = total.get(name, 0.0) + seconds
-    return total

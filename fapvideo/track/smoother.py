@@ -31,6 +31,8 @@ NOISE = 3.0
 """How many times the noise of a track a line may part from its measurements."""
 FLOOR, CEILING = 0.006, 0.012
 """Bounds of that, inter-ocular distances: a real head's mesh trembles by 0.001 to 0.005..."""
+SUDDEN = 0.015
+"""Distance from the fit, inter-ocular distances, from which on expression is sudden, not noise."""
 TREMBLE_PX = 0.5
 """... and of a small one by a quarter of a pixel: the upper bound is at least this."""
 
@@ -72,9 +74,24 @@ def smooth(landmarks: Floats, times_s: Times, half_s: float) -> Floats:
     poses = line + np.clip(fast, 0.0, 1.0) * (poses - line)
     linear, shifts = poses[:, :9].reshape(-1, 3, 3), poses[:, 9:]
     out = np.empty(landmarks.shape, np.float32)
-    for rows, shapes in _shapes(landmarks, motion, times_s, min(half_s, SHAPE_S)):
+    for rows, shapes in _shapes(landmarks, motion, times_s, min(half_s, SHAPE_S), unit):
         out[rows] = np.einsum("tij,tnj->tni", linear[rows], shapes) + shifts[rows, None]
     return out
+
+
+def _steadied(shapes: Doubles, times_s: Times, half_s: float, unit: float) -> Doubles:
+    """Return [T, N, 3] shapes without tremble.
+
+    A blink of two frames is no tremble: where a point parts from the fit by more than noise ever
+    does, and right before and after, the measurement itself counts.
+    """
+    fitted = _local_fit(shapes.reshape(len(shapes), -1), times_s, half_s, np.inf, degree=2)
+    apart = shapes - fitted.reshape(shapes.shape)
+    away = np.linalg.norm(apart[..., :2], axis=-1) / unit
+    fast = np.clip(away / max(SUDDEN, TREMBLE_PX / unit) - 1.0, 0.0, 1.0)
+    padded = np.pad(fast, ((1, 1), (0, 0)), mode="edge")
+    fast = np.maximum(np.maximum(padded[:-2], padded[2:]), fast)
+    return shapes - (1.0 - fast[..., None]) * apart
 
 
 _Motion = Sequence[tuple[float, Doubles, Doubles]]
@@ -93,7 +110,7 @@ def _motion(landmarks: Floats) -> tuple[Doubles, _Motion]:
 
 
 def _shapes(
-    landmarks: Floats, motion: _Motion, times_s: Times, half_s: float
+    landmarks: Floats, motion: _Motion, times_s: Times, half_s: float, unit: float
 ) -> Iterator[tuple[slice, Doubles]]:
     """Yield what remains of the faces in the anchor's place, smoothed: rows and [t, N, 3].
 
@@ -101,15 +118,18 @@ def _shapes(
     """
     for start in range(0, len(landmarks), BLOCK):
         stop = min(start + BLOCK, len(landmarks))
-        low = int(np.searchsorted(times_s, times_s[start] - 2 * half_s))
-        high = int(np.searchsorted(times_s, times_s[stop - 1] + 2 * half_s, side="right"))
+        # A frame more on either side: whether a neighbour parts suddenly counts, too.
+        first, last = max(0, start - 1), min(len(landmarks), stop + 1)
+        low = int(np.searchsorted(times_s, times_s[first] - 2 * half_s))
+        high = int(np.searchsorted(times_s, times_s[last - 1] + 2 * half_s, side="right"))
         flat = np.empty((high - low, landmarks[0].size))
         for row, (shape, (scale, rotation, shift)) in enumerate(
             zip(landmarks[low:high], motion[low:high], strict=True)
         ):
             flat[row] = ((shape - shift) @ rotation / scale).ravel()
-        fitted = _local_fit(flat, times_s[low:high], half_s, np.inf, degree=2)
-        yield slice(start, stop), fitted[start - low : stop - low].reshape(-1, *landmarks.shape[1:])
+        shapes = flat.reshape(-1, *landmarks.shape[1:])
+        steady = _steadied(shapes, times_s[low:high], half_s, unit)
+        yield slice(start, stop), steady[start - low : stop - low]
 
 
 def _distance(change: Doubles, points: Doubles) -> Doubles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,12 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         *,
         overwrite: bool = False,
         kept: Path | None = None,
+        seal: Callable[[Path, Path], None] | None = None,
     ) -> None:
         """Check the output's place and name, choose the encoder, open a temporary file.
+
+        `seal` is called with the finished file and the name that it will have; whatever is done to
+        the file after that is its renaming.
 
         `info` describes the source, whose other streams are copied from `info.path` (none where
         `info.container` is empty: frames that come from no file). Times are shifted so that
@@ -70,7 +74,7 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
         self.config = config if config is not None else VideoConfig()
         self.frames = 0
         """Frames taken."""
-        self._overwrite = overwrite
+        self._overwrite, self._seal = overwrite, seal
         self._place = output_place(self.output, info, overwrite=overwrite)
         suffix = self.output.suffix.lower()
         self._encoding = choose_encoding(info, self.config, suffix)
@@ -251,6 +255,8 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             self._copier.copy_until(None)
             self._container.close()
             self.warnings += [*self._copier.warnings, *self._copier.refusals()]
+            if self._seal is not None:
+                self._seal(self._temporary, self._place)
 
     def _explained(self) -> contextlib.AbstractContextManager[None]:
         what = f"{self.output}: writing failed after {self.frames} frames"

@@ -39,6 +39,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_the_promised_presets_are_shipped() -> None:
     assert {entry.name for entry in list_presets()} == {
+        "anonymize",
         "anonymize_light",
         "brand_avatar",
         "eyes_only",

@@ -212,16 +212,45 @@ def test_a_photo_used_for_several_parts_is_one_piece():
 
 
 def test_a_closed_lid_is_the_targets_own(target):
-    """The right eye shut: it is not trusted there at all, the left one is as before."""
+    """The right eye shut: its lashes and folds are the target's, the colour the reference's."""
     crop, landmarks = target
-    piece = the_same(target, ("eyes",))
+    dark = np.full_like(crop, 0.25)
+    dark[::4] *= 0.7  # folds
+    piece = the_same(target, ("eyes",), image=np.full_like(crop, 0.5))
     masks = part_masks([landmarks], ("eyes",), MaskConfig(), SIZE, IOD)
 
-    def trust(shut):
-        made = build_guide(crop, landmarks, [piece], masks, GuideConfig(), IOD, shut)
-        return [made.trust[int(y), int(x)] for x, y in landmarks[[468, 473], :2]]
+    def around(shut):
+        made = build_guide(
+            dark, landmarks, [piece], masks, GuideConfig(**AS_IT_IS), IOD, shut
+        ).picture
+        y, x = (int(landmarks[[159, 145], axis].mean()) for axis in (1, 0))
+        return made[y - 6 : y + 6, x - 6 : x + 6].mean(axis=-1)
 
-    right, left = trust((0.0, 0.0))
-    assert min(right, left) > 0.9
-    assert trust((1.0, 0.0)) == pytest.approx([0.0, left], abs=1e-6)
-    assert trust((0.0, 0.4)) == pytest.approx([right, 0.6 * left], abs=1e-6)
+    def folds(patch):
+        return float(np.abs(np.diff(patch.mean(axis=1))).mean())
+
+    open_, shut, other = around((0.0, 0.0)), around((1.0, 0.0)), around((0.0, 1.0))
+    assert folds(shut) > 3 * folds(open_)
+    np.testing.assert_array_equal(other, open_)
+    assert shut.mean() == pytest.approx(open_.mean(), abs=0.05), "not the target's darker skin"
+
+
+def test_lips_that_are_moved_bring_the_inner_mouth_along(target):
+    """The guide's mouth is opened wider: the target's teeth fill it, from lip to lip."""
+    crop, landmarks = target
+    white = crop.copy()
+    inner = landmarks[list(mesh.LIPS_INNER), :2]
+    cv2.fillPoly(white, [np.round(inner).astype(np.int32)], (0.0, 0.0, 1.0))
+    wide = landmarks.copy()
+    for row in (mesh.LIPS_INNER, mesh.LIPS_OUTER):
+        middle = landmarks[[13, 14], 1].mean()
+        wide[list(row), 1] = middle + 1.6 * (landmarks[list(row), 1] - middle)
+    piece = GuidePart(("mouth",), np.zeros_like(crop), landmarks, wide)
+    masks = part_masks([landmarks, wide], ("mouth",), MaskConfig(keep_inner_mouth=False), SIZE, IOD)
+    config = GuideConfig(**AS_IT_IS)
+    made = build_guide(white, landmarks, [piece], masks, config, IOD, moved_lips=True).picture
+    x = int(landmarks[[13, 14], 0].mean())
+    column = made[int(wide[0, 1]) : int(wide[17, 1]), x]
+    column = column[:, 2] - column[:, 0] > 0.5
+    height = wide[14, 1] - wide[13, 1]
+    assert column.sum() == pytest.approx(height, abs=0.08 * IOD)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from portrait import posed
 
-from fapvideo.config.schema import GuideShape
-from fapvideo.guide.shape import guide_landmarks, shape_weights
+from fapvideo.config.guide import GuideShape
+from fapvideo.guide.shape import at_rest, guide_landmarks, shape_weights
 from fapvideo.ops import mesh
 from fapvideo.ops.pose import expression, head_pose
 
@@ -155,7 +155,7 @@ def test_open_eyes_are_left_as_they_are():
 
 def test_nearly_shut_eyes_are_shut():
     """Measured lids never meet quite; the reference's eye must not look through the slit."""
-    assert lids(blinking(right=0.35, left=0.35)) < 1e-3
+    assert lids(blinking(right=0.28, left=0.28)) < 1e-3
     assert lids(blinking(right=0.1, left=0.1), "left") < 1e-3
 
 
@@ -165,11 +165,78 @@ def test_a_blink_closes_without_a_leap():
     assert max(a - b for a, b in pairwise(gaps)) < 0.09 * gaps[0]
 
 
-def test_a_wink_closes_one_eye_and_noise_none_alone():
-    wink = blinking(right=0.3, left=1.0)
-    assert lids(wink, "right") < 1e-3
-    assert lids(wink, "left") > 0.9 * lids(mesh.canonical(), "left")
-    uneven = blinking(right=0.45, left=0.75)
-    shares = [lids(uneven, side) / lids(mesh.canonical(), side) for side in ("right", "left")]
-    assert 0.2 < shares[0] < 0.45
-    assert 0 < shares[1] < 0.75
+def test_each_eye_closes_on_its_own():
+    for side, other in (("right", "left"), ("left", "right")):
+        wink = blinking(**{side: 0.25, other: 1.0})
+        assert lids(wink, side) < 1e-3
+        assert lids(wink, other) > 0.98 * lids(mesh.canonical(), other)
+
+
+def test_a_share_of_an_eyes_opening_is_that_share_of_the_references():
+    """A reference with larger eyes, taken over fully: half open stays half open."""
+    large = blinking(right=1.3, left=1.3)
+    weights = shape_weights(GuideShape(eyes=1.0), ALL)
+
+    def opened(share):
+        head = blinking(right=share, left=share)
+        return gap(guided(head, large, weights)[1], "right")
+
+    assert opened(1.0) > 1.1 * gap(posed(), "right")
+    for share in (0.9, 0.8, 1.2):
+        assert opened(share) / opened(1.0) == pytest.approx(share, abs=0.04)
+
+
+def test_who_squints_all_the_clip_squints_still():
+    """The neutral shape is the squint itself: it does not count as eyes of another shape."""
+    squint = blinking(right=0.6, left=0.6)
+    landmarks = posed(head=squint)
+    weights = shape_weights(GuideShape(eyes=1.0), ALL)
+    points = guide_landmarks(landmarks, head_pose(landmarks), squint, mesh.canonical(), weights)
+    assert gap(points, "right") < 0.72 * gap(posed(), "right")
+
+
+# ----------------------------------------------------------------------------------- brows
+
+
+def raised(right=0.0, left=0.0):
+    """Return the mean head with brows raised by so many inter-ocular distances."""
+    head = mesh.canonical().copy()
+    for ring, amount in ((mesh.RIGHT_BROW, right), (mesh.LEFT_BROW, left)):
+        head[list(ring), 1] -= amount
+    return head
+
+
+def brow_height(head, ring):
+    return float(head[[33, 133, 263, 362], 1].mean() - head[list(ring), 1].mean())
+
+
+def test_one_brow_that_is_raised_all_the_clip_stays_raised():
+    neutral = raised(right=0.12)
+    landmarks = posed(head=neutral)
+    weights = shape_weights(GuideShape(brows=1.0), ALL)
+    pose = head_pose(landmarks)
+    head = pose.to_head(guide_landmarks(landmarks, pose, neutral, mesh.canonical(), weights))
+    apart = brow_height(head, mesh.RIGHT_BROW) - brow_height(head, mesh.LEFT_BROW)
+    assert apart > 0.1
+    at = at_rest(neutral)
+    assert abs(brow_height(at, mesh.RIGHT_BROW) - brow_height(at, mesh.LEFT_BROW)) < 0.01
+
+
+def test_brows_at_rest_are_left_alone():
+    uneven = raised(right=0.015)
+    np.testing.assert_allclose(at_rest(uneven), uneven, atol=1e-3)
+
+
+def test_the_rise_of_a_brow_is_carried_with_slope_one():
+    weights = shape_weights(GuideShape(brows=0.7), ALL)
+    found = []
+    amounts = (-0.04, 0.0, 0.05, 0.1)
+    for amount in amounts:
+        landmarks = posed(head=raised(left=amount))
+        pose = head_pose(landmarks)
+        points = guide_landmarks(landmarks, pose, mesh.canonical(), long_nose(), weights)
+        head = pose.to_head(points)
+        found.append([brow_height(head, mesh.RIGHT_BROW), brow_height(head, mesh.LEFT_BROW)])
+    right, left = np.polyfit(amounts, np.array(found), 1)[0]
+    assert left == pytest.approx(1.0, abs=0.03)
+    assert abs(right) < 0.03

@@ -4,10 +4,8 @@ import pytest
 from portrait import astronaut, astronaut_face, posed
 
 from fapvideo.guide.warp import (
-    FARTHEST_GAZE,
     sample,
     source_map,
-    steer_gaze,
     triangle_map,
     without_teeth,
 )
@@ -142,49 +140,3 @@ def test_teeth_stay_out():
     np.testing.assert_allclose(moved[inner], 0.8 * source[inner] + 0.2 * source[outer], atol=1e-4)
     rest = np.setdiff1d(np.arange(478), inner)
     np.testing.assert_array_equal(moved[rest], source[rest])
-
-
-# ----------------------------------------------------------------------------------- gaze
-
-
-def looking(x, y):
-    """Return crop landmarks whose irises are moved by (x, y) eye distances."""
-    points = aligned(posed())
-    points[list(mesh.IRISES), :2] += np.array([x, y]) * IOD
-    return points
-
-
-def shown_at_iris(points, source, steered=True):
-    """Return [2, 2]: which source point is shown at the destination's irises, source pixels."""
-    where = source_map(points, source, triangle_map(points, SIZE))
-    if steered:
-        where = steer_gaze(where, points, source, IOD)
-    return np.array([where[int(points[i, 1]), int(points[i, 0])] for i in (468, 473)])
-
-
-@pytest.mark.parametrize("reference", [(0.06, 0), (-0.06, 0.02), (0, -0.025)])
-@pytest.mark.parametrize("target", [(0, 0), (0.03, 0.0)])
-def test_the_references_irises_go_where_the_targets_are(reference, target):
-    points, source = looking(*target), looking(*reference) * 2
-    shown = shown_at_iris(points, source)
-    assert np.abs(shown - source[[468, 473], :2]).max() < 0.02 * IOD * 2
-    unsteered = shown_at_iris(points, source, steered=False)
-    gap = np.abs(np.array(reference) - target).max()
-    assert np.abs(unsteered - source[[468, 473], :2]).max() > 0.7 * gap * IOD * 2
-
-
-def test_a_wild_measurement_moves_an_iris_only_so_far():
-    """Beyond it the lid would be drawn into the eye."""
-    points, source = looking(0, 0), looking(0.3, 0.3)
-    moved = shown_at_iris(points, source) - shown_at_iris(points, source, steered=False)
-    np.testing.assert_allclose(moved, np.tile(FARTHEST_GAZE * IOD, (2, 1)), rtol=0.1)
-
-
-def test_steering_stops_at_the_lids():
-    points, source = looking(0, 0), looking(0.06, 0)
-    where = source_map(points, source, triangle_map(points, SIZE))
-    change = np.abs(steer_gaze(where, points, source, IOD) - where).max(axis=-1)
-    for index in (*mesh.RIGHT_EYE_RING, *mesh.LEFT_BROW, 4, 13, 50):
-        assert change[int(points[index, 1]), int(points[index, 0])] < 0.15
-    assert change.max() > 0.05 * IOD
-    np.testing.assert_array_equal(steer_gaze(where, points, source, IOD, strength=0.0), where)

@@ -289,5 +289,6 @@ def test_every_error_has_been_met_here_or_nearby():
     met = {
         Cancelled, DeviceError, PresetError, ReferenceImageError, VideoReadError,
         VideoWriteError, WeightsError, errors.BatchError, errors.NoFaceFound, errors.QualityError,
+        errors.ConsentError, errors.NoCredentials, errors.ProvenanceError,  # tests/trust
     }  # fmt: skip
     assert kinds == met

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import decode, read_tracks, swapper
+from runs import decode, read_tracks
+from runs import swapper as any_swapper
 from typer.testing import CliRunner
 
 from fapvideo import join_job
@@ -23,10 +24,15 @@ from fapvideo.errors import (
     VideoReadError,
     VideoWriteError,
 )
+from fapvideo.ops.files import sha256_file
 from fapvideo.progress import Progress
 from fapvideo.run.job import Job, JobLock, job_folder
+from fapvideo.swapper import VideoSwapper
+from fapvideo.trust.credentials import read_credentials
 
 FRAMES = 32
+UNSIGNED = {"enabled": False}
+"""Signatures have a time and a number in them: no two files are the same."""
 VIDEO = {"codec": "h264", "speed": "ultrafast", "segment_s": 0.3}
 """Four segments of a clip with a key frame every eight frames."""
 
@@ -42,9 +48,13 @@ def source(tmp_path_factory: pytest.TempPathFactory, clip: Callable[..., Path]) 
 def whole(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
     """What a run makes that nobody stopped."""
     output = tmp_path_factory.mktemp("whole") / "out.mp4"
-    with swapper(video=VIDEO) as one:
+    with swapper() as one:
         one.run(source, output)
     return output
+
+
+def swapper(**tables: Any) -> VideoSwapper:
+    return any_swapper(**{"video": VIDEO, "provenance": UNSIGNED, **tables})
 
 
 def stop_after(frames: int) -> dict[str, Any]:
@@ -69,7 +79,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_file(
     source: Path, whole: Path, tmp_path: Path, frames: int
 ) -> None:
     output = tmp_path / "out.mp4"
-    with swapper(video=VIDEO) as one, pytest.raises(Cancelled) as stopped:
+    with swapper() as one, pytest.raises(Cancelled) as stopped:
         one.run(source, output, **stop_after(frames))
     assert beside(output) == [".out.mp4.fapvideo"]
     assert "goes on" in stopped.value.hint
@@ -78,7 +88,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_file(
     left = [segment.index for segment in job.missing()]
     assert left == list(range({-1: 0, 9: 2, 28: 4}[frames], 4))
     times = {path: path.stat().st_mtime_ns for path in job.folder.rglob("*.packets")}
-    with swapper(video=VIDEO) as one:
+    with swapper() as one:
         report = one.run(source, output, keep_work=True)
     assert {path: path.stat().st_mtime_ns for path in times} == times, "nothing was done twice"
     assert output.read_bytes() == whole.read_bytes()
@@ -95,10 +105,10 @@ def test_steps_on_their_own_make_the_same_file_in_any_order(
     source: Path, whole: Path, tmp_path: Path
 ) -> None:
     elsewhere = Path(shutil.copy(source, tmp_path / "copy.mp4"))
-    with swapper(video=VIDEO) as one:
+    with swapper() as one:
         segments = one.plan(source, tmp_path / "job")
         assert [segment.index for segment in segments] == [0, 1, 2, 3]
-    with swapper(video=VIDEO) as two:
+    with swapper() as two:
         assert two.segment(tmp_path / "job", 2, input=elsewhere)
         assert not two.segment(tmp_path / "job", 2)
         with pytest.raises(PresetError, match="no segment 4"):
@@ -122,7 +132,7 @@ def test_the_commands_take_the_index_of_an_array_job(
     preset.write_text(
         'bundle = "tiny"\nname = "test"\n[references]\nmouth = "pkg:brand_face.png"\n'
         '[video]\ncodec = "h264"\nspeed = "ultrafast"\nsegment_s = 0.3\n'
-        '[denoise]\nmode = "off"\n[composite]\nmax_size = 64\n',
+        '[denoise]\nmode = "off"\n[composite]\nmax_size = 64\n[provenance]\nenabled = false\n',
         "utf-8",
     )
     job = str(tmp_path / "job")
@@ -143,9 +153,9 @@ def test_what_is_of_something_else_is_begun_again_and_said(
     source: Path, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     output = tmp_path / "out.mp4"
-    with swapper(video=VIDEO, seed=1) as one, pytest.raises(Cancelled):
+    with swapper(seed=1) as one, pytest.raises(Cancelled):
         one.run(source, output, **stop_after(9))
-    with swapper(video=VIDEO) as one:
+    with swapper() as one:
         one.run(source, output)
     assert "preset.seed (1, now 0)" in caplog.text
     assert output.read_bytes() == whole.read_bytes()
@@ -155,7 +165,7 @@ def test_what_is_of_something_else_is_begun_again_and_said(
 def test_no_resume_and_damage_begin_again(source: Path, whole: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     folder, left = job_folder(output), tmp_path.with_name("left")
-    with swapper(video=VIDEO) as one:
+    with swapper() as one:
         with pytest.raises(Cancelled):
             one.run(source, output, **stop_after(9))
         folder.rename(left)
@@ -176,7 +186,7 @@ def test_another_picture_in_the_input_is_noticed(clip: Callable[..., Path], tmp_
     options = {"bf": "2", "g": "8"}
     source = Path(shutil.copy(clip("one_face", frames=FRAMES, options=options), tmp_path / "a.mp4"))
     other = clip("one_face", frames=FRAMES, options={**options, "crf": "40"})
-    with swapper(video=VIDEO) as one:
+    with swapper() as one:
         one.plan(source, tmp_path / "job")
         with pytest.raises(VideoReadError, match="frame 8 is not the picture that it was"):
             one.segment(tmp_path / "job", 1, input=other)
@@ -197,7 +207,7 @@ def test_streams_that_cannot_be_entered_anywhere_make_the_same_file(
     clip: Callable[..., Path], tmp_path: Path, options: dict[str, str]
 ) -> None:
     source = clip("one_face", frames=FRAMES, options=options)
-    with swapper(video=VIDEO) as one:
+    with swapper() as one:
         one.run(source, tmp_path / "a.mp4")
         count = len(one.plan(source, tmp_path / "job"))
         assert count > 1
@@ -228,7 +238,7 @@ def test_a_second_run_on_the_same_output_is_refused(source: Path, tmp_path: Path
     try:
         assert ready.wait(20)
         with (
-            swapper(video=VIDEO) as one,
+            swapper() as one,
             pytest.raises(
                 VideoWriteError, match=rf"another run \(process {other.pid} on "
             ) as error,
@@ -256,7 +266,7 @@ def test_what_a_killed_run_left_is_swept(source: Path, tmp_path: Path) -> None:
     (tmp_path / ".out.0123abcd.partial.mp4").write_bytes(b"x")
     (tmp_path / ".out.mp4.report.0123abcd.partial.json").write_bytes(b"x")
     (tmp_path / ".out.2.0123abcd.partial.mp4").write_bytes(b"of out.2.mp4")
-    with swapper(video=VIDEO) as one:
+    with swapper() as one:
         one.run(source, output)
     assert beside(output) == [".out.2.0123abcd.partial.mp4", *DONE]
 
@@ -272,14 +282,14 @@ def test_a_run_that_is_killed_at_its_very_end_is_finished_by_the_next(
         raise SystemExit
 
     place = {"join": "_assemble", "publish": "publish", "hand over": "hand_over"}[step]
-    with swapper(video=VIDEO) as one:
+    with swapper() as one:
         with monkeypatch.context() as patch, pytest.raises(SystemExit):
-            patch.setattr(f"fapvideo.run.work.{place}", kill)
+            patch.setattr(f"fapvideo.run.joining.{place}", kill)
             one.run(source, output)
         assert output.exists() == (step == "hand over")
         if step == "hand over":
             with (
-                swapper(video=VIDEO, seed=3) as other,
+                swapper(seed=3) as other,
                 pytest.raises(VideoWriteError, match="exists already"),
             ):
                 other.run(source, output, resume=False)
@@ -291,11 +301,24 @@ def test_a_run_that_is_killed_at_its_very_end_is_finished_by_the_next(
             one.run(source, output)
 
 
+def test_what_was_resumed_is_signed(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    with swapper(provenance={}) as one:
+        with pytest.raises(Cancelled):
+            one.run(source, output, **stop_after(9))
+        report = one.run(source, output)
+    found = read_credentials(output)
+    assert found is not None
+    assert found.whole
+    assert report.provenance["signed"]
+    assert report.output["sha256"] == sha256_file(output)
+
+
 def test_nothing_is_left_where_nothing_can_be_resumed(
     clip: Callable[..., Path], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.mp4"
-    with swapper(video=VIDEO) as one:
+    with swapper() as one:
         with pytest.raises(NoFaceFound):
             one.run(clip("no_face"), output, require_face=True)
         with pytest.raises(Cancelled):

@@ -315,6 +315,6 @@ def test_a_run_without_a_name_for_the_output(clip, tmp_path):
         report = one.run(source)
     assert report.output["path"] == str(tmp_path / "talk.swapped.mkv")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "talk.mkv", "talk.swapped.mkv", "talk.swapped.mkv.report.json",
+        "talk.mkv", "talk.swapped.c2pa", "talk.swapped.mkv", "talk.swapped.mkv.report.json",
         "talk.swapped.mkv.tracks.jsonl",
     ]  # fmt: skip

@@ -25,6 +25,7 @@ NETWORK = {"mode": "guided", "precision": "fp32", "steps": 2}
 REPORT = {
     "schema_version", "input", "output", "preset", "seed", "bundle", "references", "tracks",
     "frames", "outside_changed_samples", "timings", "peak_rss_bytes", "warnings", "versions",
+    "provenance", "anonymity",
 }  # fmt: skip
 """The issue's list."""
 
@@ -135,7 +136,7 @@ def test_the_input_is_not_touched(run):
 
 def test_nothing_is_left_over_beside_the_output(run):
     names = sorted(path.name for path in run.output.parent.iterdir())
-    assert names == ["cache", "out.mkv", "out.mkv.report.json", "out.mkv.tracks.jsonl"]
+    assert names == ["cache", "out.c2pa", "out.mkv", "out.mkv.report.json", "out.mkv.tracks.jsonl"]
 
 
 # ------------------------------------------------------------------------------- the report
@@ -151,7 +152,7 @@ def test_the_report_has_the_promised_keys(run):
     assert set(found["output"]) == {"path", "sha256", "frames"}
     assert set(found["bundle"]) == {"name", "files"}
     for reference in found["references"]:
-        assert set(reference) == {"part", "path", "sha256", "cached", "cast"}
+        assert set(reference) == {"part", "path", "sha256", "licence", "cached", "cast"}
     for track in found["tracks"]:
         assert {"id", "first_frame", "last_frame", "frames"} <= set(track)
     assert set(found["frames"]) == {"total", "swapped", "held", "faded", "left"}
@@ -211,7 +212,7 @@ def test_the_preset_in_the_report_can_be_run_again(run):
 
 def test_progress_goes_forward_stage_by_stage(run):
     stages = list(dict.fromkeys(tick.stage for tick in run.ticks))
-    assert stages == ["references", "analyse", "swap", "finish"]
+    assert stages == ["references", "analyse", "detect", "swap", "finish"]
     for stage in ("analyse", "swap"):
         ticks = [tick for tick in run.ticks if tick.stage == stage]
         done = [tick.done for tick in ticks]

@@ -5,7 +5,7 @@ import pytest
 from portrait import astronaut_face, posed
 
 from fapvideo.config.schema import MaskConfig
-from fapvideo.mask.parts import inner_mouth, part_boxes, part_masks
+from fapvideo.mask.parts import INNER_LIP_SOFTNESS, inner_mouth, part_boxes, part_masks
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import transform
 from fapvideo.ops.image import signed_distance
@@ -84,7 +84,7 @@ def test_a_face_that_comes_nearer_keeps_its_mask():
     small, large = masks(size=128), masks(size=384)
     for part in ALL:
         reduced = large.parts[part].reshape(128, 3, 128, 3).mean(axis=(1, 3))
-        assert np.abs(reduced - small.parts[part]).max() < 0.12
+        assert np.abs(reduced - small.parts[part]).max() < 0.17  # the edge of the lips is narrow
         assert reduced.sum() == pytest.approx(small.parts[part].sum(), rel=0.02)
 
 
@@ -141,7 +141,7 @@ def test_the_inner_mouth_opens_without_a_jump():
     """From shut to open in small steps the mask grows in small steps."""
     areas = [inner_mouth(face(mouth=0.005 * i), SIZE, IOD) for i in range(30)]
     steps = [np.abs(b - a).max() for a, b in pairwise(areas)]
-    assert max(steps) < 0.3
+    assert max(steps) < 1.7 * 0.005 / INNER_LIP_SOFTNESS
     sums = [float(area.sum()) for area in areas]
     assert sums == sorted(sums)
     assert sums[-1] > 30

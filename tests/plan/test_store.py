@@ -10,6 +10,7 @@ import pytest
 from small_plan import small_plan
 
 from fapvideo.errors import VideoReadError
+from fapvideo.mask.occlusion import TrackOcclusion
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
 from fapvideo.plan.store import read_plan, write_plan
@@ -24,7 +25,7 @@ def plan() -> Plan:
 
 def assert_same(one: object, other: object) -> None:
     """Compare field by field; whether a reference came from the cache does not count."""
-    if isinstance(one, Plan | Target | Track | Reference | TrackPlan | TrackBoxes):
+    if isinstance(one, Plan | Target | Track | Reference | TrackPlan | TrackBoxes | TrackOcclusion):
         assert type(one) is type(other)
         for field in fields(one):
             if field.name != "cached":
@@ -86,12 +87,15 @@ def test_numbers_that_cannot_be_are_said(plan: Plan, tmp_path: Path) -> None:
     odd = first.track.landmarks.copy()
     odd[2, 7] = np.nan
     far = replace(first, frames=replace(first.frames, source=np.full(5, 9)))
+    last = plan.targets[1]
+    cut = replace(last.occlusion, packed=last.occlusion.packed[:-1])
     wrong = (
         replace(plan, times_s=np.full(50, np.inf)),
         replace(plan, times_s=plan.times_s[:3]),
         replace(plan, targets=(replace(first, track=replace(first.track, landmarks=odd)),),
                 tracks=(replace(first.track, landmarks=odd),)),
         replace(plan, targets=(far,)),
+        replace(plan, targets=(replace(last, occlusion=cut),)),
     )  # fmt: skip
     for number, one in enumerate(wrong):
         write_plan(one, tmp_path / "plan", {})

@@ -75,7 +75,9 @@ def test_every_face_has_one_end(plan: Plan, tmp_path: Path) -> None:
     refused = {(30, 0): "looks_wrong", (31, 0): "looks_wrong", (31, 3): "numeric"}
     with Books(plan, INFO, tmp_path / "spool") as books:
         for batch in batches(plan):
-            swapped = SimpleNamespace(outside_changed=2, refused=refused, cut_off={(6, 3): 0.25})
+            swapped = SimpleNamespace(
+                outside_changed=2, refused=refused, cut_off={(6, 3): 0.25}, apart={}
+            )
             books.add(batch, swapped)
     assert books.faces == {"total": 82, "swapped": 65, "held": 0, "faded": 0, "left": 17}
     assert books.frames == {"total": 40, "swapped": 39, "held": 0, "faded": 0, "left": 1}
@@ -95,7 +97,9 @@ def test_every_face_has_one_end(plan: Plan, tmp_path: Path) -> None:
 def test_a_line_per_frame(plan: Plan, tmp_path: Path) -> None:
     with Books(plan, INFO, tracks_path(tmp_path / "o.mkv")) as books:
         for batch in batches(plan):
-            swapped = SimpleNamespace(outside_changed=0, refused={}, cut_off={(6, 3): 0.25})
+            swapped = SimpleNamespace(
+                outside_changed=0, refused={}, cut_off={(6, 3): 0.25}, apart={}
+            )
             books.add(batch, swapped)
     rows = read_tracks(tmp_path / "o.mkv")
     assert [row["frame"] for row in rows] == list(range(FRAMES))
@@ -117,7 +121,7 @@ def test_a_line_per_frame(plan: Plan, tmp_path: Path) -> None:
 def test_which_reference_served_when(plan: Plan) -> None:
     books = Books(plan, INFO)
     for batch in batches(plan):
-        books.add(batch, SimpleNamespace(outside_changed=0, refused={}, cut_off={}))
+        books.add(batch, SimpleNamespace(outside_changed=0, refused={}, cut_off={}, apart={}))
     served = books.served()
     mouth, eyes = (served[0][part] for part in ("mouth", "eyes"))
     assert [(one["path"], one["frames"], one["spans"]) for one in mouth] == [

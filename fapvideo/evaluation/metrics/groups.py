@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from fapvideo.evaluation.definitions import Definition
+from fapvideo.evaluation.definitions import SHOWN, SHOWN_UNDER, Definition
 from fapvideo.evaluation.measure import Measurement, Metric, measure
 from fapvideo.evaluation.metrics.bins import Conditions
 from fapvideo.evaluation.metrics.distribution import Distribution
 from fapvideo.evaluation.metrics.expression import Expression
 from fapvideo.evaluation.metrics.features import PartFeatures
-from fapvideo.evaluation.metrics.identity import Identity, IdentityEmbedding, available
+from fapvideo.evaluation.metrics.following import Following
+from fapvideo.evaluation.metrics.identity import Identity
 from fapvideo.evaluation.metrics.outside import Outside
 from fapvideo.evaluation.metrics.seam import Seam
 from fapvideo.evaluation.metrics.similarity import PartSimilarity
@@ -23,6 +24,7 @@ from fapvideo.evaluation.views import Clip, Material
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.progress import OnProgress, ShouldStop
 from fapvideo.structs import Floats
+from fapvideo.trust.recognition import IdentityEmbedding, available
 
 GROUPS: tuple[type[Metric], ...] = (
     PartSimilarity,
@@ -31,6 +33,7 @@ GROUPS: tuple[type[Metric], ...] = (
     Seam,
     Outside,
     Expression,
+    Following,
     Distribution,
     TruthMetric,
     Conditions,
@@ -89,6 +92,7 @@ def fresh_metrics(
         Seam(),
         Outside(material.info if isinstance(material, Clip) else None),
         Expression(),
+        *((Following(),) if isinstance(material, Clip) else ()),  # photos do not move
         Distribution(networks.features.tower, inception=networks.inception),
         Conditions(),
     ]
@@ -114,7 +118,11 @@ def measure_all(
         material, result, metrics, system=system, name=name, progress=progress, cancel=cancel
     )
     hard = {definition.key for definition in Conditions.definitions}  # no fault of the result
-    curves = {key: curve for key, curve in found.curves.items() if key not in hard}
+    curves = {
+        key: curve
+        for key, curve in found.curves.items()
+        if key not in hard and not key.startswith((SHOWN, SHOWN_UNDER))
+    }
     suspects = find_suspects(found.times_s, curves, all_definitions())
     return replace(found, suspects=tuple(suspects))
 

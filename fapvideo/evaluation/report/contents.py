@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fapvideo.evaluation.definitions import Better
+from fapvideo.evaluation.definitions import SHOWN, SHOWN_UNDER, Better
 from fapvideo.evaluation.measure import Measurement
 from fapvideo.evaluation.report.picks import curve_keys, position_of, worst
 from fapvideo.evaluation.report.pictures import (
@@ -65,6 +65,8 @@ class Curve:
     unit: str
     better: str
     values: Mapping[str, Sequence[float | None]]
+    source: Sequence[float | None]
+    """The source's own, drawn under the others; mostly there is none."""
     worst: Mapping[str, Sequence[int]]
     """System -> positions, the worst first."""
     suspects: Sequence[int]
@@ -165,6 +167,9 @@ def _clip_payload(clip: ClipContents) -> dict[str, Any]:
                     name: [None if value is None else float(f"{value:.4g}") for value in values]
                     for name, values in curve.values.items()
                 },
+                "source": [
+                    None if value is None else float(f"{value:.4g}") for value in curve.source
+                ],
             }
             for curve in clip.curves
         ],
@@ -233,13 +238,17 @@ def _curve(
     definition = record.definition(key)
     better: Better = definition.better if definition else "lower"
     values = {item.system: item.curves[key] for item in items if key in item.curves}
+    judges = not key.startswith(SHOWN)
+    under = SHOWN_UNDER + key.removeprefix(SHOWN)
+    source = () if judges else next((i.curves[under] for i in items if under in i.curves), ())
     return Curve(
         key=key,
         title=title_of(definition, key),
         unit=definition.unit if definition else "",
         better=BETTER[better],
         values=values,
-        worst={system: worst(curve, better) for system, curve in values.items()},
+        source=source,
+        worst={name: worst(curve, better) if judges else [] for name, curve in values.items()},
         suspects=sorted({suspect.position for suspect in suspects if suspect.metric == key}),
     )
 

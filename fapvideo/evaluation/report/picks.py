@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from fapvideo.evaluation.definitions import Better
+from fapvideo.evaluation.definitions import SHOWN, SHOWN_UNDER, Better
 from fapvideo.evaluation.measure import Measurement, Suspect
 from fapvideo.evaluation.report.record import Record
 
@@ -63,8 +63,18 @@ def choose(record: Record, clip: str, count: int) -> list[int]:
 
 
 def curve_keys(record: Record, clip: str) -> list[str]:
-    """Return the clip's curves that have a definition or a point, headline metrics first."""
-    keys = record.ordered([key for item in record.of_clip(clip) for key in item.curves])
+    """Return the clip's curves that have a definition or a point, headline metrics first.
+
+    A source's own curves are no curves of their own.
+    """
+    keys = record.ordered(
+        [
+            key
+            for item in record.of_clip(clip)
+            for key in item.curves
+            if not key.startswith(SHOWN_UNDER)
+        ]
+    )
     headline = {key for key in keys if (found := record.definition(key)) and found.headline}
     return sorted(keys, key=lambda key: key not in headline)
 
@@ -76,7 +86,7 @@ def _candidates(record: Record, clip: str) -> Iterator[int]:
         for item, suspect in zip(items, row, strict=True):
             if suspect is not None and item.times_s:
                 yield position_of(suspect, item.times_s)
-    keys = curve_keys(record, clip)
+    keys = [key for key in curve_keys(record, clip) if not key.startswith(SHOWN)]
     for rank in range(WORST):
         for item in items:
             yield from (_ranked(record, item, key, rank) for key in keys)

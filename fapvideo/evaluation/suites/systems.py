@@ -26,6 +26,7 @@ from fapvideo.progress import OnProgress, ShouldStop
 from fapvideo.run.report import report_path, tracks_path
 from fapvideo.structs import Bytes
 from fapvideo.swapper import VideoSwapper
+from fapvideo.trust.credentials import sidecar_path
 from fapvideo.weights.bundle import bundle_folder
 
 VIDEOS = (".mkv", ".mp4", ".mov", ".webm", ".avi")
@@ -97,7 +98,7 @@ class Swapping:
         cpu = time.process_time()
         swapper = self._open(preset)
         report = swapper.run(source, output, overwrite=True, progress=progress, cancel=cancel)
-        for path in (report_path(output), tracks_path(output)):
+        for path in (report_path(output), tracks_path(output), sidecar_path(output)):
             path.unlink(missing_ok=True)
         return {
             **report.timings,

@@ -74,13 +74,13 @@ def draw_thing(
     if kind == "glasses":
         return glasses(rng, scene, dark=not reference and bool(rng.random() < DARK))
     if kind == "hair":
-        return _hair_over(rng, scene)
+        return hair_over(rng, scene, parts)
     if kind == "microphone":
-        return _microphone_at(rng, scene)
-    return _hand_on(rng, scene, parts)
+        return microphone_at(rng, scene, parts)
+    return hand_on(rng, scene, parts)
 
 
-def _hand_on(rng: np.random.Generator, scene: Scene, parts: Sequence[str]) -> Thing:
+def hand_on(rng: np.random.Generator, scene: Scene, parts: Sequence[str]) -> Thing:
     """Return a hand that comes from outside the face and touches a part's outline."""
     part = parts[int(rng.integers(len(parts)))]
     rings = mesh.outlines(part)
@@ -93,7 +93,7 @@ def _hand_on(rng: np.random.Generator, scene: Scene, parts: Sequence[str]) -> Th
     return hand(rng, scene, touch - away * inwards, away)
 
 
-def _hair_over(rng: np.random.Generator, scene: Scene) -> Thing:
+def hair_over(rng: np.random.Generator, scene: Scene, parts: Sequence[str]) -> Thing:
     """Return a lock that falls from above the forehead over a brow, an eye or the nose's side."""
     side = rng.integers(2)
     ends = ((105, 70, 33, 50, 66, 98), (334, 300, 263, 280, 296, 327))[side]
@@ -103,7 +103,7 @@ def _hair_over(rng: np.random.Generator, scene: Scene) -> Thing:
     return hair(rng, scene, root, tip)
 
 
-def _microphone_at(rng: np.random.Generator, scene: Scene) -> Thing:
+def microphone_at(rng: np.random.Generator, scene: Scene, parts: Sequence[str]) -> Thing:
     """Return a microphone held before or below the mouth."""
     angle = np.pi / 2 + rng.normal(0, 0.45)
     away = np.array([np.cos(angle), np.sin(angle)])

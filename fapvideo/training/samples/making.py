@@ -27,7 +27,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from fapvideo.config.schema import GuideConfig, GuideShape, MaskConfig
+from fapvideo.config.guide import GuideShape
+from fapvideo.config.schema import GuideConfig, MaskConfig
 from fapvideo.config.train import DataConfig
 from fapvideo.guide.build import GuidePart, build_guide
 from fapvideo.guide.shape import guide_landmarks, shape_weights

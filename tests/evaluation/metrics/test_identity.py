@@ -17,18 +17,18 @@ from portrait import astronaut_face, headshot, measuring_finder
 from fapvideo.config.schema import ReferenceConfig
 from fapvideo.errors import WeightsError
 from fapvideo.evaluation.metrics import identity
-from fapvideo.evaluation.metrics.identity import (
+from fapvideo.evaluation.metrics.identity import EVERY_S, Identity
+from fapvideo.evaluation.views import FaceView
+from fapvideo.reference.images import AlignedFace, align
+from fapvideo.structs import Array, Floats
+from fapvideo.trust import recognition
+from fapvideo.trust.recognition import (
     CHIP,
-    EVERY_S,
-    Identity,
     IdentityEmbedding,
     available,
     face_chip,
     model_file,
 )
-from fapvideo.evaluation.views import FaceView
-from fapvideo.reference.images import AlignedFace, align
-from fapvideo.structs import Array, Floats
 
 installed = pytest.mark.skipif(not available(), reason="needs the extra identity")
 
@@ -80,7 +80,8 @@ def test_a_few_frames_are_measured_and_references_once() -> None:
 
 
 def test_without_the_extra_it_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "available", lambda: False)
+    for module in (identity, recognition):
+        monkeypatch.setattr(module, "available", lambda: False)
     metric = Identity()
     assert metric.update(pairs()[0]) == {}
     assert metric.summary() == {}
@@ -94,15 +95,15 @@ def test_the_weights_are_found_without_importing_their_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It imports `pkg_resources`, which newer setuptools do not have."""
-    package = tmp_path / identity.MODELS
+    package = tmp_path / recognition.MODELS
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("raise ImportError('pkg_resources')")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, identity.MODELS, raising=False)
+    monkeypatch.delitem(sys.modules, recognition.MODELS, raising=False)
     assert model_file() is None, "the package is there, its weights are not"
-    (package / identity.MODEL_FILE).write_bytes(b"weights")
-    assert model_file() == package / identity.MODEL_FILE
-    assert identity.MODELS not in sys.modules
+    (package / recognition.MODEL_FILE).write_bytes(b"weights")
+    assert model_file() == package / recognition.MODEL_FILE
+    assert recognition.MODELS not in sys.modules
 
 
 @installed
@@ -132,7 +133,7 @@ def test_our_alignment_serves_the_network_as_its_own_does() -> None:
     face, picture = astronaut_face(), headshot(512)
     scale, shift = 512 / 200, np.array([125, 22])
     landmarks = (face.landmarks[:, :2] - shift) * scale
-    points = [dlib.point(*map(round, landmarks[index])) for index in identity.CORNERS]
+    points = [dlib.point(*map(round, landmarks[index])) for index in recognition.CORNERS]
     shape = dlib.full_object_detection(dlib.rectangle(0, 0, 511, 511), points)
     embed = IdentityEmbedding()
     theirs = np.array(embed._network.compute_face_descriptor(picture, shape))

@@ -213,7 +213,7 @@
     }
 
     range(curve, systems) {
-      const values = systems.flatMap((name) => curve.values[name] ?? []).filter((value) => value !== null);
+      const values = [...systems.flatMap((name) => curve.values[name] ?? []), ...curve.source].filter((value) => value !== null);
       if (!values.length) return [0, 1];
       let low = values.reduce((a, b) => Math.min(a, b));
       let high = values.reduce((a, b) => Math.max(a, b));
@@ -251,6 +251,10 @@
       this.curve.suspects.forEach((position) => {
         picture.append(make("line", { class: "tick suspect", x1: this.x(position), x2: this.x(position), y1: floor, y2: floor + 6 }));
       });
+      if (this.curve.source.length) {
+        const under = this.curve.source.map((value, i) => [i, value]);
+        picture.append(make("path", { class: "curve under", d: this.path(under, this.x, y) }));
+      }
       for (const name of [...this.visible()].reverse()) this.line(picture, name, y);
       this.head = make("line", { class: "head", y1: EDGE.top, y2: floor });
       this.hover = make("line", { class: "hover", y1: EDGE.top, y2: floor, visibility: "hidden" });
@@ -300,6 +304,8 @@
           const key = make("span", {}, sample(data.colours[name]), ` ${name}`);
           return make("div", {}, key, make("span", {}, value === null ? "–" : digits(value)));
         }));
+        const own = this.curve.source[position] ?? null;
+        if (own !== null) readout.append(make("div", {}, make("span", {}, "source"), make("span", {}, digits(own))));
         const x = this.x(position);
         this.hover.setAttribute("x1", x);
         this.hover.setAttribute("x2", x);

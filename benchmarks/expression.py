@@ -1,0 +1,111 @@
+"""How fully results follow their clips: coefficients, blinks, gaze, by two judges.
+
+    python benchmarks/expression.py FOLDER [--preset brand_avatar] [--start 0.5] [--seconds 2]
+                                    [--set KEY=VALUE ...] [--only NAME ...] [--name now]
+
+Adds the run `--name` to benchmarks/results/expression.json, clip by clip, so that a run that was
+stopped keeps what it had. What the keys mean is in docs/evaluation.md (`follower.*`, `older.*`);
+faces are cut out where the program's own plan has them. The clips are those of `clips.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+from fapvideo.config.overrides import parse_overrides
+from fapvideo.config.presets import load_preset
+from fapvideo.config.schema import MaskConfig, RunPreset
+from fapvideo.evaluation.metrics.following import Following
+from fapvideo.evaluation.metrics.movements import GROUPS
+from fapvideo.evaluation.views import face_view
+from fapvideo.ops.display import square_pixels
+from fapvideo.parts import TRAINED
+from fapvideo.swapper import VideoSwapper
+from fapvideo.track.older import OlderMesh
+from fapvideo.video.reader import VideoReader
+
+RESULT = Path(__file__).parent / "results" / "expression.json"
+
+
+def main() -> None:
+    """Swap, measure, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--preset", default="brand_avatar")
+    parser.add_argument("--start", type=float, default=0.5)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--only", nargs="*", default=())
+    parser.add_argument("--name", default="now")
+    asked = parser.parse_args()
+    stretch = {"video.start_s": asked.start, "video.end_s": asked.start + asked.seconds}
+    preset = load_preset(asked.preset, {**parse_overrides(asked.overrides), **stretch})
+    with VideoSwapper(preset) as swapper:
+        for path in sorted(asked.folder.glob("*.mp4")):
+            if not asked.only or path.stem in asked.only:
+                row = measured(swapper, path, preset)
+                print(path.stem, row, flush=True)
+                write(asked.name, path.stem, row)
+
+
+def measured(swapper: VideoSwapper, path: Path, preset: RunPreset) -> dict[str, float]:
+    """Return what both judges say of one clip."""
+    mesh, judges = OlderMesh(), Following()
+    with swapper.open(path) as clip:
+        first, last = float(clip.plan.times_s[0]), float(clip.plan.times_s[-1])
+        results = clip.strip(first, last - first + 1.0)
+        pictures = VideoReader(path, preset.video).pictures()
+        for index, ((_, source), result) in enumerate(zip(pictures, results, strict=True)):
+            before, after = (square_pixels(rgb, clip.info) for rgb in (source, result))
+            views = tuple(
+                face_view(before, after, place.landmarks, TRAINED, MaskConfig(), mesh)
+                for _, place in clip.plan.placements(index)
+            )
+            pair: Any = SimpleNamespace(index=index, faces=views)
+            judges.update(pair)
+    return shortened(judges.summary())
+
+
+def shortened(values: Any) -> dict[str, float]:
+    """Return the values of all, of the groups and of the floor, not of every coefficient."""
+    kept = {"all", "floor", "gaze", *GROUPS}
+    return {
+        key: round(float(value), 3)
+        for key, value in values.items()
+        if key.split(".")[0] in ("blinks", "lag") or key.split(".")[1] in kept
+    }
+
+
+def write(name: str, clip: str, row: dict[str, float]) -> None:
+    """Put one clip's row into the file of results."""
+    record = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    record |= {
+        "what": "Clips as people film them, two seconds of each: how the result's expression "
+        "follows the source's, correlation and slope of the coefficients that move, by two judges; "
+        "blinks; gaze in eye widths. `floor` is the source against itself, encoded again. The "
+        "clips are examples of the public repository KwaiVGI/LivePortrait (commit 1986663b).",
+        "command": "python benchmarks/expression.py FOLDER --name NAME",
+        "date": datetime.date.today().isoformat(),
+        "commit": commit,
+        "machine": f"{os.uname().machine}, {os.cpu_count()} cores",
+    }
+    record.setdefault(name, {})[clip] = row
+    RESULT.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
