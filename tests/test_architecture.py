@@ -40,6 +40,8 @@ NOT_AT_IMPORT = {
     "open_clip",
     "groundingdino",
     "decord",
+    "onnx",
+    "onnxruntime",
     "dlib",
     "face_recognition_models",
 }

@@ -19,7 +19,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXTRAS = ("open_clip", "groundingdino", "decord", "torchvision", "tensorboard")
+EXTRAS = (
+    "open_clip",
+    "groundingdino",
+    "decord",
+    "onnx",
+    "onnxruntime",
+    "torchvision",
+    "tensorboard",
+)
 
 
 @pytest.fixture(scope="module")

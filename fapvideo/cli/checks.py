@@ -28,7 +28,12 @@ REQUIRED: Final = {
 }
 """Distribution -> module."""
 
-EXTRAS: Final = {"clip": "open_clip", "groundingdino": "groundingdino", "decord": "decord"}
+EXTRAS: Final = {
+    "clip": "open_clip",
+    "groundingdino": "groundingdino",
+    "decord": "decord",
+    "fast": "onnxruntime",
+}
 """Extra -> module."""
 
 

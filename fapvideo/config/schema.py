@@ -219,6 +219,9 @@ class DenoiseConfig(Section):
     """Frames in a batch, and faces that the networks treat at once: more need more memory."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the networks; `auto` is bf16 where the hardware multiplies it, else fp32."""
+    runtime: Literal["auto", "torch", "onnxruntime"] = "auto"
+    """What computes the networks; `auto` is ONNX Runtime (extra `fast`), where it is installed, for
+    networks like the embedded bundle's on a CPU without bf16, else torch."""
     compile: bool = False
     """Compile the UNet: a minute or more at the start, faster on long clips."""
     resolution: int | None = Field(None, ge=64, le=1024, multiple_of=64)
@@ -227,6 +230,12 @@ class DenoiseConfig(Section):
     """A TAESD (AutoencoderTiny) in place of the VAE: many times faster, a little softer."""
     lora_file: Path | None = None
     """A LoRA merged into the UNet, such as LCM-LoRA for `sampler = "lcm"` with 4 to 8 steps."""
+
+    @model_validator(mode="after")
+    def _compile_is_torch(self) -> DenoiseConfig:
+        if self.compile and self.runtime == "onnxruntime":
+            raise ValueError('denoise.compile is for denoise.runtime = "torch" or "auto" only')
+        return self
 
 
 class CompositeConfig(Section):
@@ -281,9 +290,10 @@ class SpanConfig(Section):
 SPANNED = ("mask", "guide", "fuse", "denoise", "composite")
 FIXED: dict[str, set[str]] = {
     "mask": {"backend", "detector", "detector_score", "detector_every", "keep_out"},
-    "denoise": {"batch_size", "precision", "compile", "resolution", "codec_file", "lora_file"},
+    "denoise": {"batch_size", "precision", "runtime", "compile", "resolution", "codec_file",
+                "lora_file"},
     "composite": {"max_size"},
-}
+}  # fmt: skip
 """What the networks, the size of crops and the search for boxes depend on, by table."""
 
 

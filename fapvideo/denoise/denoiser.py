@@ -234,13 +234,18 @@ class Denoiser:
             # As a number it would be compiled in, and every batch's second step compile again.
             when = torch.tensor(time, device=sample.device) if self._config.compile else time
             if not guided:
-                return bundle.adapter.predict(self._unet, sample, when, maps).float()
-            sample = sample.repeat(2, 1, 1, 1)
-            both = bundle.adapter.predict(self._unet, sample, when, doubled).float()
+                return self._predict(sample, when, maps)
+            both = self._predict(sample.repeat(2, 1, 1, 1), when, doubled)
             without, with_tokens = both.chunk(2)
             return without + guidance * (with_tokens - without)
 
         return model
+
+    def _predict(self, x: Tensor, time: float | Tensor, maps: Maps) -> Tensor:
+        """Ask the UNet in whatever computes it."""
+        if self.bundle.exported is not None and not isinstance(time, Tensor):
+            return self.bundle.exported.predict(x, time, maps)
+        return self.bundle.adapter.predict(self._unet, x, time, maps).float()
 
     @cached_property
     def _unconditional(self) -> Maps:

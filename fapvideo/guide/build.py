@@ -28,8 +28,6 @@ from fapvideo.structs import Floats, PartMasks
 
 RIM = 0.1
 """Width of the band inside the hole's edge that lies outside the part proper."""
-LID_COLOUR = 0.1
-"""Blur of what counts as the colour of a closed lid, inter-ocular distances."""
 INNER_LIPS = 0.018
 """Softness of the lips' inner edge, inter-ocular distances."""
 RING = 0.16
@@ -184,18 +182,14 @@ def _show_own_lids(
     shut: Sequence[float] | Floats,
     iod: float,
 ) -> None:
-    """Put the target's closed lids into the guide [S, S, 3], in place, in the guide's colours.
+    """Put the target's closed lids into the guide [S, S, 3], in place.
 
-    Lashes and folds are the target's, what is broader the reference's: its skin, not a dark patch.
+    A photo of an open eye squeezed together is a dark bar, and its shade says nothing of lids.
     """
     closed = _closed_eyes(landmarks, shut, picture.shape[0], iod) * core
     if not closed.any():
         return
-    window = window_of(closed, 3 * LID_COLOUR * iod)
-    under, own = picture[window], target[window]
-    recoloured = own + blur(under - own, LID_COLOUR * iod)
-    under += (recoloured - under) * as_rgb(closed[window])
-    np.clip(under, 0.0, 1.0, out=under)
+    picture += (target - picture) * as_rgb(closed)
 
 
 def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floats:

@@ -27,6 +27,9 @@ BRIGHTER, SLACK = (0.2, 1.7), 1.1
 SHADES, DARKEST = (-0.4, 0.5), 0.1
 """Bounds of the shade that a seamless rim asks of the eyes, as a factor less 1, and the brightness
 below which it is not reckoned."""
+WHITES_SAY = 0.8
+"""Share, as an exponent, that whites have in how bright the eyes are; the rest is the skin's: lids
+throw their shadow on both."""
 SKIN_TINT = 0.5
 """How far, as an exponent, the light has the tint in which skins differ, where nothing else tells
 it."""
@@ -63,11 +66,10 @@ def light_eyes(
     gain = brighter * skin**SKIN_TINT
     sure = min(1.0, area / ENOUGH, own_area / ENOUGH)
     if sure > 0.0:
-        # Whites tell the colour; how bright they are is the lids' shadow, too, so skin has a say.
         bright, tint = _light(whites, own)
         # No light tints eyes otherwise than skin, or more: what does is blood or a lens.
         tint = np.clip(tint, np.minimum(1.0, skin) / SLACK, np.maximum(1.0, skin) * SLACK)
-        gain += sure * (np.sqrt(bright * brighter) * tint - gain)
+        gain += sure * (bright**WHITES_SAY * brighter ** (1.0 - WHITES_SAY) * tint - gain)
     lit += (plain * gain.astype(np.float32) - lit) * as_rgb(inside)
 
 

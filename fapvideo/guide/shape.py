@@ -22,8 +22,9 @@ REST = 0.04
 OPEN, SHUT = 0.75, 0.3
 """Shares of the resting eye opening from which on an eye closes, and at which it is shut: measured
 lids keep a gap at a blink."""
-OWN_LIDS = 0.6
-"""How far an eye is shut, 0 to 1, from which on the target's own lids are shown."""
+OWN_LIDS = 0.6, 0.42
+"""Shares of it from which on the target's own lids are seen, and at which nothing else is: lids of
+two frames' blinks are measured half open."""
 RESTING_EYES = (0.2, 0.31)
 """Mean openings of eyes at rest, in eye widths: who squints or stares all the clip has no
 other eyes."""
@@ -178,8 +179,8 @@ def lids_shut(head: Floats, neutral: Floats) -> Floats:
     """
     resting = _resting(neutral)
     opened = [_opening(head, eye) / _width(head, i) for i, eye in enumerate(EYELIDS)]
-    shut = (OPEN - np.array(opened) / resting) / (OPEN - SHUT)
-    return np.clip((shut - OWN_LIDS) / (1.0 - OWN_LIDS), 0.0, 1.0)
+    begin, end = OWN_LIDS
+    return np.clip((begin - np.array(opened) / resting) / (begin - end), 0.0, 1.0)
 
 
 def _resting(neutral: Floats) -> Floats:

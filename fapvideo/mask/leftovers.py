@@ -35,7 +35,7 @@ MARGIN = 0.03
 """Soft surroundings of what was found."""
 PARTS_WITH_ANY = ("brows", "eyes", "mouth")
 """Others have no hair or paint around them."""
-BROW, UNDER_BROW, CORNER, OVER_LIP = 0.16, 0.06, 0.2, 0.1
+BROW, UNDER_BROW, CORNER, OVER_LIP = 0.12, 0.06, 0.12, 0.1
 """How far brows reach at most, and downwards, where the eye's shade lies; outer corners of the
 eyes; and what is over the upper lip: inter-ocular distances."""
 SIDEWAYS = 0.5

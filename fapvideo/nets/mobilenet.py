@@ -99,12 +99,16 @@ class MobileNetV2Tokens(nn.Module):
     def _layers(self) -> nn.Sequential:
         return self._folded[0] if self._folded else self.features
 
+    def resized(self, images: Tensor) -> Tensor:
+        """Return pictures [B, 3, H, W] at the size that the features are made of."""
+        size = (self.image_size, self.image_size)
+        if images.shape[-2:] == size:
+            return images
+        return functional.interpolate(images, size, mode="bilinear", antialias=True)
+
     def forward(self, images: Tensor) -> Tensor:
         """Return tokens [B, 256, 96] (row-major grid, no class token) of [B, 3, H, W] in [0, 1]."""
-        size = (self.image_size, self.image_size)
-        if images.shape[-2:] != size:
-            images = functional.interpolate(images, size, mode="bilinear", antialias=True)
-        x = (images - self.mean) / self.std
+        x = (self.resized(images) - self.mean) / self.std
         dtype = next(self.features.parameters()).dtype
         x = x.to(dtype, memory_format=torch.channels_last)
         return self._layers()(x).flatten(2).transpose(1, 2)

@@ -14,8 +14,9 @@ T = TypeVar("T")
 
 _DEVICE_FULL = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 """What drivers and their libraries say; torch has a class of its own only for its own allocator."""
-_MACHINE_FULL = ("can't allocate memory", "not enough memory", "Insufficient memory", "bad alloc")
-"""What torch's CPU allocator (on Linux, on Windows), OpenCV and C++ say."""
+_MACHINE_FULL = ("can't allocate memory", "not enough memory", "Insufficient memory", "bad alloc",
+                 "Failed to allocate memory")  # fmt: skip
+"""What torch's CPU allocator (on Linux, on Windows), OpenCV, C++ and ONNX Runtime say."""
 
 
 def device_is_full(error: BaseException) -> bool:

@@ -195,7 +195,7 @@ def check_kept(old: RunPreset, new: RunPreset) -> None:
 
 def _fixed(preset: RunPreset) -> dict[str, Any]:
     """Return what decides the weights and the first pass, by dotted key."""
-    weights = {"precision", "compile", "resolution", "codec_file", "lora_file"}
+    weights = {"precision", "runtime", "compile", "resolution", "codec_file", "lora_file"}
     tables: dict[str, dict[str, Any]] = {
         "video": preset.video.model_dump(include={"start_s", "end_s"}),
         "track": preset.track.model_dump(exclude={"faces"}),

@@ -11,18 +11,18 @@ import torch
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import FapVideoError
 from fapvideo.ops.portions import full_error
-from fapvideo.ops.precision import resolve_dtype
 from fapvideo.ops.scratch import disk_error
 from fapvideo.paint.painter import Painter
 from fapvideo.paint.painters import painter_for
 from fapvideo.weights.bundle import Bundle, load_bundle
+from fapvideo.weights.runtimes import number_format, runtime_wanted, with_runtime
 
 
 def networks_key(preset: RunPreset) -> Hashable:
     """Return what decides about a preset's networks on a device: equal keys share them."""
     options = preset.denoise
     files = options.codec_file, options.lora_file
-    return preset.bundle, options.precision, options.resolution, *files
+    return preset.bundle, options.precision, runtime_wanted(options), options.resolution, *files
 
 
 class Networks:
@@ -99,8 +99,10 @@ class Shelf:
         with self._lock:
             networks = self._known.get(key)
             if networks is None:
-                dtype = resolve_dtype(preset.denoise.precision, device)
-                bundle = load_bundle(preset.bundle, device, dtype, options=preset.denoise)
+                options = preset.denoise
+                dtype = number_format(options, device)
+                bundle = load_bundle(preset.bundle, device, dtype, options=options)
+                bundle = with_runtime(bundle, options)
                 networks = self._known[key] = Networks(bundle, device)
             else:
                 networks.users += 1

@@ -132,5 +132,5 @@ def check_machine(job: Job, engine: Engine) -> None:
     if other:
         raise FapVideoError(
             f"segments made here would not fit those of {job.folder}: {'; '.join(other)}",
-            hint="use the version and device that the job was planned with",
+            hint="use the version, extras and device that the job was planned with",
         )

@@ -169,6 +169,7 @@ def describe_bundle(bundle: Bundle | None) -> dict[str, Any]:
     """Return which networks paint: their bundle, and its files with hash and licence."""
     return {
         "name": bundle.manifest.name if bundle else "none",
+        "runtime": bundle.runtime if bundle else "none",
         "files": [
             {"name": file.path, "sha256": file.sha256, "licence": file.licence}
             for file in (bundle.files if bundle else ())

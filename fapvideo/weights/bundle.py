@@ -35,6 +35,7 @@ from fapvideo.nets.unet import (
 from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.ops.token_grid import without_cls
 from fapvideo.weights.encoder import ImageEncoder
+from fapvideo.weights.exported import Exported
 from fapvideo.weights.fit import misfits
 from fapvideo.weights.options import resized_manifest, with_options
 from fapvideo.weights.state import load_into, read_tensors, write_tensors
@@ -65,6 +66,13 @@ class Bundle:
     """With verified SHA-256 and licence, for the report."""
     device: torch.device
     dtype: torch.dtype
+    exported: Exported | None = None
+    """What computes UNet and image tower instead of torch (weights/runtimes.py)."""
+
+    @property
+    def runtime(self) -> str:
+        """What computes the networks: `torch`, or another library with its version."""
+        return "torch" if self.exported is None else self.exported.runtime
 
     def project(self, tokens: Tensor, scale: float = 1.0) -> dict[str, Tensor]:
         """Return the injection maps of fused tokens [N, (1 +) G*G, C]; CLS is dropped.

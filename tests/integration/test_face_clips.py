@@ -136,7 +136,9 @@ def test_a_face_that_leaves_and_returns(clip, tmp_path):
 @pytest.mark.parametrize("policy", ["fade", "hold", pytest.param("keep", marks=pytest.mark.slow)])
 def test_an_occluded_face_by_policy(clip, tmp_path, policy):
     report, before, after = run(
-        clip("occluded"), tmp_path / "o.mkv", mask={"policy": policy, "hold_s": 0.4}
+        clip("occluded"),
+        tmp_path / "o.mkv",
+        mask={"policy": policy, "hold_s": 0.4, "occluders": "off"},
     )
     left, held, faded = (report.frames[state] for state in ("left", "held", "faded"))
     assert len(untouched(before, after)) == left

@@ -202,7 +202,7 @@ def test_a_part_that_is_never_found_is_drawn_from_the_mesh(
     assert "mask.keep_out: 'hat' was not found in any frame" in warnings
     assert "eyes" not in warnings
     assert "nose" not in warnings
-    stream(talk, preset(["eyes", "mouth"]))
+    stream(talk, preset(["eyes", "mouth"], mask={"leftovers": False}))
     for job, drawn in zip(on_boxes, jobs_of(recorded), strict=True):
         assert set(job.boxes) == {"eyes"}
         difference = job.masks.parts["mouth"] - drawn.masks.parts["mouth"]
