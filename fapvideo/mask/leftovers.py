@@ -31,6 +31,8 @@ DARKER = 0.16
 """Share of the surrounding brightness by which hair and paint are darker than skin."""
 GAP = 0.03
 """What is farther away from the outline, or from what was found, is something else."""
+BESIDE = 0.02
+"""A thin line counts where a way outwards passes it at this distance, inter-ocular."""
 MARGIN = 0.03
 """Soft surroundings of what was found."""
 PARTS_WITH_ANY = ("brows", "eyes", "mouth")
@@ -71,7 +73,9 @@ def narrow_darkness(crop: Floats, interocular: float) -> Floats:
     side = int(BROADEST * interocular) | 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     hat = cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, kernel)
-    return hat / np.maximum(blur(grey, BROADEST * interocular), 0.08)
+    share = hat / np.maximum(blur(grey, BROADEST * interocular), 0.08)
+    wide = 2 * round(BESIDE * interocular) + 1
+    return cv2.dilate(share, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, wide)))
 
 
 class LeftoverSearch:
@@ -122,7 +126,7 @@ def _reach(dark: Floats, places: Floats, ways: Floats, unit: float) -> Floats:
                 break
             far[sample] = step
     # What does not end is hair of the head, or a shadow.
-    return np.where(far > FAR - 2 * STEP, 0.0, far)
+    return np.where(far > FAR - 2 * STEP, 0.0, np.maximum(far - BESIDE, 0.0))
 
 
 def _most(part: str, ways: Floats, side: int) -> Floats:

@@ -18,6 +18,8 @@ from fapvideo.parts import PARTS
 from fapvideo.structs import Floats, PartMasks
 
 INNER_LIP_SOFTNESS = 0.018
+WELL_INSIDE = 0.18
+"""How far within the face's outline what is dark is surely no hair of the head, inter-ocular."""
 OVAL_MARGIN = 0.02
 """Parts end this far inside the face's outline: no hair, no background beside a turned cheek."""
 
@@ -46,6 +48,7 @@ def part_masks(
     feather = config.feather * interocular
     nearest = np.full((size, size), 1e6, np.float32)
     soft: dict[str, Floats] = {}
+    oval = signed_distance([shapes[0][list(mesh.FACE_OVAL), :2]], size, 0.0)
     for part in parts:
         rings = mesh.outlines(part, config.eye_side)
         polygons = [shape[list(ring), :2] for shape in shapes for ring in rings]
@@ -53,10 +56,10 @@ def part_masks(
         grow = (config.dilate if own is None else own) * interocular
         distance = signed_distance(polygons, size, max(0.0, grow + feather)) - np.float32(grow)
         if beyond.get(part):
-            np.minimum(distance, signed_distance(beyond[part], size, feather), out=distance)
+            extra = signed_distance(beyond[part], size, feather)
+            np.minimum(distance, np.maximum(extra, oval + WELL_INSIDE * interocular), out=distance)
         soft[part] = soft_edge(distance, 0.0, feather)
         np.minimum(nearest, distance, out=nearest)
-    oval = signed_distance([shapes[0][list(mesh.FACE_OVAL), :2]], size, 0.0)
     oval += (OVAL_MARGIN + config.feather) * interocular
     np.maximum(nearest, oval, out=nearest)
     inner = inner_mouth(shapes[0], size, interocular)

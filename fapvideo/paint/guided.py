@@ -22,8 +22,9 @@ from fapvideo.guide.shape import guide_landmarks, lids_shut, moves_of, shape_wei
 from fapvideo.mask.boxes import PartBox
 from fapvideo.mask.leftovers import grown
 from fapvideo.mask.open_set import open_set_masks
-from fapvideo.mask.parts import part_boxes, part_masks
+from fapvideo.mask.parts import WELL_INSIDE, part_boxes, part_masks
 from fapvideo.nets.inputs import fill_hole, part_on_black
+from fapvideo.ops import mesh
 from fapvideo.ops.geometry import Matrix, transform
 from fapvideo.ops.image import as_rgb, resize, signed_distance, soft_edge
 from fapvideo.ops.portions import Portions
@@ -172,13 +173,15 @@ class GuidedPainter:
         return grown(face.landmarks, growth or {}, iod, config.eye_side)
 
     def _leftovers(self, face: FaceCrop) -> Floats | None:
-        """Return [S, S] where these are."""
+        """Return [S, S] where these are, well within the face: near its outline there is hair."""
         lines = [line for lines in self._beyond(face).values() for line in lines]
         if not lines:
             return None
         size = face.target.crop_size
         edge = LEFTOVER_EDGE * CROP_INTEROCULAR * size
-        return soft_edge(signed_distance(lines, size, edge), 0.0, edge)
+        outline = signed_distance([face.landmarks[list(mesh.FACE_OVAL), :2]], size, 0.0)
+        within = soft_edge(outline, -WELL_INSIDE * CROP_INTEROCULAR * size, 2 * edge)
+        return within * soft_edge(signed_distance(lines, size, edge), 0.0, edge)
 
     # ------------------------------------------------------------------------------- paint
 
