@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,8 @@ def checkout() -> Path:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the folder of rendered pictures (`renders.py`); pytest's own outlives the run."""
+    with suppress(AttributeError, ValueError):  # under nohup it is ignored, and programs heed that
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     cache = getattr(config, "cache", None)
     folder = _HOMES.name if cache is None else str(cache.mkdir("renders"))
     os.environ.setdefault("FAPVIDEO_TEST_RENDERS", folder)  # workers take the first one's

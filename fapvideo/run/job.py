@@ -133,6 +133,11 @@ class Job:
         return self.folder / f"joined{self.of['container']}"
 
     @property
+    def credentials(self) -> Path:
+        """Where those of a finished output lie whose container holds none."""
+        return self.folder / "credentials.c2pa"
+
+    @property
     def lines(self) -> Path:
         """Where the lines lie that say what became of every face."""
         return self.folder / "tracks.jsonl"

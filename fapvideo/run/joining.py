@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import VideoReadError, VideoWriteError
-from fapvideo.ops.files import remove, sha256_file
+from fapvideo.ops.files import remove, sha256_file, write_atomically
 from fapvideo.progress import Ticker
 from fapvideo.run.books import Books
 from fapvideo.run.job import Job
@@ -18,6 +19,7 @@ from fapvideo.run.report import clip_warnings, make_report, published, report_of
 from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Outcome
 from fapvideo.structs import RunReport, VideoInfo
+from fapvideo.trust.credentials import sidecar_path
 from fapvideo.video.packets import joined_times, read_packets
 from fapvideo.video.reader import VideoReader
 from fapvideo.video.writer import VideoWriter, publish
@@ -64,7 +66,8 @@ def join(
     tagged = seal.opened(source.info, output, overwrite=overwrite)
     warnings = [*job.facts["warnings"], *_assemble(job, tagged, output, done)]
     try:
-        seal(job.joined, output)
+        remove(job.credentials)
+        seal(job.joined, output, job.credentials)
     except OSError as error:
         raise _not_written(job, error) from error
     warnings += seal.warnings
@@ -102,7 +105,17 @@ def _assemble(job: Job, info: VideoInfo, output: Path, outcomes: Sequence[Outcom
 def hand_over(job: Job, output: Path) -> RunReport:
     """Write the report and the lines beside an output that has its name; return the report."""
     with published(output):
-        return write_report(report_of(job.finished), job.lines, output)
+        report = report_of(job.finished)
+        if job.credentials.exists():
+            try:
+                with write_atomically(sidecar_path(output)) as fresh:
+                    shutil.copyfile(job.credentials, fresh)
+            except OSError as error:
+                raise VideoWriteError(
+                    f"{output} is written, but not its credentials: {error.strerror or error}",
+                    hint="free space on the disk; the same command goes on",
+                ) from error
+        return write_report(report, job.lines, output)
 
 
 def _replay(books: Books, outcomes: Sequence[Outcome]) -> None:

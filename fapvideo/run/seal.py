@@ -91,8 +91,11 @@ class Seal:
             )
         return marked(info, output.suffix, fapvideo.__version__)
 
-    def __call__(self, file: Path, output: Path) -> None:
+    def __call__(self, file: Path, output: Path, beside: Path | None = None) -> None:
         """Tag and sign a finished file, in place, that will be called `output`.
+
+        Where the container holds no credentials they are written to `beside`, by default to
+        where they belong.
 
         Raises:
             ProvenanceError: it cannot be signed, and `provenance.on_failure` is "stop".
@@ -110,11 +113,9 @@ class Seal:
             with write_atomically(file) as fresh:
                 made = sign(file, fresh, self._key, self.claims, name=output.name, parent=parent,
                             carried=whole)  # fmt: skip
-            beside = ""
             if not holds(output):
-                with write_atomically(sidecar_path(output)) as fresh:
+                with write_atomically(beside or sidecar_path(output)) as fresh:
                     fresh.write_bytes(made)
-                beside = str(sidecar_path(output))
         except ProvenanceError as error:
             self._failed(error)
             return
@@ -123,7 +124,7 @@ class Seal:
             "signed": True,
             "by": self._key.name,
             "trust": trust,
-            "sidecar": beside,
+            "sidecar": "" if holds(output) else str(sidecar_path(output)),
         }
 
     def claim(

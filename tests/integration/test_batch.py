@@ -196,8 +196,8 @@ def test_a_stop_ends_the_clip_cleanly_and_tells_what_is_done(
         run_batch(jobs, load, out, watch=watch, cancel=lambda: how == "asked" and at == [0, 1])
     begun = [".nobody.mkv.fapvideo"] if how == "interrupted" else []
     assert sorted(p.name for p in out.iterdir()) == [
-        *begun, "fine.mkv", "fine.mkv.report.json", "fine.mkv.tracks.jsonl", "summary.csv",
-        "summary.json",
+        *begun, "fine.c2pa", "fine.mkv", "fine.mkv.report.json", "fine.mkv.tracks.jsonl",
+        "summary.csv", "summary.json",
     ]  # fmt: skip
     assert statuses(read_summary(out) or Summary()) == {"fine": "done", "nobody": "left"}
 

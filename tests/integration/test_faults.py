@@ -176,7 +176,7 @@ def test_somebody_else_has_taken_the_name(swap: VideoSwapper, source: Path, out:
     assert (out / "o.mkv").read_bytes() == b"mine"
     assert names(out) == [".o.mkv.fapvideo", "o.mkv"]
     swap.run(source, out / "o.mkv", overwrite=True)
-    assert names(out) == ["o.mkv", "o.mkv.report.json", "o.mkv.tracks.jsonl"]
+    assert names(out) == ["o.c2pa", "o.mkv", "o.mkv.report.json", "o.mkv.tracks.jsonl"]
 
 
 # ---------------------------------------------------------------------------- codecs, networks

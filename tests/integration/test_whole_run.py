@@ -150,7 +150,7 @@ def test_the_report_has_the_promised_keys(run):
         "bit_depth", "field_order", "promised_frames", "held_frames", "short",
     }  # fmt: skip
     assert set(found["output"]) == {"path", "sha256", "frames"}
-    assert set(found["bundle"]) == {"name", "files"}
+    assert set(found["bundle"]) == {"name", "files", "runtime"}
     for reference in found["references"]:
         assert set(reference) == {"part", "path", "sha256", "licence", "cached", "cast"}
     for track in found["tracks"]:

@@ -78,7 +78,8 @@ def tiny_preset(**tables: Any) -> RunPreset:
     """Return a preset that paints the brand face's mouth, quickly."""
     return RunPreset.model_validate({
         "name": "fuzz", "bundle": "tiny", "references": {"mouth": str(face_clips.BRAND)},
-        "video": QUICK, "denoise": {"mode": "off"}, "composite": {"max_size": 64}, **tables,
+        "video": QUICK, "denoise": {"mode": "off"}, "composite": {"max_size": 64},
+        "provenance": {"enabled": False}, **tables,
     })  # fmt: skip
 
 
