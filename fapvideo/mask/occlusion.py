@@ -125,9 +125,15 @@ class OcclusionSearch:
             for name, part in PARTS.items()
         }
 
-    def look(self, index: int, crop: Bytes, landmarks: Floats) -> None:
-        """Look at the track's frame `index`: its aligned crop [SIZE, SIZE, 3], and landmarks."""
+    def look(self, index: int, crop: Bytes, landmarks: Floats, seen: Floats | None = None) -> None:
+        """Look at the track's frame `index`: its aligned crop [SIZE, SIZE, 3], and landmarks.
+
+        `seen` [SIZE, SIZE] is 0 where the crop leaves the picture: what is there is in front of
+        nothing.
+        """
         chance, worn = self._see(crop, landmarks)
+        if seen is not None:
+            chance, worn = chance * seen, worn * seen
         self._places[index] = landmarks[list(mesh.STABLE), :2]
         self._maps[index], self._worn[index] = _pack(chance), _pack(worn)
         self._faces[index] = np.round(landmarks[list(mesh.FACE_OVAL), :2]).astype(np.int32)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+import cv2
 import numpy as np
 
 from fapvideo.config.schema import MaskConfig, RunPreset
@@ -185,7 +186,12 @@ class BoxFinder:
                     if index in work.geometry:
                         shape = work.target.track.landmarks[work.geometry[index]]
                         square = square_pixels(picture, info)
-                        work.search.look(index, *_cut(shape, square, work.size))
+                        crop, landmarks = _cut(shape, square, work.size)
+                        if isinstance(work.search, OcclusionSearch):
+                            seen = _within(shape, square, work.size)
+                            work.search.look(index, crop, landmarks, seen)
+                        else:
+                            work.search.look(index, crop, landmarks)
                 ticker.advance(1)
 
     def _boxes_of(self, works: Sequence[_Work], info: VideoInfo) -> dict[int, TrackBoxes]:
@@ -223,6 +229,13 @@ def _cut(shape: Floats, picture: Bytes, size: int) -> tuple[Bytes, Floats]:
     landmarks = np.asarray(shape, np.float32)
     matrix = crop_matrix(head_pose(landmarks), size)
     return warp(picture, matrix, (size, size)), transform(matrix, landmarks)
+
+
+def _within(shape: Floats, picture: Bytes, size: int) -> Floats:
+    """Return [size, size] 1 where such a crop shows the picture, 0 beyond it."""
+    matrix = crop_matrix(head_pose(np.asarray(shape, np.float32)), size)
+    whole = np.ones(picture.shape[:2], np.float32)
+    return warp(whole, matrix, (size, size), border=cv2.BORDER_CONSTANT)
 
 
 def _not_found(
