@@ -13,7 +13,7 @@ from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.structs import Floats
 
 PARTS = dict.fromkeys(("eyes", "brows", "nose", "mouth"), runs.BRAND)
-BROKEN = 2
+BROKEN = 1
 """The frame whose painting goes wrong."""
 
 
