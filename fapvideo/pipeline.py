@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 
-from fapvideo.composite.paste import SMALLEST_ALPHA, cut, paste, share_outside
+from fapvideo.composite.paste import SMALLEST_ALPHA, cut, paste, share_outside, shown_of
 from fapvideo.composite.planes import FrameCanvas, changed_outside
 from fapvideo.mask.occlusion import keep_in_front
 from fapvideo.nets.occlusion import SIZE
-from fapvideo.ops.geometry import combined, invert, stretched, transform, warp
+from fapvideo.ops.geometry import combined, invert, stretched, transform
 from fapvideo.ops.memory import keep_freed_memory
 from fapvideo.ops.pose import crop_matrix, head_pose
 from fapvideo.paint.painter import FaceCrop, FaceJob, Painter
@@ -123,10 +122,10 @@ class Pipeline:
             job.masks, target.occlusion, placement.index, picture, landmarks, into
         )
         # What lies outside the picture is in front of nothing: it is counted as cut off.
-        seen = warp(np.ones(self.info.display_size[::-1], np.float32), raster, (size, size),
-                    border=cv2.BORDER_CONSTANT)  # fmt: skip
-        hole = np.where(seen > 0, masks.hole, job.masks.hole)
-        return replace(job, masks=replace(masks, hole=hole))
+        seen = shown_of(raster, self.info.display_size, size)
+        if seen is not None:
+            masks = replace(masks, hole=np.where(seen > 0, masks.hole, job.masks.hole))
+        return replace(job, masks=masks)
 
     def _wrong(
         self,

@@ -49,8 +49,10 @@ def plan(
 
     Example: fapvideo plan talk.mp4 -o job && fapvideo segment job --index 0 && fapvideo join job
     """
-    if container and container not in (".mp4", ".mov", ".mkv"):
-        raise PresetError(f"--container {container}: it must be .mp4, .mov or .mkv")
+    from fapvideo.video.encoder import MUXERS  # av: not before it is needed
+
+    if container and container not in MUXERS:
+        raise PresetError(f"--container {container}: it must be one of {', '.join(MUXERS)}")
     overrides = options.collect_overrides(settings, reference, people=person)
     with (
         open_swapper(preset, device, overrides) as swapper,

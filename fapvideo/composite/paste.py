@@ -13,6 +13,8 @@ from fapvideo.structs import Floats
 SMALLEST_ALPHA = 1 / 512
 """Less than this cannot change an 8-bit sample; set to 0, the sample keeps its bits."""
 
+EDGE_PIXELS = 0.5
+"""Nearer than this to the frame's edge, a resampled pixel is part of what is beyond."""
 EDGE_SAMPLES = 40
 """Of a hole that the frame's edge cuts, at least so many rows and columns are looked at."""
 
@@ -81,7 +83,23 @@ def share_outside(hole: Floats, matrix: Matrix, frame_size: tuple[int, int]) -> 
     return float(1.0 - amount[inside].sum() / amount.sum())
 
 
-def _within(points: Floats, frame_size: tuple[int, int]) -> NDArray[np.bool_]:
+def shown_of(matrix: Matrix, frame_size: tuple[int, int], size: int) -> Floats | None:
+    """Return [size, size] 1 where a crop shows the frame, 0 beyond; None where it is all frame.
+
+    Args:
+        matrix: from the frame's pixels to the crop's.
+        frame_size: (width, height).
+        size: side of the crop.
+    """
+    corners = [(x, y) for x in (0, size) for y in (0, size)]
+    inner = transform(invert(matrix), np.array(corners, np.float64)) - EDGE_PIXELS
+    if _within(inner, (frame_size[0] - 2 * EDGE_PIXELS, frame_size[1] - 2 * EDGE_PIXELS)).all():
+        return None
+    whole = np.ones((frame_size[1], frame_size[0]), np.float32)
+    return warp(whole, matrix, (size, size), border=cv2.BORDER_CONSTANT)
+
+
+def _within(points: Floats, frame_size: tuple[float, float]) -> NDArray[np.bool_]:
     """Return which of [N, 2] points lie in the frame."""
     inside = (points >= 0) & (points <= np.array(frame_size))
     return np.asarray(inside.all(axis=1), np.bool_)

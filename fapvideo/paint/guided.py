@@ -93,7 +93,8 @@ class GuidedPainter:
     def prepare(self, face: FaceCrop) -> FaceJob:
         """Mask the parts, build the guide."""
         pieces = self._pieces(face)
-        masks, boxes = self._mask(face, pieces)
+        beyond = self._beyond(face)
+        masks, boxes = self._mask(face, pieces, beyond)
         neutral = face.target.track.neutral
         shut = lids_shut(face.pose.to_head(face.placement.landmarks), neutral)
         iod = CROP_INTEROCULAR * face.target.crop_size
@@ -106,7 +107,7 @@ class GuidedPainter:
             iod,
             shut,
             moved_lips=self._moves_inner_mouth(face.target.parts),
-            leftovers=self._leftovers(face),
+            leftovers=_leftovers(face, beyond),
         )
         masks = replace(masks, hole=masks.hole * guide.trust)
         wanted = {part: piece.points for piece in pieces for part in piece.parts}
@@ -151,7 +152,7 @@ class GuidedPainter:
         return self._eyes[photo.sha256]
 
     def _mask(
-        self, face: FaceCrop, pieces: Sequence[GuidePart]
+        self, face: FaceCrop, pieces: Sequence[GuidePart], beyond: Mapping[str, Sequence[Floats]]
     ) -> tuple[PartMasks, Mapping[str, PartBox]]:
         """Return the masks, and the boxes that they come from."""
         target, size, config = face.target, face.target.crop_size, self.preset.mask
@@ -160,7 +161,6 @@ class GuidedPainter:
         iod = CROP_INTEROCULAR * size
         shapes = [face.landmarks, *(piece.points for piece in pieces)]
         if target.boxes is None:
-            beyond = self._beyond(face)
             return part_masks(shapes, target.parts, config, size, iod, beyond), {}
         new = {part: piece.points for piece in pieces for part in piece.parts}
         found = target.boxes.at(face.placement.source).covering(face.landmarks, new, size)
@@ -171,17 +171,6 @@ class GuidedPainter:
         config, iod = self.preset.mask, CROP_INTEROCULAR * face.target.crop_size
         growth = face.target.growth if config.leftovers else None
         return grown(face.landmarks, growth or {}, iod, config.eye_side)
-
-    def _leftovers(self, face: FaceCrop) -> Floats | None:
-        """Return [S, S] where these are, well within the face: near its outline there is hair."""
-        lines = [line for lines in self._beyond(face).values() for line in lines]
-        if not lines:
-            return None
-        size = face.target.crop_size
-        edge = LEFTOVER_EDGE * CROP_INTEROCULAR * size
-        outline = signed_distance([face.landmarks[list(mesh.FACE_OVAL), :2]], size, 0.0)
-        within = soft_edge(outline, -WELL_INSIDE * CROP_INTEROCULAR * size, 2 * edge)
-        return within * soft_edge(signed_distance(lines, size, edge), 0.0, edge)
 
     # ------------------------------------------------------------------------------- paint
 
@@ -262,6 +251,21 @@ def _with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
     size = picture.shape[0]
     inside = openings(job.wanted["eyes"], size, CROP_INTEROCULAR * size)
     return picture + (job.guide - picture) * as_rgb(inside)
+
+
+def _leftovers(face: FaceCrop, beyond: Mapping[str, Sequence[Floats]]) -> Floats | None:
+    """Return [S, S] where old parts are `beyond` their outlines, well within the face.
+
+    Near the face's outline it may be hair.
+    """
+    lines = [line for lines in beyond.values() for line in lines]
+    if not lines:
+        return None
+    size = face.target.crop_size
+    edge = LEFTOVER_EDGE * CROP_INTEROCULAR * size
+    outline = signed_distance([face.landmarks[list(mesh.FACE_OVAL), :2]], size, 0.0)
+    within = soft_edge(outline, -WELL_INSIDE * CROP_INTEROCULAR * size, 2 * edge)
+    return within * soft_edge(signed_distance(lines, size, edge), 0.0, edge)
 
 
 def _same_references(jobs: Sequence[FaceJob]) -> list[list[int]]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-import cv2
 import numpy as np
 
+from fapvideo.composite.paste import shown_of
 from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.mask.grounding import OpenSetDetector
 from fapvideo.mask.leftovers import MOST_LOOKS, LeftoverSearch
@@ -24,7 +24,7 @@ from fapvideo.mask.open_set import (
 )
 from fapvideo.nets.occlusion import SIZE
 from fapvideo.ops.display import square_pixels
-from fapvideo.ops.geometry import transform, warp
+from fapvideo.ops.geometry import Matrix, transform, warp
 from fapvideo.ops.pose import crop_matrix, head_pose
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.progress import Ticker
@@ -140,9 +140,7 @@ class BoxFinder:
         return work
 
     def _occluder_searches(self, plan: Plan) -> list[_Work]:
-        preset = self._preset
-        settings = [preset.mask, *(preset.within(span).mask for span in preset.spans)]
-        if all(config.occluders == "off" for config in settings):
+        if all(config.occluders == "off" for config in self._settings()):
             return []
         return [
             _Work(
@@ -155,11 +153,15 @@ class BoxFinder:
             if target.occlusion is None and len(target.frames.painted())
         ]
 
+    def _settings(self) -> list[MaskConfig]:
+        """Return `[mask]` of the preset and of all its spans."""
+        preset = self._preset
+        return [preset.mask, *(preset.within(span).mask for span in preset.spans)]
+
     def _leftover_searches(self, plan: Plan) -> list[_Work]:
-        preset, work = self._preset, []
-        settings = [preset.mask, *(preset.within(span).mask for span in preset.spans)]
-        if not any(config.leftovers for config in settings):
-            return []
+        work: list[_Work] = []
+        if not any(config.leftovers for config in self._settings()):
+            return work
         for target in plan.targets:
             used = np.unique(target.frames.source[target.frames.painted()])
             if target.growth is None and len(used):
@@ -181,14 +183,14 @@ class BoxFinder:
         ticker.begin("detect", frames)
         for batch in batches:
             for frame, picture in zip(batch.frames, batch.rgb, strict=True):
+                square = square_pixels(picture, info)
                 for work in works:
                     index = frame.index - work.target.track.first_frame
                     if index in work.geometry:
                         shape = work.target.track.landmarks[work.geometry[index]]
-                        square = square_pixels(picture, info)
-                        crop, landmarks = _cut(shape, square, work.size)
+                        crop, landmarks, matrix = _cut(shape, square, work.size)
                         if isinstance(work.search, OcclusionSearch):
-                            seen = _within(shape, square, work.size)
+                            seen = shown_of(matrix, square.shape[1::-1], work.size)
                             work.search.look(index, crop, landmarks, seen)
                         else:
                             work.search.look(index, crop, landmarks)
@@ -224,18 +226,11 @@ def _frames_to_search(target: Target, config: MaskConfig) -> set[int]:
     return {int(index) for index in used[:: config.detector_every]}
 
 
-def _cut(shape: Floats, picture: Bytes, size: int) -> tuple[Bytes, Floats]:
-    """Return the aligned crop of a face of `shape` [478, 3], and the landmarks in it."""
+def _cut(shape: Floats, picture: Bytes, size: int) -> tuple[Bytes, Floats, Matrix]:
+    """Return the aligned crop of a face of `shape` [478, 3], the landmarks in it, and the way."""
     landmarks = np.asarray(shape, np.float32)
     matrix = crop_matrix(head_pose(landmarks), size)
-    return warp(picture, matrix, (size, size)), transform(matrix, landmarks)
-
-
-def _within(shape: Floats, picture: Bytes, size: int) -> Floats:
-    """Return [size, size] 1 where such a crop shows the picture, 0 beyond it."""
-    matrix = crop_matrix(head_pose(np.asarray(shape, np.float32)), size)
-    whole = np.ones(picture.shape[:2], np.float32)
-    return warp(whole, matrix, (size, size), border=cv2.BORDER_CONSTANT)
+    return warp(picture, matrix, (size, size)), transform(matrix, landmarks), matrix
 
 
 def _not_found(

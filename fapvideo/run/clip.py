@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -16,16 +15,15 @@ import numpy as np
 from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import PresetError, VideoReadError, VideoWriteError
-from fapvideo.ops.files import sha256_file
-from fapvideo.plan.people import Cast, described
+from fapvideo.plan.people import Cast
 from fapvideo.plan.references import References
 from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan
 from fapvideo.run.engine import Engine
 from fapvideo.run.permission import check_permission
+from fapvideo.run.segments import Segment, frames_of
 from fapvideo.run.sources import Source
-from fapvideo.structs import Bytes, FrameBatch, VideoInfo
-from fapvideo.trust.protected import protected_version
+from fapvideo.structs import Bytes, VideoInfo
 
 Settings = Mapping[str, Any]
 """Dotted keys of a preset and other values for them: `{"mask.feather": 0.2}`."""
@@ -108,12 +106,11 @@ class Clip:
         See `still` for the rest.
         """
         first, count = self._frames(time_s, seconds)
-        times = self.plan.times_s
-        end = float(times[first + count]) if first + count < len(times) else None
-        stretch = self.source.cut(float(times[first]), end)
+        stretch = (Segment(0, first, count),)
         with self._change(self, settings or {}, references) as (engine, plan):
             pipeline = engine.pipeline(self.info)
-            batches = _renumbered(stretch.batches(engine.preset.denoise.batch_size), first)
+            size = engine.preset.denoise.batch_size
+            batches = frames_of(self.source, self.plan, stretch, size)
             done = [frame for batch in batches for frame in pipeline.swap(batch, plan).frames]
         return np.stack([displayed(frame, self.info) for frame in done])
 
@@ -148,10 +145,7 @@ def planned(
             raise VideoWriteError(f"the plan cannot be kept in {folder}: no folder {folder.parent}")
         made_from = {
             "fapvideo": metadata.version("fapvideo"),
-            "input": sha256_file(source.info.path),
-            "preset": engine.preset.model_dump(mode="json"),
-            "cast": described(cast),
-            "protected": protected_version(),
+            **engine.decided_by(source, cast),
         }
         known = read_plan(folder, made_from)
         if known is not None:
@@ -169,13 +163,6 @@ def planned(
         scratch.cleanup()
         raise
     return plan, scratch
-
-
-def _renumbered(batches: Iterator[FrameBatch], first: int) -> Iterator[FrameBatch]:
-    """Count frames from `first`, as the whole clip does."""
-    for batch in batches:
-        frames = tuple(replace(frame, index=frame.index + first) for frame in batch.frames)
-        yield replace(batch, frames=frames)
 
 
 def check_kept(old: RunPreset, new: RunPreset) -> None:

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import FapVideoError
+from fapvideo.ops.files import sha256_file
 from fapvideo.ops.memory import release
 from fapvideo.ops.portions import full_error
 from fapvideo.ops.prefetch import prefetch
@@ -20,7 +22,7 @@ from fapvideo.paint.painter import Painter
 from fapvideo.pipeline import Pipeline, SwappedBatch, shown_as_it_is
 from fapvideo.plan.decide import decide
 from fapvideo.plan.follow import follow
-from fapvideo.plan.people import Cast, parts_of
+from fapvideo.plan.people import Cast, described, parts_of
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker, clock
@@ -32,6 +34,7 @@ from fapvideo.run.sources import Source
 from fapvideo.run.stretches import Stretch, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.track.tracker import scratch_bytes
+from fapvideo.trust.protected import protected_version
 from fapvideo.trust.recognition import IdentityEmbedding
 
 LET_GO = 32
@@ -103,6 +106,15 @@ class Engine:
             plan = follow(batches, source.info, self.preset.track, scratch, ticker.advance)
             plan = replace(plan, damaged=source.damaged)
             return self._decided(plan, source, cast, watch, ticker)
+
+    def decided_by(self, source: Source, cast: Cast) -> dict[str, Any]:
+        """Return what decides the plan of a file's clip, as plain JSON types."""
+        return {
+            "input": sha256_file(source.info.path),
+            "preset": self.preset.model_dump(mode="json"),
+            "cast": described(cast),
+            "protected": protected_version(),
+        }
 
     def decide(self, plan: Plan, source: Source, cast: Cast) -> Plan:
         """Choose the targets of a plan anew; look for boxes where the preset asks for some.

@@ -58,6 +58,7 @@ class Job:
     def __init__(self, folder: Path, content: dict[str, Any]) -> None:
         """Take what `create` or `read` found."""
         self.folder, self._content = folder, content
+        self._plan: Plan | None = None
 
     @classmethod
     def create(cls, folder: Path, of: Mapping[str, Any], facts: Mapping[str, Any]) -> Self:
@@ -194,7 +195,9 @@ class Job:
         Raises:
             VideoReadError: it is damaged.
         """
-        return read_plan(self.folder / "plan", self.of) if self.segments else None
+        if self._plan is None and self.segments:
+            self._plan = read_plan(self.folder / "plan", self.of)
+        return self._plan
 
     # -------------------------------------------------------------------------- the second pass
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -240,7 +240,7 @@ def _checked(source: Source, plan: Plan, first: int, end: int) -> Iterator[Frame
     following = first
     if first > 0:
         stretch = source.cut(float(plan.times_s[first]), _end_time(plan, end))
-        with closing(_single(stretch.batches(1))) as frames:
+        with closing(stretch.batches(1)) as frames:
             for frame in frames:
                 frame = _numbered(frame, frame.frames[0].index + first)
                 if following == end or _differs(frame, plan, following):
@@ -250,7 +250,7 @@ def _checked(source: Source, plan: Plan, first: int, end: int) -> Iterator[Frame
         if following == end:
             return
         log.debug("frame %d of %s needs what comes before it", following, source.info.path)
-    with closing(_single(source.batches(1))) as frames:
+    with closing(source.batches(1)) as frames:
         for frame in frames:
             number = frame.frames[0].index
             if number < following or number >= end:
@@ -269,14 +269,6 @@ def _checked(source: Source, plan: Plan, first: int, end: int) -> Iterator[Frame
         f"{source.info.path} ends after {following} frames; it had {plan.frames} in the first pass",
         hint="see that nothing writes to the file, and start again with --no-resume",
     )
-
-
-def _single(batches: Iterator[FrameBatch]) -> Generator[FrameBatch]:
-    """Yield batches of one frame each."""
-    for batch in batches:
-        for number in range(len(batch)):
-            part = slice(number, number + 1)
-            yield FrameBatch(batch.frames[part], batch.time_base, batch.views[part])
 
 
 def _numbered(batch: FrameBatch, number: int) -> FrameBatch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +29,7 @@ class Source(Protocol):
     def expected(self) -> int:
         """How many frames there will be; 0 where that is not known."""
 
-    def batches(self, size: int) -> Iterator[FrameBatch]:
+    def batches(self, size: int) -> Generator[FrameBatch]:
         """Yield all frames in order, `size` at a time, counted from 0 in every pass."""
 
     def cut(self, start_s: float, end_s: float | None) -> Source:
@@ -87,7 +87,7 @@ class FrameSource:
         """How many frames there are."""
         return len(self._pictures)
 
-    def batches(self, size: int) -> Iterator[FrameBatch]:
+    def batches(self, size: int) -> Generator[FrameBatch]:
         """Yield all frames in order, `size` at a time."""
         for start in range(0, len(self._pictures), size):
             numbers = range(start, min(start + size, len(self._pictures)))

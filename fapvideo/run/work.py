@@ -21,7 +21,7 @@ from fapvideo.errors import (
     VideoWriteError,
 )
 from fapvideo.ops.files import scratch_folder, sha256_file
-from fapvideo.plan.people import Cast, described
+from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
 from fapvideo.run.direct import Casting, check_face
@@ -37,7 +37,6 @@ from fapvideo.run.report import (
 from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Segment, divide, render
 from fapvideo.structs import RunReport
-from fapvideo.trust.protected import protected_version
 from fapvideo.video.encoder import choose_encoding
 from fapvideo.video.reader import VideoReader
 from fapvideo.video.writer import output_place
@@ -163,14 +162,7 @@ def begin(
         VideoWriteError: the folder cannot be written to.
     """
     consent = check_permission(engine.preset, engine.painter.bundle, cast, source.info)
-    of = {
-        "input": sha256_file(source.info.path),
-        "preset": engine.preset.model_dump(mode="json"),
-        "cast": described(cast),
-        "container": container,
-        "protected": protected_version(),
-        **machine(engine),
-    }
+    of = {**engine.decided_by(source, cast), "container": container, **machine(engine)}
     if resume and (folder / "job.json").exists():
         known = _known(folder, of)
         if known is not None:
@@ -211,7 +203,7 @@ def _known(folder: Path, of: dict[str, Any]) -> Job | None:
     job.sweep()
     if job.segments:
         job.say("resumed")
-        log.info("going on in %s: %d segments are missing", folder, len(job.missing()))
+        log.info("going on in %s", folder)
     return job
 
 

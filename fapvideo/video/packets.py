@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import av
@@ -65,7 +65,7 @@ class PacketTable:
         return cls(**values)
 
 
-class PacketFile:
+class PacketFile(AbstractContextManager["PacketFile"]):
     """Writes packets to a file; use it as a context manager. `table` is whole after the block."""
 
     def __init__(self, path: Path) -> None:
@@ -78,16 +78,7 @@ class PacketFile:
         self._file = path.open("wb")
         self._hash = hashlib.sha256()
 
-    def __enter__(self) -> Self:
-        """Return the file."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the file."""
         self.close()
 

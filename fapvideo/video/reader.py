@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
@@ -84,7 +84,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         end = info.duration_s if config.end_s is None else min(config.end_s, info.duration_s)
         return max(1, round((end - config.start_s) * float(info.frame_rate)))
 
-    def batches(self, size: int) -> Iterator[FrameBatch]:
+    def batches(self, size: int) -> Generator[FrameBatch]:
         """Yield all frames in presentation order, `size` at a time; the last batch may be shorter.
 
         Raises:
