@@ -23,11 +23,8 @@ and the three are averaged. What is reported:
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,6 +33,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import numpy as np
+from about import about
 
 from fapvideo.config.overrides import parse_overrides
 from fapvideo.config.presets import load_preset
@@ -78,10 +76,10 @@ class Judge:
         return first, second
 
 
-def main() -> None:
-    """Run, measure, print, write."""
+def options(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what the benchmarks on a folder of clips ask for."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=description, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", default="brand_avatar")
@@ -90,26 +88,31 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--only", nargs="*", default=())
     parser.add_argument("--name", default="now")
+    return parser
+
+
+def stretch(asked: argparse.Namespace, **more: Any) -> RunPreset:
+    """Return the preset that was asked for, on the stretch that was."""
+    times = {"video.start_s": asked.start, "video.end_s": asked.start + asked.seconds}
+    return load_preset(asked.preset, {**parse_overrides(asked.overrides), **times, **more})
+
+
+def chosen(asked: argparse.Namespace) -> list[Path]:
+    """Return the clips that were asked for."""
+    paths = sorted(asked.folder.glob("*.mp4"))
+    return [path for path in paths if not asked.only or path.stem in asked.only]
+
+
+def main() -> None:
+    """Run, measure, print, write."""
+    parser = options(__doc__)
     parser.add_argument("--keep", type=Path, help="folder for the results, to look at")
     parser.add_argument("--results", type=Path, help="folder of results that are there already")
     asked = parser.parse_args()
-    preset = load_preset(
-        asked.preset,
-        {
-            **parse_overrides(asked.overrides),
-            "video.start_s": asked.start,
-            "video.end_s": asked.start + asked.seconds,
-            "video.codec": "ffv1",
-        },
-    )
-    clips = [
-        path
-        for path in sorted(asked.folder.glob("*.mp4"))
-        if not asked.only or path.stem in asked.only
-    ]
+    preset = stretch(asked, **{"video.codec": "ffv1"})
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch, VideoSwapper(preset) as swapper:
-        for path in clips:
+        for path in chosen(asked):
             output = (asked.results or asked.keep or Path(scratch)) / f"{path.stem}.mkv"
             if not asked.results:
                 swapper.run(path, output, overwrite=True)
@@ -178,19 +181,13 @@ def pairs(path: Path, output: Path, preset: RunPreset) -> Iterator[tuple[Bytes, 
 def write(asked: argparse.Namespace, rows: dict[str, Any]) -> None:
     """Put the run beside the others in the file of results."""
     record = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    record |= {
-        "what": "Clips as people film them, two seconds of each: frames by state, reasons, slip of "
+    record |= about(
+        "Clips as people film them, two seconds of each: frames by state, reasons, slip of "
         "the parts against the head (inter-ocular distances), eye and mouth opening of the result "
         "against the source's; judged by a detector and a mesh in every frame on its own. The "
         "clips are examples of the public repository KwaiVGI/LivePortrait (commit 1986663b).",
-        "command": "python benchmarks/clips.py FOLDER --name NAME",
-        "date": datetime.date.today().isoformat(),
-        "commit": commit,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-    }
+        "python benchmarks/clips.py FOLDER --name NAME",
+    )
     record[asked.name] = {**record.get(asked.name, {}), **rows}
     RESULT.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 

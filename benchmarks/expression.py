@@ -10,19 +10,17 @@ faces are cut out where the program's own plan has them. The clips are those of 
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import json
 import os
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
-from fapvideo.config.overrides import parse_overrides
-from fapvideo.config.presets import load_preset
+from about import about
+from clips import chosen, options, stretch
+
 from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.evaluation.metrics.following import Following
 from fapvideo.evaluation.metrics.movements import GROUPS
@@ -38,25 +36,13 @@ RESULT = Path(__file__).parent / "results" / "expression.json"
 
 def main() -> None:
     """Swap, measure, print, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--preset", default="brand_avatar")
-    parser.add_argument("--start", type=float, default=0.5)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--set", action="append", default=[], dest="overrides")
-    parser.add_argument("--only", nargs="*", default=())
-    parser.add_argument("--name", default="now")
-    asked = parser.parse_args()
-    stretch = {"video.start_s": asked.start, "video.end_s": asked.start + asked.seconds}
-    preset = load_preset(asked.preset, {**parse_overrides(asked.overrides), **stretch})
+    asked = options(__doc__).parse_args()
+    preset = stretch(asked)
     with VideoSwapper(preset) as swapper:
-        for path in sorted(asked.folder.glob("*.mp4")):
-            if not asked.only or path.stem in asked.only:
-                row = measured(swapper, path, preset)
-                print(path.stem, row, flush=True)
-                write(asked.name, path.stem, row)
+        for path in chosen(asked):
+            row = measured(swapper, path, preset)
+            print(path.stem, row, flush=True)
+            write(asked.name, path.stem, row)
 
 
 def measured(swapper: VideoSwapper, path: Path, preset: RunPreset) -> dict[str, float]:
@@ -90,19 +76,13 @@ def shortened(values: Any) -> dict[str, float]:
 def write(name: str, clip: str, row: dict[str, float]) -> None:
     """Put one clip's row into the file of results."""
     record = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    record |= {
-        "what": "Clips as people film them, two seconds of each: how the result's expression "
+    record |= about(
+        "Clips as people film them, two seconds of each: how the result's expression "
         "follows the source's, correlation and slope of the coefficients that move, by two judges; "
         "blinks; gaze in eye widths. `floor` is the source against itself, encoded again. The "
         "clips are examples of the public repository KwaiVGI/LivePortrait (commit 1986663b).",
-        "command": "python benchmarks/expression.py FOLDER --name NAME",
-        "date": datetime.date.today().isoformat(),
-        "commit": commit,
-        "machine": f"{os.uname().machine}, {os.cpu_count()} cores",
-    }
+        "python benchmarks/expression.py FOLDER --name NAME",
+    )
     record.setdefault(name, {})[clip] = row
     RESULT.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 

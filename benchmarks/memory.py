@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from about import about
 
 SIZE, QUICK_SIZE, RATE, POSES = (640, 360), (192, 108), 25, 25
 RESULTS = Path(__file__).parent / "results" / "memory.json"
@@ -125,12 +126,6 @@ def one_run(clip: Path, overrides: dict[str, str], quick: bool) -> None:
     print(json.dumps(told))
 
 
-def _commit() -> str:
-    root = Path(__file__).parents[1]
-    told = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True)
-    return told.stdout.decode().strip()
-
-
 def measure(frames: int, overrides: list[str], quick: bool) -> dict[str, object]:
     """Run a clip of that many frames in a fresh process; return what it took."""
     with tempfile.TemporaryDirectory() as folder:
@@ -182,8 +177,8 @@ def main() -> None:
         rows.append(measure(frames, given.set, given.quick))
         print(json.dumps(rows[-1]), flush=True)
     known = json.loads(given.out.read_text("utf-8")) if given.out.exists() else {}
-    known |= {"command": f"python benchmarks/memory.py {' '.join(sys.argv[1:])}".strip()}
-    known |= {"date": time.strftime("%Y-%m-%d"), "commit": _commit()}
+    command = f"python benchmarks/memory.py {' '.join(sys.argv[1:])}".strip()
+    known |= about(known.get("what", "Largest resident memory of runs by length, MiB."), command)
     known["quick" if given.quick else "whole"] = {
         "size": QUICK_SIZE if given.quick else SIZE,
         "rows": rows,

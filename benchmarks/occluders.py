@@ -21,11 +21,8 @@ tenth by sorted name was left out when the net learned, and is measured on here.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -36,6 +33,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import cv2
 import numpy as np
+from about import about
 
 from fapvideo.config.presets import load_preset
 from fapvideo.mask.occlusion import SURE, WORN_SURE, Occluders, kept_at_size, sure_areas
@@ -274,9 +272,6 @@ def main() -> None:
 def write(asked: argparse.Namespace, rows: dict[str, Any]) -> None:
     """Put the run beside the others in the file of results."""
     record = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     means = {
         kind: {
             figure: round(float(np.mean([row[kind][figure] for row in rows.values()
@@ -286,16 +281,13 @@ def write(asked: argparse.Namespace, rows: dict[str, Any]) -> None:
         for kind in asked.kinds
         if any(kind in row and row[kind]["samples"] > 0 for row in rows.values())
     }  # fmt: skip
-    record |= {
-        "what": "Things drawn before the faces of real clips, with mask.occluders keep (unchanged, "
+    record |= about(
+        "Things drawn before the faces of real clips, with mask.occluders keep (unchanged, "
         "iou, flicker) and off; share of the masks lost where nothing is drawn. The clips are "
         "examples of the public repository KwaiVGI/LivePortrait (commit 1986663b).",
-        "command": "python benchmarks/occluders.py FOLDER --photos PORTRAITS --name NAME",
-        "date": datetime.date.today().isoformat(),
-        "commit": commit,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        asked.name: {"means": means, **rows},
-    }
+        "python benchmarks/occluders.py FOLDER --photos PORTRAITS --name NAME",
+    )
+    record[asked.name] = {"means": means, **rows}
     RESULT.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     print("means", means)
 

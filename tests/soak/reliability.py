@@ -6,10 +6,11 @@ import fcntl
 import json
 import os
 import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
+
+from fapvideo.evaluation.report.benchmark import commit
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "reliability.json"
@@ -32,17 +33,10 @@ def record(section: str, values: dict[str, Any]) -> None:
             "command": "pytest -m soak tests/soak",
             "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
             "date": time.strftime("%Y-%m-%d"),
-            "commit": commit(),
+            "commit": commit() or "unknown",
         }
         rest = {name: value for name, value in kept.items() if name not in head}
         rest[section] = {**rest.get(section, {}), **values}
         text = json.dumps({**head, **rest}, indent=1)
         RESULT.write_text(text + "\n", "utf-8")
     RESULT.with_suffix(".lock").unlink(missing_ok=True)
-
-
-def commit() -> str:
-    """Return the commit that is checked out."""
-    command = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
