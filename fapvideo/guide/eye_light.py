@@ -62,7 +62,9 @@ def light_eyes(
     whites, area = _white(target, landmarks, interocular)
     own, own_area = _white(plain, points, interocular)
     around = inside > 0
-    brighter, skin = _light(lit[around].mean(axis=0), plain[around].mean(axis=0))
+    # Matching adds a shift, which takes dark eyes below black.
+    seen = np.maximum(lit[around].mean(axis=0), 0.0)
+    brighter, skin = _light(seen, plain[around].mean(axis=0))
     gain = brighter * skin**SKIN_TINT
     sure = min(1.0, area / ENOUGH, own_area / ENOUGH)
     if sure > 0.0:

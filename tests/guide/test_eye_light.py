@@ -9,6 +9,7 @@ from portrait import astronaut, astronaut_face
 
 from fapvideo.config.schema import GuideConfig, MaskConfig
 from fapvideo.guide.build import GuidePart, build_guide
+from fapvideo.guide.eye_light import light_eyes
 from fapvideo.guide.eyes import EYES, openings
 from fapvideo.mask.parts import part_masks
 from fapvideo.ops.geometry import transform, warp
@@ -85,6 +86,16 @@ def test_both_have_one_colour_under_a_light_from_the_side(photo: Face) -> None:
     assert (
         np.abs(hue(right) - hue(left)).max() < np.abs(hue(own_right) - hue(own_left)).max() + 0.01
     )
+
+
+def test_a_skin_match_below_black_is_no_light(photo: Face) -> None:
+    """Pale skin in a dark frame: what is taken off leaves less than nothing of an eye."""
+    crop, landmarks = photo
+    lit = crop - np.array([0.2, 0.4, 0.9], np.float32)
+    light_eyes(lit, crop, crop, landmarks, landmarks, IOD)
+    inside = openings(landmarks, SIZE, IOD) > 0.99
+    assert np.isfinite(lit).all()
+    assert (lit[inside] >= 0).all()
 
 
 def test_closed_eyes_show_nothing(photo: Face) -> None:
