@@ -15,6 +15,7 @@ import typer
 import fapvideo
 from fapvideo.cli import doctor, output, presets, protect, references, signals, weights
 from fapvideo.cli.batch import batch
+from fapvideo.cli.bench import bench
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.jobs import join, plan, segment
@@ -41,6 +42,7 @@ app.command()(inspect)
 app.command()(scan)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(bench)
 app.command()(verify)
 app.add_typer(presets.app, name="presets")
 app.add_typer(references.app, name="references")
