@@ -31,7 +31,7 @@ from fapvideo.run.books import Books
 from fapvideo.run.permission import check_permission
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
-from fapvideo.run.stretches import Stretch, Stretches
+from fapvideo.run.stretches import Painted, Prepared, Stretch, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.track.tracker import scratch_bytes
 from fapvideo.trust.protected import protected_version
@@ -161,7 +161,10 @@ class Engine:
         watch: Stopwatch | None = None,
         frames: Iterable[FrameBatch] | None = None,
     ) -> Generator[tuple[FrameBatch, SwappedBatch]]:
-        """Run the second pass, ahead in a thread, so that what is done with it overlaps.
+        """Run the second pass ahead, so that what is done with it overlaps.
+
+        Its three steps have a thread each, with a batch of its own: the guide of one batch is
+        built while the networks paint the batch before it, and the one before that is composited.
 
         Args:
             source: the clip.
@@ -173,16 +176,30 @@ class Engine:
         pipeline = self.pipeline(source.info, watch)
         batches = self._decoded(source, watch, frames=frames)
 
-        def painted() -> Iterator[tuple[FrameBatch, SwappedBatch]]:
-            for number, batch in enumerate(batches):
+        def prepared() -> Iterator[tuple[FrameBatch, Prepared]]:
+            for batch in batches:
                 with _located(source, batch):
-                    swapped = pipeline.swap(batch, plan)
-                yield batch, swapped
+                    ready = pipeline.prepare(batch, plan)
+                yield batch, ready
+
+        def painted() -> Iterator[tuple[FrameBatch, Painted]]:
+            for batch, ready in prefetch(prepared(), 1):
+                with _located(source, batch):
+                    finished = pipeline.paint(ready)
+                del ready
+                yield batch, finished
+
+        def swapped() -> Iterator[tuple[FrameBatch, SwappedBatch]]:
+            for number, (batch, finished) in enumerate(prefetch(painted(), 1)):
+                with _located(source, batch):
+                    done = pipeline.composite(finished)
+                del finished
+                yield batch, replace(done, jobs=(), results=())  # large, and of no use any more
                 if number % LET_GO == 0:
                     for track in plan.tracks:
                         release(track.landmarks)
 
-        return prefetch(painted(), max(1, self.preset.video.prefetch_batches // 2))
+        return prefetch(swapped(), max(1, self.preset.video.prefetch_batches // 2))
 
     def write(
         self,
