@@ -37,6 +37,8 @@ from fapvideo.track.tracker import scratch_bytes
 from fapvideo.trust.protected import protected_version
 from fapvideo.trust.recognition import IdentityEmbedding
 
+CPU_BATCH = 4
+"""Larger batches make a CPU no faster, and several are under way at once."""
 LET_GO = 32
 """Batches after which the landmarks that were looked at go out of memory; they lie in files."""
 
@@ -61,6 +63,13 @@ class Engine:
         """
         self.preset, self.painter, self.boxes = preset, painter, boxes
         self._spans = tuple(spans) or (painter,) * len(preset.spans)
+
+    @property
+    def batch(self) -> int:
+        """Frames in a batch: `denoise.batch_size`, on a CPU `CPU_BATCH` at most."""
+        size, bundle = self.preset.denoise.batch_size, self.painter.bundle
+        on_gpu = bundle is not None and bundle.device.type != "cpu"
+        return size if on_gpu else min(size, CPU_BATCH)
 
     @cached_property
     def _check(self) -> PaintCheck:
@@ -244,7 +253,7 @@ class Engine:
 
         `looked_at` says that the pictures are needed: then the thread makes them, too.
         """
-        batches = source.batches(self.preset.denoise.batch_size) if frames is None else frames
+        batches = source.batches(self.batch) if frames is None else frames
         ahead = prefetch(
             _seen(batches) if looked_at else batches, self.preset.video.prefetch_batches
         )
