@@ -249,11 +249,17 @@ def _manifest(run: Mapping[str, Any], name: str, parent: Path | None) -> dict[st
         "softwareAgent": agent,
         "description": f"facial parts changed with AI: {parts}",
     }
+    label = run.get("label") or {}
+    shown = {"action": "c2pa.addedText", "softwareAgent": agent,
+             "description": f"visible label: {label.get('text', '')}"}  # fmt: skip
     return {
         "claim_generator_info": [agent],
         "title": name,
         "assertions": [
-            {"label": "c2pa.actions.v2", "data": {"actions": [begun, edited]}},
+            {
+                "label": "c2pa.actions.v2",
+                "data": {"actions": [begun, edited, *([shown] if label else [])]},
+            },
             {"label": RUN, "data": dict(run)},
         ],
     }
