@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STATES = {
     "whole": "whole: nothing was changed since it was signed",
     "broken": "BROKEN: the file or its account was changed after it was signed",
-    "unsigned": "none: nobody signed this file",
+    "unsigned": "none: no signature was found",
 }
 
 

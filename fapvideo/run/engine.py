@@ -36,7 +36,7 @@ from fapvideo.run.stretches import Stretch, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.track.tracker import scratch_bytes
 from fapvideo.trust.label import draw_label
-from fapvideo.trust.protected import protected_version
+from fapvideo.trust.protected import is_recognised, protected_version
 from fapvideo.trust.recognition import IdentityEmbedding
 
 LET_GO = 32
@@ -105,7 +105,14 @@ class Engine:
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
             batches = self._decoded(source, watch, looked_at=True)
-            plan = follow(batches, source.info, self.preset.track, scratch, ticker.advance)
+            plan = follow(
+                batches,
+                source.info,
+                self.preset.track,
+                scratch,
+                ticker.advance,
+                recognise=self._recognition if is_recognised() else None,
+            )
             plan = replace(plan, damaged=source.damaged)
             return self._decided(plan, source, cast, watch, ticker)
 

@@ -112,6 +112,20 @@ def read_xmp(path: Path) -> str:
     return ""
 
 
+def has_uuid_box(path: Path, name: bytes) -> bool:
+    """Tell whether there is a `uuid` box of this name [16] at the top level of ISO media.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        for kind, start, _ in _boxes(path):
+            file.seek(start)
+            if kind == b"uuid" and file.read(16) == name:
+                return True
+    return False
+
+
 def _boxes(path: Path) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, start and length of the content of the boxes at the top level of ISO media."""
     end = path.stat().st_size
