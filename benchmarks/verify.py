@@ -77,8 +77,8 @@ def main() -> None:
         rows = {f"one byte of a {s[1:].upper()}": fooled(Path(name), s) for s in (".mp4", ".mkv")}
     found = about(
         "How often `fapvideo verify` is fooled: signed files with one changed byte that are called "
-        "whole, and files that nobody signed (eleven clips of KwaiVGI/LivePortrait and 26 odd or "
-        "damaged files) that are called signed.",
+        "whole, and files that nobody signed (clips of KwaiVGI/LivePortrait, odd, damaged and no "
+        "videos) that are called signed.",
         "python benchmarks/verify.py FOLDER ... --output FILE",
     )
     found |= {"changed": rows, "never signed": {"files": unsigned(given.folders)}}

@@ -147,9 +147,13 @@ def add_protected(name: str, photos: Iterable[Seen]) -> tuple[Protected, ...]:
     """Put somebody on the list, or more photos of somebody who is; return the list.
 
     Raises:
+        FapVideoError: the name is empty.
         ConsentError: the list cannot be read.
         OSError: it cannot be written.
     """
+    name = name.strip()
+    if not name:
+        raise FapVideoError("a person on the list needs a name", hint='--name "somebody"')
     people = {one.name: one for one in read_protected()}
     known = people[name].photos if name in people else ()
     people[name] = Protected(name, (*known, *photos))

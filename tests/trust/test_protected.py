@@ -15,13 +15,14 @@ from portrait import astronaut
 from runs import BRAND, audit, preset
 
 from fapvideo.cli.main import run_program
-from fapvideo.errors import ConsentError
+from fapvideo.errors import ConsentError, FapVideoError
 from fapvideo.swapper import VideoSwapper
 from fapvideo.trust import protected
 from fapvideo.trust.protected import (
     NEAR_FACE,
     Protected,
     Seen,
+    add_protected,
     found_among,
     list_file,
     read_protected,
@@ -73,6 +74,8 @@ def test_the_list_is_kept_encrypted(
     assert program("protect", "remove", "Eileen")[0] == 0
     assert read_protected() == ()
     assert program("protect", "add", BRAND + ".none", "--name", "x")[0] == 6
+    with pytest.raises(FapVideoError, match="needs a name"):
+        add_protected(" ", [])
 
 
 def test_a_list_that_cannot_be_read_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
