@@ -1,7 +1,7 @@
 """How often `fapvideo protect` misses somebody, and how often it takes a stranger for somebody.
 
 python benchmarks/protected.py [--photos DIR] [--clips DIR] [--album DIR] [--pairs DIR]
-                               [--output FILE]
+                               [--every N] [--output FILE]
 
 Both networks are measured: the packaged one (`track.identity`), and dlib's (extra `identity`,
 `trust.recognition`), which decides where it is installed.
@@ -30,6 +30,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,11 @@ class Eyes:
         return self._dlib
 
 
-def of_photos(folder: Path, eyes: Eyes) -> Gaps:
+def of_photos(folder: Path, eyes: Eyes, every: int) -> Gaps:
     """Compare held-out photos with moved and relit copies of each."""
     listed, seen = [], []
     rng = np.random.default_rng(0)
-    for path in sorted(folder.iterdir())[::10]:
+    for path in sorted(folder.iterdir())[::every]:
         picture = read_image(path)[0]
         crop, one = eyes.crop(picture), eyes(picture)
         if crop is not None and one is not None:
@@ -210,6 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name in ("photos", "clips", "album", "pairs", "output"):
         parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--every", type=int, default=10, help="of PHOTOS; a multiple of ten")
     given = parser.parse_args()
     eyes = Eyes()
     found: dict[str, Any] = about(
@@ -224,7 +226,8 @@ def main() -> None:
         "--output FILE",
     )
     found |= {"near": NEAR, "near, dlib": NEAR_FACE}
-    ways = (("pairs", of_pairs), ("clips", of_clips), ("photos", of_photos), ("album", of_album))
+    photos = partial(of_photos, every=given.every)
+    ways = (("pairs", of_pairs), ("clips", of_clips), ("photos", photos), ("album", of_album))
     for name, measure in ways:
         folder = getattr(given, name)
         if folder is not None:
