@@ -26,7 +26,8 @@ WORDS: dict[LabelKind, tuple[str, ...]] = {
     "generated": ("AI", "GENERATED"),
 }
 SHARE, SMALLEST = 0.035, 13
-"""Height of the letters' line: share of the picture's shorter side, and pixels at least."""
+"""Height of the letters' line: share of the picture's shorter side, and at least so many of the
+video's own pixels, the coarser way."""
 LEGIBLE = 8
 """Under this height of a line, pixels, letters run together: fewer words are shown instead."""
 MARGIN = 0.6
@@ -64,7 +65,7 @@ def draw_label(kind: LabelKind, corner: Corner, info: VideoInfo) -> Label | None
     width, height = info.display_size
     across, down = info.pixel_shape
     room = int(MOST * width * across), int(MOST * height * down)
-    line = max(SMALLEST, round(SHARE * min(width * across, height * down)))
+    line = round(max(SMALLEST * max(across, down), SHARE * min(width * across, height * down)))
     plate, text = _fitting(words, line, room)
     size = max(1, round(plate.shape[1] / across)), max(1, round(plate.shape[0] / down))
     plate = np.asarray(cv2.resize(plate, size, interpolation=cv2.INTER_AREA), np.uint8)
