@@ -53,6 +53,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         for name in ("presence", "jump", "neutral"):
             arrays[f"track.{track.id}.{name}"] = getattr(track, name)
     arrays |= {f"looks.{track}": looks for track, looks in plan.looks.items()}
+    arrays |= {f"faces.{track}": numbers for track, numbers in plan.faces.items()}
     targets = [_describe(target, arrays, references) for target in plan.targets]
     described = [_describe_reference(one, arrays, held) for one in references.values()]
     text = {
@@ -168,6 +169,7 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
             arrays["keys"],
             arrays["fingerprints"],
             text["damaged"],
+            {int(name): numbers for name, numbers in _labelled(arrays, "faces.").items()},
         )
         check_plan(plan)
         return plan

@@ -28,13 +28,15 @@ from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker, clock
 from fapvideo.run.anonymity import Anonymous
 from fapvideo.run.books import Books
+from fapvideo.run.labelled import Labelled
 from fapvideo.run.permission import check_permission
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
 from fapvideo.run.stretches import Painted, Prepared, Stretch, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.track.tracker import scratch_bytes
-from fapvideo.trust.protected import protected_version
+from fapvideo.trust.label import draw_label
+from fapvideo.trust.protected import is_recognised, protected_version
 from fapvideo.trust.recognition import IdentityEmbedding
 
 CPU_BATCH = 4
@@ -112,7 +114,14 @@ class Engine:
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
             batches = self._decoded(source, watch, looked_at=True)
-            plan = follow(batches, source.info, self.preset.track, scratch, ticker.advance)
+            plan = follow(
+                batches,
+                source.info,
+                self.preset.track,
+                scratch,
+                ticker.advance,
+                recognise=self._recognition if is_recognised() else None,
+            )
             plan = replace(plan, damaged=source.damaged)
             return self._decided(plan, source, cast, watch, ticker)
 
@@ -146,7 +155,7 @@ class Engine:
         batches = self._decoded(source, watch, looked_at=True)
         return self.boxes.find(plan, batches, source.info, self.painter.searched, ticker)
 
-    def pipeline(self, info: VideoInfo, watch: Stopwatch | None = None) -> Stretches:
+    def pipeline(self, info: VideoInfo, watch: Stopwatch | None = None) -> Stretches | Labelled:
         """Return the second pass over a clip."""
 
         def by(preset: RunPreset, painter: Painter) -> Pipeline:
@@ -159,9 +168,12 @@ class Engine:
             for span, painter in zip(self.preset.spans, self._spans, strict=True)
         ]
         usual, distance = by(self.preset, self.painter), self.preset.anonymize.distance
+        swaps = Stretches(usual, others)
         if distance > 0:
-            return Anonymous(usual, others, info, distance, self._recognition)
-        return Stretches(usual, others)
+            swaps = Anonymous(usual, others, info, distance, self._recognition)
+        said = self.preset.provenance
+        label = draw_label(said.label, said.label_corner, info)
+        return Labelled(swaps, label, info) if label else swaps
 
     def swap(
         self,
