@@ -7,7 +7,7 @@ from dataclasses import replace
 from fapvideo.composite.planes import FrameCanvas, changed_outside
 from fapvideo.pipeline import SwappedBatch
 from fapvideo.plan.targets import Plan
-from fapvideo.run.stretches import Stretches
+from fapvideo.run.stretches import Painted, Prepared, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.trust.label import Label
 
@@ -27,8 +27,20 @@ class Labelled:
 
     def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
         """Swap, and label."""
-        swapped = self._swaps.swap(batch, plan)
-        if not plan.targets:
+        return self.composite(self.paint(self.prepare(batch, plan)))
+
+    def prepare(self, batch: FrameBatch, plan: Plan) -> Prepared:
+        """Do the first step of `Pipeline.swap`."""
+        return self._swaps.prepare(batch, plan)
+
+    def paint(self, prepared: Prepared) -> Painted:
+        """Do the second step."""
+        return self._swaps.paint(prepared)
+
+    def composite(self, painted: Painted) -> SwappedBatch:
+        """Do the third step, and label."""
+        swapped = self._swaps.composite(painted)
+        if not painted[0][1].prepared.plan.targets:
             return swapped
         frames, changed = [], 0
         for frame in swapped.frames:
