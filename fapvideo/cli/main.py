@@ -17,7 +17,7 @@ from fapvideo.cli import doctor, output, presets, protect, references, signals, 
 from fapvideo.cli.batch import batch
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
-from fapvideo.cli.jobs import join, plan, segment
+from fapvideo.cli.jobs import jobs, join, plan, segment
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
 from fapvideo.cli.scan import scan
@@ -34,6 +34,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(plan)
 app.command()(segment)
+app.command()(jobs)
 app.command()(join)
 app.command()(batch)
 app.command()(preview)
