@@ -125,7 +125,7 @@ def test_what_goes_wrong_there_is_said_here(
             farm.run(source, output, cancel=lambda: True)
         with pytest.raises(VideoReadError, match=r"gone\.mp4"):
             farm.run(tmp_path / "gone.mp4", output)
-        missing = preset(references={"mouth": str(tmp_path / "gone.png")})
+        missing = preset(video=VIDEO, references={"mouth": str(tmp_path / "gone.png")})
         with pytest.raises(Exception, match=r"gone\.png.* \(on "):
             farm.with_preset(missing).run(source, output)
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
