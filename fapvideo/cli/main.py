@@ -18,7 +18,7 @@ from fapvideo.cli.batch import batch
 from fapvideo.cli.bench import bench
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
-from fapvideo.cli.jobs import join, plan, segment
+from fapvideo.cli.jobs import jobs, join, plan, segment
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
 from fapvideo.cli.scan import scan
@@ -35,6 +35,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(plan)
 app.command()(segment)
+app.command()(jobs)
 app.command()(join)
 app.command()(batch)
 app.command()(preview)
