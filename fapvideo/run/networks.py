@@ -83,9 +83,9 @@ class Networks:
 class Shelf:
     """The networks of a family of swappers, by what they were loaded from."""
 
-    def __init__(self, load: Callable[..., Bundle] = load_bundle) -> None:
-        """Begin empty; `load` is called as `load_bundle` is."""
-        self._load = load
+    def __init__(self, load: Callable[..., Bundle] | None = None) -> None:
+        """Begin empty; `load` is called in the place of `load_bundle`."""
+        self._load = load or load_bundle
         self._known: dict[Hashable, Networks] = {}
         self._lock = threading.Lock()
 
