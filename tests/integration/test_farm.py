@@ -101,7 +101,7 @@ def test_what_one_engine_began_the_other_ends(source: Path, whole: Path, tmp_pat
         at[0] = now.done if now.stage == "swap" else 0
 
     with VideoSwapper(PRESET, "cpu") as one, pytest.raises(Cancelled):
-        one.run(source, output, progress=progress, cancel=lambda: at[0] > 9)
+        one.run(source, output, progress=progress, cancel=lambda: at[0] > 17)
     job = Job.read(job_folder(output))
     kept = {path: path.stat().st_mtime_ns for path in job.folder.rglob("*.packets")}
     assert len(kept) == 2
