@@ -27,6 +27,8 @@ EXTRAS = (
     "onnxruntime",
     "torchvision",
     "tensorboard",
+    "starlette",
+    "uvicorn",
 )
 
 

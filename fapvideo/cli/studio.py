@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+import fapvideo
 from fapvideo.cli import options, output
 from fapvideo.cli.swapping import stop_on_signal
 from fapvideo.errors import FapVideoError, VideoWriteError
@@ -22,6 +23,7 @@ def studio(
         str, typer.Option(help="Where to answer; another machine can reach it then.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8760,
+    preset: options.Preset = "brand_avatar",
     device: options.Device = "auto",
     no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,
 ) -> None:
@@ -32,9 +34,10 @@ def studio(
     try:
         from fapvideo.studio.server import Serving, Studio
 
+        fapvideo.load_preset(preset)
         if not folder.is_dir():
             raise VideoWriteError(f"folder not found: {folder}", hint="make it first")
-        opened = Studio(folder, device)
+        opened = Studio(folder, preset, device)
         serving = Serving(opened, host, port)
     except ModuleNotFoundError as error:
         raise FapVideoError(

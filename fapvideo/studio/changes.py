@@ -10,7 +10,6 @@ from typing import Any
 
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
-from fapvideo.config.trust import SiteConfig, load_site
 from fapvideo.errors import ConsentError, PresetError
 from fapvideo.parts import PARTS, TRAINED
 from fapvideo.plan.casting import assign
@@ -231,11 +230,6 @@ def licences(preset: RunPreset) -> dict[str, str]:
     """Return path -> licence of the photos that are used."""
     groups = [preset.references, *(one.references for one in preset.people)]
     return {s.path: s.licence for group in groups for given in group.values() for s in given}
-
-
-def site() -> SiteConfig:
-    """Return what the site demands."""
-    return load_site()
 
 
 # ------------------------------------------------------------------------------------ as a command

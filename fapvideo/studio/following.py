@@ -80,7 +80,13 @@ class Following(threading.Thread):
         self._change = threading.Condition()
         self._known: dict[str, Followed] = {}
         self._swappers: dict[str, VideoSwapper] = {}
-        self._closing = False
+        self._closing = self._begun = self._stopping = False
+
+    def begin(self) -> None:
+        """Work from now on: before, the networks of the first still are loaded."""
+        with self._change:
+            self._begun = True
+            self._change.notify()
 
     def of(self, project: Project) -> Followed:
         """Return what is known of a clip; ask for it where it is not."""
@@ -101,10 +107,14 @@ class Following(threading.Thread):
         with self._change:
             self._ask((project, "rank"))
 
+    def stop(self) -> None:
+        """Begin nothing new, and break off what is at work; clips stay open until `close`."""
+        self._stopping = True
+
     def close(self) -> None:
-        """Stop soon."""
+        """Stop soon, and close all clips."""
         with self._change:
-            self._closing = True
+            self._stopping = self._closing = True
             self._change.notify()
 
     def _ask(self, task: Task) -> None:
@@ -114,9 +124,19 @@ class Following(threading.Thread):
 
     def run(self) -> None:
         """Work until `close`."""
+        try:
+            self._work()
+        finally:
+            for known in self._known.values():
+                if known.clip is not None:
+                    known.clip.close()
+            for swapper in self._swappers.values():
+                swapper.close()
+
+    def _work(self) -> None:
         while True:
             with self._change:
-                self._change.wait_for(lambda: self._closing or self._tasks)
+                self._change.wait_for(lambda: self._closing or (self._begun and self._tasks))
                 if self._closing:
                     return
                 project, what = self._tasks.popleft()
@@ -125,8 +145,8 @@ class Following(threading.Thread):
                 if what == "open":
                     self._open(project, known)
                 self._rank(project, known)
-            except Cancelled:
-                return
+            except Cancelled:  # the next task is broken off as well
+                continue
             except Exception as error:
                 log.debug("following %s", project.source, exc_info=True)
                 known.problem = problem(error)
@@ -153,7 +173,7 @@ class Following(threading.Thread):
                 nonlocal done
                 done += count
                 tell(Progress("scan", done, looks))
-                if self._closing:
+                if self._stopping:
                     raise Cancelled("the studio was closed")
 
             tell(Progress("scan", 0, looks))
@@ -172,7 +192,7 @@ class Following(threading.Thread):
             preset = everybody(base)
             self._swappers[key] = VideoSwapper(preset, painter=PastedPainter(preset, "paste"))
         swapper, folder = self._swappers[key], project.folder / "plan"
-        calls: dict[str, Any] = {"progress": tell, "cancel": lambda: self._closing}
+        calls: dict[str, Any] = {"progress": tell, "cancel": lambda: self._stopping}
         try:
             return swapper.open(project.source, folder=folder, **calls)
         except ConsentError:
@@ -207,7 +227,7 @@ class Following(threading.Thread):
         for person in people:
             if str(person["id"]) in ranked or person["protected"]:
                 continue
-            if self._closing:
+            if self._stopping:
                 raise Cancelled("the studio was closed")
             self._tell(project, known, Progress("rank", len(ranked), len(people)))
             ranked[str(person["id"])] = self._ranking(known.clip, person, photos)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -80,9 +79,9 @@ class Photo:
 class Project:
     """The folder of one clip."""
 
-    def __init__(self, folder: Path, source: Path, title: str) -> None:
-        """Take what `clip.json` says."""
-        self.folder, self.source, self.title = folder, source, title
+    def __init__(self, folder: Path, source: Path, title: str, first: str) -> None:
+        """Take what `clip.json` says; `first` is the preset that it begins from."""
+        self.folder, self.source, self.title, self._first = folder, source, title, first
 
     @property
     def id(self) -> str:
@@ -101,7 +100,7 @@ class Project:
             PresetError: the file was changed by hand, and is wrong.
         """
         path = self.folder / "preset.toml"
-        return load_preset(path if path.is_file() else FIRST_PRESET)
+        return load_preset(path if path.is_file() else self._first)
 
     def save_preset(self, preset: RunPreset) -> None:
         """Keep what the page shows."""
@@ -119,8 +118,9 @@ class Project:
 class Library:
     """All that the studio has to do with on disk."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use a folder, which exists."""
+    def __init__(self, folder: Path, first: str = FIRST_PRESET) -> None:
+        """Use a folder, which exists; clips begin from the preset `first`."""
+        self.first = first
         self.folder = folder.resolve()
         self.work = self.folder / WORK
 
@@ -142,7 +142,7 @@ class Library:
         facts = read_json(self.work / name / "clip.json")
         try:
             source = self.work / name / facts["source"]  # a relative one is an upload
-            return Project(self.work / name, source, str(facts["title"]))
+            return Project(self.work / name, source, str(facts["title"]), self.first)
         except (KeyError, TypeError):
             return None
 
@@ -172,11 +172,7 @@ class Library:
     def _make(self, folder: Path, source: str, title: str) -> Project:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "clip.json", json.dumps({"source": source, "title": title}))
-        return Project(folder, folder / source, title)
-
-    def forget(self, project: Project) -> None:
-        """Remove the folder of a clip; a clip that was not uploaded stays."""
-        shutil.rmtree(project.folder, ignore_errors=True)
+        return Project(folder, folder / source, title, self.first)
 
     def photos(self, project: Project) -> dict[str, Photo]:
         """Return the photos for a clip by their ids: uploaded ones, the folder's, the packaged."""

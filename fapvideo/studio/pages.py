@@ -19,12 +19,12 @@ from starlette.responses import FileResponse, HTMLResponse, Response, StreamingR
 
 from fapvideo.reference.images import read_image
 from fapvideo.studio.guard import HEADERS
-from fapvideo.studio.library import Project, example_clip
+from fapvideo.studio.library import Project, example_clip, problem
 from fapvideo.studio.pictures import jpeg, resized
 from fapvideo.studio.renders import Render
 from fapvideo.studio.server import studio_of
 from fapvideo.studio.view import clip_view, page_facts
-from fapvideo.studio.words import words
+from fapvideo.studio.words import say, words
 
 THUMBNAIL_PX = 240
 TICK_S = 0.2
@@ -55,7 +55,7 @@ def as_json(value: Any) -> Markup:
     return Markup(text)
 
 
-def page(name: str, **values: Any) -> HTMLResponse:
+def page(name: str, code: int = 200, **values: Any) -> HTMLResponse:
     """Return a page."""
     text = words()
     html = (
@@ -63,7 +63,17 @@ def page(name: str, **values: Any) -> HTMLResponse:
         .get_template(name)
         .render(w=text, words_json=as_json(text["script"]), **values)
     )
-    return HTMLResponse(html)
+    return HTMLResponse(html, code)
+
+
+def failed(request: Request, error: Exception) -> Response:
+    """Show what went wrong with a page."""
+    return page("problem.html", 422, token="", **problem(error))
+
+
+def missing(request: Request, error: Exception) -> Response:
+    """Say that there is no such page."""
+    return page("problem.html", 404, token="", message=say("page.missing"), hint="")
 
 
 def project_of(request: Request) -> Project:

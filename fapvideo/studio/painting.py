@@ -55,17 +55,21 @@ class Wish:
 class Painting(threading.Thread):
     """Paints what pages ask for; of each kind the newest wish only."""
 
-    def __init__(self, following: Following, shown: Shown, device: str = "auto") -> None:
-        """Paint clips of `following` on `device`, and put pictures into `shown`."""
+    def __init__(
+        self, following: Following, shown: Shown, first: str = FIRST_PRESET, device: str = "auto"
+    ) -> None:
+        """Paint clips of `following` on `device`, and put pictures into `shown`.
+
+        The networks of the preset `first` are loaded before anybody asks.
+        """
+        self._first = first
         super().__init__(name="painting", daemon=True)
         self._following, self._shown, self._device = following, shown, device
         self._change = threading.Condition()
         self._wishes: dict[Kind, Wish] = {}
         self._closing = False
         self._networks: VideoSwapper | None = None
-        self._open: tuple[tuple[Any, ...], VideoSwapper, Clip] | None = None
-        self.ready = False
-        """Whether the networks are loaded."""
+        self._open: tuple[tuple[Any, ...], Clip] | None = None
 
     def ask(self, project: Project, kind: Kind, time_s: float) -> Wish:
         """Return a wish, which is worked on soon; an older one of its kind is replaced."""
@@ -91,14 +95,15 @@ class Painting(threading.Thread):
     def run(self) -> None:
         """Load the networks of the first preset, then paint until `close`."""
         try:
-            self._swapper(load_preset(FIRST_PRESET))
+            self._swapper(load_preset(self._first))
         except Exception:  # whoever asks for a still is told
             log.debug("networks are not loaded", exc_info=True)
+        self._following.begin()
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._closing or self._next() is not None)
                 if self._closing:
-                    return
+                    break
                 wish = self._next()
                 assert wish is not None
                 wish.state = "working"
@@ -107,6 +112,15 @@ class Painting(threading.Thread):
             except Exception as error:
                 log.debug("%s of %s", wish.kind, wish.project.source, exc_info=True)
                 wish.problem, wish.state = problem(error), "failed"
+        self._let_go()
+        if self._networks is not None:
+            self._networks.close()
+
+    def _let_go(self) -> None:
+        """Close the clip that is open here."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
 
     def _next(self) -> Wish | None:
         """Return what waits; stills come before strips."""
@@ -156,7 +170,8 @@ class Painting(threading.Thread):
                 raise FapVideoError(say("look.following"), hint=say("look.following_hint"))
             key = (*key, wish.project.id, wish.time_s)
         if self._open is not None and self._open[0] == key:
-            return self._open[2]
+            return self._open[1]
+        self._let_go()
         swapper = self._swapper(base)
         if followed is None:
             reader = VideoReader(probe(wish.project.source), base.video)
@@ -164,7 +179,7 @@ class Painting(threading.Thread):
             clip = swapper.open(reader.cut(*stretch))
         else:
             clip = swapper.open(followed)
-        self._open = key, swapper, clip
+        self._open = key, clip
         return clip
 
     def _swapper(self, preset: RunPreset) -> VideoSwapper:
@@ -175,10 +190,10 @@ class Painting(threading.Thread):
         elif older.preset == preset:
             return older
         else:
+            self._let_go()
             swapper = older.with_preset(preset)
-            self._open = None
             older.close()
-        self._networks, self.ready = swapper, True
+        self._networks = swapper
         return swapper
 
 

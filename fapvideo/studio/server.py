@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fapvideo.errors import FapVideoError
 from fapvideo.studio.board import Board
 from fapvideo.studio.following import Following
-from fapvideo.studio.library import Library, Project
+from fapvideo.studio.library import FIRST_PRESET, Library, Project
 from fapvideo.studio.painting import Painting
 from fapvideo.studio.pictures import Shown
 from fapvideo.studio.renders import Renders
@@ -28,21 +30,28 @@ STARTS_S, ENDS_S = 20.0, 10.0
 class Studio:
     """One folder, three workers, and what pages have to know."""
 
-    def __init__(self, folder: Path, device: str = "auto", most_bytes: int = CLIP_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        preset: str = FIRST_PRESET,
+        device: str = "auto",
+        most_bytes: int = CLIP_BYTES,
+    ) -> None:
         """Use `folder`, which exists.
 
         Args:
             folder: of clips and photos; the studio's own folder is made in it.
+            preset: that clips begin from.
             device: for networks.
             most_bytes: of an uploaded clip.
         """
         self.token = secrets.token_urlsafe(24)
-        self.library, self.board, self.shown = Library(folder), Board(), Shown()
+        self.library, self.board, self.shown = Library(folder, preset), Board(), Shown()
         self.most_bytes = most_bytes
         self.changing = threading.Lock()
         """Held while a preset is read, changed and written."""
         self.following = Following(self.library, self.board)
-        self.painting = Painting(self.following, self.shown, device)
+        self.painting = Painting(self.following, self.shown, preset, device)
         self.renders = Renders(self.library, self.board, device)
 
     def start(self) -> None:
@@ -59,10 +68,9 @@ class Studio:
     def close(self) -> None:
         """Stop the workers; renders stop, and can be resumed."""
         self.board.closing = True
-        workers = (self.renders, self.painting, self.following)
-        for worker in workers:
+        self.following.stop()
+        for worker in (self.renders, self.painting, self.following):  # painting uses its clips
             worker.close()
-        for worker in workers:
             if worker.is_alive():
                 worker.join(ENDS_S)
 
@@ -109,7 +117,8 @@ def application(studio: Studio, names: frozenset[str] = LOOPBACK) -> Starlette:
         Route(render + "/file/{name}", pages.download),
     ]
     guard = Middleware(Guard, token=studio.token, names=names)
-    app = Starlette(routes=routes, middleware=[guard])
+    told: Mapping[Any, Any] = {FapVideoError: pages.failed, 404: pages.missing}
+    app = Starlette(routes=routes, middleware=[guard], exception_handlers=told)
     app.state.studio = studio
     return app
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fapvideo.config.bundle import load_manifest
 from fapvideo.config.presets import dump_preset, list_presets, packaged_licence
 from fapvideo.config.schema import RunPreset
+from fapvideo.config.trust import load_site
 from fapvideo.errors import FapVideoError
 from fapvideo.parts import TRAINED
 from fapvideo.studio import changes
@@ -105,7 +106,7 @@ def _licence(path: str, preset: RunPreset) -> str:
 
 def _trust(preset: RunPreset) -> dict[str, Any]:
     """Return consent, licences and provenance, as they stand beside the render button."""
-    consent, site = preset.consent, changes.site()
+    consent, site = preset.consent, load_site()
     used = {path: said or packaged_licence(path) for path, said in
             changes.licences(preset).items()}  # fmt: skip
     try:

@@ -4,7 +4,8 @@ import { complain, fill, find, make, say } from "./base.js";
 import { change, facts, here, whenever } from "./state.js";
 
 const SETTLE_MS = 120;
-let wanted = {}, timer = 0;
+const sliders = new Map();
+let wanted = {}, timer = 0, moved = null;
 
 export function startAdjusting() {
   whenever((clip) => clip.values, (clip) => showSliders(clip.values));
@@ -24,6 +25,15 @@ export function startAdjusting() {
 }
 
 function showSliders(values) {
+  if (!sliders.size) buildSliders(values);
+  for (const [key, { input, output }] of sliders) {
+    if (key in wanted || input === moved) continue; // it is being moved
+    input.value = values[key];
+    output.textContent = values[key].toFixed(2);
+  }
+}
+
+function buildSliders(values) {
   const keys = Object.keys(values);
   fill(find("part-sliders"), ...facts.parts.map((part) => make("tr", {},
     make("th", { scope: "row" }, say(part)),
@@ -40,6 +50,9 @@ function slider(key, values) {
   const name = part && kind !== "offsets" ? `${find("adjust-title").parentElement.querySelector(`th:nth-child(${kind === "shape" ? 2 : 3})`).textContent}, ${say(part)}` : null;
   const input = make("input", {
     type: "range", min, max, step, value: values[key], id: `slider-${key}`, "aria-label": name,
+    onpointerdown: () => { moved = input; },
+    onpointerup: () => { moved = null; },
+    onpointercancel: () => { moved = null; },
     oninput: (event) => {
       output.textContent = Number(event.target.value).toFixed(2);
       wanted[key] = Number(event.target.value);
@@ -47,6 +60,7 @@ function slider(key, values) {
       timer = setTimeout(() => { const values = wanted; wanted = {}; change({ values }); }, SETTLE_MS);
     },
   });
+  sliders.set(key, { input, output });
   return make("span", { class: "slider" }, input, output);
 }
 

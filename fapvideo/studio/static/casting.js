@@ -5,7 +5,7 @@ import { change, facts, here, hold, release, take, whenever } from "./state.js";
 
 const EVERYONE = "everyone_else";
 const shown = { person: null, part: facts.parts[0] };
-let carried = null, clip = null;
+let carried = null, clip = null, dragging = false;
 
 export function startCasting() {
   whenever((now) => [now.people, now.photos, now.ranking, now.followed], (now) => { clip = now; show(); });
@@ -16,9 +16,17 @@ export function startCasting() {
   find("add-photo").addEventListener("click", () => find("photo-file").click());
   find("photo-file").addEventListener("change", (event) => addPhotos([...event.target.files]));
   dropFiles(find("shelf").parentElement, addPhotos);
+  for (const end of ["drop", "dragend"]) document.addEventListener(end, letGo, { capture: true });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && carried) { carry(null); find("carry-said").textContent = say("put_back"); }
   });
+}
+
+/** End a drag: what is dragged may not be there any more to say so itself. */
+function letGo() {
+  if (!dragging) return;
+  dragging = false;
+  setTimeout(release);
 }
 
 function show() {
@@ -169,8 +177,7 @@ function showShelf() {
       type: "button", class: "photo", draggable: usable, "aria-pressed": String(pressed), disabled: !usable, id: `photo-${photo.id}`,
       "aria-label": `${photo.name}. ${reasons}`,
       onclick: () => carry(pressed ? null : photo),
-      ondragstart: (event) => { hold(); event.dataTransfer.setData("text/x-photo", photo.id); event.dataTransfer.effectAllowed = "copy"; },
-      ondragend: release,
+      ondragstart: (event) => { dragging = true; hold(); event.dataTransfer.setData("text/x-photo", photo.id); event.dataTransfer.effectAllowed = "copy"; },
     }, make("img", { src: `${here}/photo/${photo.id}`, alt: "", draggable: false }));
     return make("li", { class: fits && usable ? "" : "unfit" }, button,
       make("span", { class: "photo-name small" }, photo.name, score === null ? "" : ` · ${score}`),

@@ -1,7 +1,7 @@
 // The screen: the clip plays as filmed; where it stands still, what was painted is shown.
 
 import { clock, complain, find, get, say } from "./base.js";
-import { facts, here, hold, release } from "./state.js";
+import { facts, here } from "./state.js";
 
 const SETTLE_MS = 70;
 const fps = facts.fps || 25;
@@ -217,8 +217,6 @@ function wire(screen) {
   find("play").addEventListener("click", () => toggle(screen));
   find("strip").addEventListener("click", () => { leaveStrip(screen); pause(screen); ask(screen, "strip"); });
   find("time").addEventListener("input", (event) => { pause(screen); goTo(screen, Number(event.target.value)); });
-  find("time").addEventListener("pointerdown", hold);
-  find("time").addEventListener("pointerup", release);
   find("split").addEventListener("input", (event) => {
     document.documentElement.style.setProperty("--split", `${event.target.value}%`);
   });
