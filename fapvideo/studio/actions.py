@@ -198,9 +198,9 @@ async def look(request: Request) -> Response:
             wish.give_up()
         await anyio.sleep(LOOK_S)
     if wish.state == "failed":
-        return JSONResponse({"problem": wish.problem}, 422)
+        return JSONResponse({"problem": wish.problem})
     if wish.state != "done":
-        return JSONResponse({"replaced": True}, 409)
+        return JSONResponse({"replaced": True})
     return JSONResponse({"frames": wish.frames})
 
 

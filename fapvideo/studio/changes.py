@@ -114,7 +114,7 @@ def with_cast(
         entries.append({**others, "who": {EVERYONE: True}})
     if not entries:  # nobody gets anything: a cast of one who is left alone says so
         entries = [{"who": {EVERYONE: True}, "keep": True}]
-    return load_preset(preset, {"people": entries, "references": {}})
+    return load_preset(preset.model_copy(update={"references": {}}), {"people": entries})
 
 
 def recast(

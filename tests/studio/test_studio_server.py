@@ -224,8 +224,8 @@ def test_a_still_is_the_librarys(client: TestClient, clip: str, project: Project
         name: np.asarray(Image.open(BytesIO(client.get(f"/painted/{frame[name]}").content)))
         for name in ("before", "after", "difference", "masks")
     }
-    with VideoSwapper(project.preset(), "cpu") as swapper:
-        wanted = swapper.open(project.source).still(0.2)
+    with VideoSwapper(project.preset(), "cpu") as swapper, swapper.open(project.source) as opened:
+        wanted = opened.still(0.2)
     assert np.abs(seen["after"].astype(int) - wanted).mean() < 1.5, "but for JPEG"
     assert (np.abs(seen["after"].astype(int) - seen["before"]) > 24).any()
     assert seen["difference"].std() > 0.5

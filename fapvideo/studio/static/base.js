@@ -45,7 +45,7 @@ export async function get(address, { signal } = {}) {
 
 async function answerOf(response) {
   const answer = await response.json().catch(() => ({ problem: { message: say("lost"), hint: "" } }));
-  if (answer.problem && !response.ok) throw new Problem(answer.problem);
+  if (answer.problem || !response.ok) throw new Problem(answer.problem ?? { message: say("lost") });
   return answer;
 }
 

@@ -3,7 +3,7 @@
 import { clock, complain, find, get, say } from "./base.js";
 import { facts, here } from "./state.js";
 
-const SETTLE_MS = 70;
+const SETTLE_MS = 70, AGAIN_MS = 500;
 const fps = facts.fps || 25;
 const player = find("player"), picture = find("picture"), under = find("picture-under");
 
@@ -36,7 +36,11 @@ async function paint(screen, kind) {
   find("look-said").textContent = say("painting");
   try {
     const answer = await get(`${here}/look?kind=${kind}&time=${screen.time}`, { signal: asked.signal });
-    if (screen.asked !== asked || answer.replaced) return;
+    if (screen.asked !== asked) return;
+    if (answer.replaced) { // by another tab: again, when that one is served
+      screen.settling = setTimeout(() => paint(screen, kind), AGAIN_MS);
+      return;
+    }
     Object.assign(screen, { frames: answer.frames, at: 0, strip: kind === "strip" });
     await loaded(answer.frames, kind);
     if (screen.asked !== asked) return;
