@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from starlette.testclient import TestClient
 from studio_setup import HOST, client_of, studio_in, until
@@ -15,10 +18,12 @@ from studio_setup import HOST, client_of, studio_in, until
 from fapvideo.cli.options import collect_overrides
 from fapvideo.config.presets import load_preset
 from fapvideo.studio import changes
+from fapvideo.studio.board import Board
 from fapvideo.studio.following import everybody
 from fapvideo.studio.guard import TOKEN_HEADER
 from fapvideo.studio.library import Library, Project
 from fapvideo.studio.painting import differences
+from fapvideo.studio.renders import Render, Renders
 from fapvideo.studio.server import Studio, application
 from fapvideo.studio.words import words
 from fapvideo.swapper import VideoSwapper
@@ -287,3 +292,42 @@ def test_all_words_are_in_one_file() -> None:
     prefixes = ("stage_", "status_", *(f"{v}_of" for v in ("before", "after", "difference")))
     named = {key.split(".")[-1] for key in changes.SLIDERS} | {"face", "masks_of"}
     assert [k for k in loose if not k.startswith(prefixes) and k not in named] == []
+
+
+# ------------------------------------------------------------------------------ renders
+
+
+def test_a_render_of_a_studio_that_was_killed_is_found_again(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_bytes((folder / "tiny.toml").read_bytes())
+    library = Library(tmp_path)
+    project = library.open(folder / "two_faces-frames-14.mp4")
+    left = Render(project, project.folder / "renders" / "001")
+    left.folder.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"]) as process:
+        started = psutil.Process(process.pid).create_time()
+        left.note(status="running", order=1, pid=process.pid, started=started)
+        event = {"event": "progress", "stage": "swap", "done": 20, "total": 50, "fps": 10.0}
+        (left.folder / "log.jsonl").write_text(f"warning: no JSON\n{json.dumps(event)}\n", "utf-8")
+        renders = Renders(library, Board())
+        renders.start()
+        until(lambda: left.view()["stage"] == "swap")
+        assert left.view()["left_s"] == 3
+        renders.cancel(left)
+        process.wait(30)
+    until(lambda: left.state()["status"] == "stopped")
+    renders.close()
+    renders.join(10)
+
+
+def test_what_a_process_that_is_gone_has_left_is_told(folder: Path, tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    project = library.open(folder / "two_faces-frames-14.mp4")
+    error = {"event": "error", "type": "ConsentError", "message": "no consent", "hint": "ask"}
+    for number, (log, status) in enumerate((("", "stopped"), (json.dumps(error), "failed")), 1):
+        left = Render(project, project.folder / "renders" / f"{number:03d}")
+        left.folder.mkdir(parents=True)
+        left.note(status="running", order=number, pid=2**22 - 3, started=1.0)
+        (left.folder / "log.jsonl").write_text(log, "utf-8")
+        Renders(library, Board())
+        assert left.view()["status"] == status
+    assert (left.view()["message"], left.view()["hint"]) == ("no consent", "ask")
