@@ -97,6 +97,7 @@ def rank_references(
     *,
     parts: Sequence[str] = TRAINED,
     preset: str | Path | RunPreset = "brand_avatar",
+    one_person: bool = True,
 ) -> Ranking:
     """Judge photos as references of parts: on their own, against each other, for a clip.
 
@@ -106,6 +107,7 @@ def rank_references(
             `wanted_of` a clip that was followed returned.
         parts: which ones.
         preset: its `[reference]` and `[track]` are used; no bundle is loaded.
+        one_person: whether all are meant to show one person, and a stranger does not fit.
 
     Raises:
         PresetError: an unknown part.
@@ -127,7 +129,7 @@ def rank_references(
         rows = []
         for path, face in faces.items():
             beside = [] if wanted is None else _against(face, part, wanted)
-            beside += [_stranger(path in strangers)] if len(faces) > 1 else []
+            beside += [_stranger(path in strangers)] if one_person and len(faces) > 1 else []
             rows.append(_row(path, own[path][part], judged(part, beside)))
         ranked[part] = tuple(sorted(rows, key=lambda row: (not row.fits, -row.score, row.path)))
     return Ranking(ranked, unusable, notes)

@@ -241,7 +241,7 @@ class Following(threading.Thread):
         tracks = [t for t in clip.plan.tracks if t.id in person["tracks"]]
         wanted = wanted_of(clip.source, clip.plan, tracks, preset.denoise.batch_size)
         ids = {photo.path: photo.id for photo in photos.values()}
-        found = rank_references(list(ids), wanted, parts=TRAINED, preset=preset)
+        found = rank_references(list(ids), wanted, parts=TRAINED, preset=preset, one_person=False)
         parts = {
             part: [{**asdict(row), "photo": ids[row.path]} for row in rows]
             for part, rows in found.parts.items()

@@ -113,9 +113,18 @@ def text(driver: Any, selector: str) -> str:
 
 
 def click(driver: Any, selector: str) -> None:
-    element = one(driver, selector)
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-    element.click()
+    from selenium.common.exceptions import WebDriverException
+
+    def clicked() -> bool:  # what tells of progress may be made anew just then
+        try:
+            element = one(driver, selector)
+            driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+            element.click()
+        except WebDriverException:
+            return False
+        return True
+
+    until(clicked, 20)
 
 
 def press(driver: Any, selector: str, keys: str) -> None:
@@ -212,12 +221,12 @@ def test_from_an_empty_page_to_a_rendered_clip_by_clicks(
     preset = served[0].library.projects()[0].preset()
     assert [sorted(person.references) for person in preset.people] == [["eyes"], ["mouth", "nose"]]
     click(browser, "#render")
-    done = wait(lambda: many(browser, ".render.status-done") or many(browser, ".status-failed"))
+    done = wait(lambda: many(browser, ".job.status-done") or many(browser, ".status-failed"))
     assert "status-done" in done[0].get_attribute("class"), done[0].text
-    names = [a.get_attribute("download") for a in many(browser, ".render a[download]")]
+    names = [a.get_attribute("download") for a in many(browser, ".job a[download]")]
     assert any(name.endswith(".swapped.mp4") for name in names)
     assert any(name.endswith(".tracks.jsonl") for name in names)
-    click(browser, ".render a[id^=report]")
+    click(browser, ".job a[id^=report]")
     wait(lambda: len(browser.window_handles) == 2)
     browser.switch_to.window(browser.window_handles[1])
     wait(lambda: many(browser, "section.clip"))
@@ -300,28 +309,30 @@ def test_a_strip_plays(browser: Any, served: tuple[Studio, str]) -> None:
     wait(lambda: "Painted" in text(browser, "#look-said"))
 
 
+@pytest.mark.slow
 def test_a_closed_tab_stops_nothing(browser: Any, served: tuple[Studio, str]) -> None:
     open_clip(browser, served)
-    count = len(many(browser, ".render"))
+    count = len(many(browser, ".job.status-done"))
     click(browser, "#render")
-    wait(lambda: many(browser, ".render.status-running"))
+    wait(lambda: many(browser, ".job.status-running"))
     browser.get("about:blank")
     studio = served[0]
     render = studio.renders.all()[0]
     wait(lambda: render.state()["status"] == "done")
     open_clip(browser, served)
-    assert len(many(browser, ".render.status-done")) == count + 1
+    assert len(many(browser, ".job.status-done")) == count + 1
 
 
+@pytest.mark.slow
 def test_cancel_and_go_on(browser: Any, served: tuple[Studio, str]) -> None:
     open_clip(browser, served)
-    count = len(many(browser, ".render.status-done"))
+    count = len(many(browser, ".job.status-done"))
     click(browser, "#render")
     wait(lambda: many(browser, "[id^=cancel]"))
     click(browser, "[id^=cancel]")
     wait(lambda: many(browser, "[id^=resume]"))
     click(browser, "[id^=resume]")
-    wait(lambda: len(many(browser, ".render.status-done")) == count + 1)
+    wait(lambda: len(many(browser, ".job.status-done")) == count + 1)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (1440, True)])

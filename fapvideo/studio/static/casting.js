@@ -100,7 +100,7 @@ function everything(one, id, name) {
   const photos = new Set(facts.parts.map((part) => one.slots[part]?.photo ?? ""));
   if (photos.size === 1) box.value = [...photos][0];
   else { box.append(make("option", { value: "*", disabled: true }, say("several"))); box.value = "*"; }
-  return make("label", { class: "small row" }, make("span", { "aria-hidden": "true" }, say("whole_face")), box);
+  return make("label", { class: "small row whole" }, make("span", { "aria-hidden": "true" }, say("whole_face")), box);
 }
 
 function controls(one, id, name) {
@@ -140,7 +140,7 @@ function ranked(id, part) {
   return [
     ...rows.filter((row) => photoOf(row.photo)).map((row) => ({
       photo: photoOf(row.photo), usable: true, fits: row.fits, score: Math.round(100 * row.score),
-      words: row.fits ? say("score", { score: Math.round(100 * row.score) }) : say("does_not_fit", { why: row.reasons[0] ?? "" }),
+      words: row.fits ? say("score", { score: Math.round(100 * row.score) }) : say("unfit"),
       reasons: row.fits ? row.reasons.join("; ") || say("fits") : say("does_not_fit", { why: row.reasons.join("; ") }),
     })),
     ...rest.map((photo) => {

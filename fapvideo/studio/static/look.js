@@ -201,7 +201,9 @@ const KEYS = {
 function isTyping(target, key) {
   if (target.closest("textarea, select, summary, dialog")) return true;
   const input = target.closest("input");
-  if (input) return input.type !== "range" && input.type !== "radio" ? true : key.startsWith("Arrow");
+  if (input?.type === "range") return key.startsWith("Arrow");
+  if (input?.type === "radio" || input?.type === "checkbox") return key.startsWith("Arrow") || key === " ";
+  if (input) return true;
   return key === " " && Boolean(target.closest("button, a"));
 }
 

@@ -56,7 +56,7 @@ function row(one) {
   const share = one.total ? Math.round((100 * one.done) / one.total) : 0;
   const step = running ? `, ${say(`stage_${one.stage ?? ""}`)}${one.total ? ` ${share} %` : ""}` : "";
   const left = running && one.left_s !== null ? ` · ${say("left", { time: clock(one.left_s).replace(/\..*/, "") })}` : "";
-  const item = make("li", { class: `render status-${one.status}`, "data-number": one.number },
+  const item = make("li", { class: `job status-${one.status}`, "data-number": one.number },
     make("p", {}, make("strong", {}, name), " ", make("span", { class: "badge" }, say(`status_${one.status}`)), make("span", { class: "small" }, step + left)));
   if (running) item.append(make("progress", { max: 100, value: share, "aria-label": name }));
   if (one.message) item.append(make("p", { class: "small muted" }, one.hint ? `${one.message} (${one.hint})` : one.message));
