@@ -21,7 +21,7 @@ from fapvideo.studio import changes
 from fapvideo.studio.library import Project, check_known, example_clip, problem
 from fapvideo.studio.pages import project_of, render_of
 from fapvideo.studio.server import Studio, studio_of
-from fapvideo.studio.uploads import TooLarge, take_clip, take_photo
+from fapvideo.studio.uploads import TooLarge, check_size, take_clip, take_photo
 from fapvideo.studio.view import clip_view
 from fapvideo.studio.words import say
 
@@ -86,6 +86,8 @@ async def open_clip(request: Request) -> Response:
 async def upload_clip(request: Request) -> Response:
     """Take a clip; its name is in the address, its bytes are the body."""
     studio, name = studio_of(request), request.query_params.get("name", "")
+    announced = request.headers.get("content-length", "")
+    check_size(int(announced) if announced.isdecimal() else 0, studio.most_bytes)
     project = await take_clip(studio.library, name, request.stream(), studio.most_bytes)
     return JSONResponse({"address": f"/clip/{project.id}"})
 

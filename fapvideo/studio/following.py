@@ -88,6 +88,11 @@ class Following(threading.Thread):
             self._begun = True
             self._change.notify()
 
+    @property
+    def begun(self) -> bool:
+        """Whether it works yet."""
+        return self._begun
+
     def of(self, project: Project) -> Followed:
         """Return what is known of a clip; ask for it where it is not."""
         with self._change:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -112,7 +112,14 @@ def home(request: Request) -> Response:
         videos=[path.name for path in studio.library.videos() if path not in sources],
         opened=opened,
         example=example_clip() is not None,
+        most=studio.most_bytes,
+        statuses={one.id: latest_status(studio.renders.all(one)) for one in opened},
     )
+
+
+def latest_status(renders: Sequence[Render]) -> str:
+    """Return what becomes of the latest render of a clip; empty where there is none."""
+    return str(renders[0].state()["status"]) if renders else ""
 
 
 def clip(request: Request) -> Response:

@@ -86,10 +86,19 @@ async def _write(path: Path, chunks: AsyncIterator[bytes], most: int) -> None:
     with write_atomically(path) as fresh, fresh.open("wb") as file:
         async for chunk in chunks:
             taken += len(chunk)
-            if taken > most:
-                size = f"{most / 2**30:.3g} GiB" if most >= 2**30 else f"{most / 2**20:.3g} MiB"
-                raise TooLarge(say("upload.too_large", most=size), hint=say("upload.by_hand"))
+            check_size(taken, most)
             file.write(chunk)
+
+
+def check_size(size: int, most: int) -> None:
+    """See that an upload is not too large.
+
+    Raises:
+        TooLarge: it is.
+    """
+    if size > most:
+        limit = f"{most / 2**30:.3g} GiB" if most >= 2**30 else f"{most / 2**20:.3g} MiB"
+        raise TooLarge(say("upload.too_large", most=limit), hint=say("upload.by_hand"))
 
 
 def _safe(name: str, default: str) -> str:

@@ -106,7 +106,7 @@ def _licence(path: str, preset: RunPreset) -> str:
 
 def _trust(preset: RunPreset) -> dict[str, Any]:
     """Return consent, licences and provenance, as they stand beside the render button."""
-    consent, site = preset.consent, load_site()
+    consent = preset.consent
     used = {path: said or packaged_licence(path) for path, said in
             changes.licences(preset).items()}  # fmt: skip
     try:
@@ -114,9 +114,9 @@ def _trust(preset: RunPreset) -> dict[str, Any]:
         bundle = sorted({file.licence for file in files})
     except FapVideoError as error:
         bundle = [str(error)]
-    commercial = "commercial" in (preset.require_licence, site.require_licence)
     open_questions = [
-        *([say("trust.no_consent")] if not consent.who else []),
+        *([say("trust.required" if load_site().require_consent else "trust.no_consent")]
+          if not consent.who else []),
         *([say("trust.not_commercial", name=name) for name, said in
            (*((preset.bundle, one) for one in bundle),
             *((Path(path).name, said) for path, said in used.items()))
@@ -129,8 +129,6 @@ def _trust(preset: RunPreset) -> dict[str, Any]:
             "until": consent.until.isoformat() if consent.until else "",
             "purpose": consent.scope.purpose,
         },
-        "required": site.require_consent,
-        "commercial": commercial,
         "bundle": preset.bundle,
         "bundle_licences": bundle,
         "references": [{"name": Path(p).name, "path": p, "licence": said} for p, said in

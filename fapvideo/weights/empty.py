@@ -29,5 +29,5 @@ def without_weights() -> Iterator[None]:
                 chosen = empty if threading.get_ident() == here else usual
                 chosen(module, name, parameter)
 
-            nn.Module.register_parameter = register  # type: ignore[method-assign]
+            nn.Module.register_parameter = register  # type: ignore[method-assign, assignment]
             yield

@@ -181,13 +181,20 @@ def test_a_wrong_token_shows_nothing(driver: Any, served: tuple[Studio, str]) ->
     driver.get_log("browser"), driver.get_log("performance")
 
 
-def test_what_is_no_video_is_refused(browser: Any, tmp_path: Path) -> None:
+def test_what_is_no_video_or_too_large_is_refused(
+    browser: Any, served: tuple[Studio, str], tmp_path: Path
+) -> None:
     wrong = tmp_path / "<i>notes</i>.mp4".replace("/", "_")
     wrong.write_bytes(b"no video at all" * 100)
     one(browser, "#file").send_keys(str(wrong))
     wait(lambda: one(browser, "#problem").is_displayed())
     assert "<i>notes<_i>.mp4" in text(browser, "#problem")
     assert many(browser, "#problem i") == []
+    served[0].most_bytes, most = 1000, served[0].most_bytes
+    browser.refresh()
+    one(browser, "#file").send_keys(str(wrong))
+    wait(lambda: "larger than what can be uploaded" in text(browser, "#problem"))
+    served[0].most_bytes = most
     refused = [e for e in browser.get_log("browser") if "422" in e["message"]]
     assert len(refused) == 1, "the browser's own line about a refused upload"
 
@@ -343,6 +350,11 @@ def test_nothing_is_wider_than_the_page(
     open_clip(browser, served)
     browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
     size = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    wide = (
+        "return [...document.querySelectorAll('body *')].filter(e => !e.closest('.track, .screen')"
+        " && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 90))"
+    )
+    assert browser.execute_script(wide) == []
     assert browser.execute_script(size) == [width, width]
     ground = one(browser, "body").value_of_css_property("background-color")
     assert (int(ground.split("(")[1].split(",")[0]) < 60) == dark

@@ -14,6 +14,10 @@ async function open(body) {
 async function take([file]) {
   if (!file) return;
   complain(null);
+  if (file.size > Number(find("drop").dataset.most)) {
+    complain(new Error(say("too_large", { name: file.name })));
+    return;
+  }
   const bar = find("upload");
   bar.hidden = false;
   try {

@@ -60,8 +60,17 @@ export async function change(body) {
   }
 }
 
-/** Hear of changes until the page is left. */
+/** Hear of changes as long as the page is seen: a browser has few connections for all tabs. */
 export function listen() {
+  let source = document.hidden ? null : open();
+  document.addEventListener("visibilitychange", () => {
+    source?.close();
+    source = document.hidden ? null : open();
+  });
+  addEventListener("pagehide", () => source?.close());
+}
+
+function open() {
   const source = new EventSource(`${here}/events`);
   let away = false;
   for (const name of ["clip", "renders"]) {
@@ -69,5 +78,5 @@ export function listen() {
   }
   source.onopen = () => { if (away) complain(null); away = false; };
   source.onerror = () => { away = true; complain(new Error(say("lost"))); };
-  addEventListener("pagehide", () => { source.onerror = null; source.close(); });
+  return source;
 }
