@@ -85,7 +85,7 @@ def asked_elsewhere(driver: Any, address: str) -> list[str]:
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     ]
-    local = (own, "data:", "blob:", "chrome:", "about:")
+    local = (own, "data:", "blob:", "chrome", "about:")  # the last two: Chromium's own pages
     return [url for url in urls if not url.startswith(local)]
 
 
