@@ -135,7 +135,7 @@ class Serving:
             application(studio, names),
             host=host,
             port=port,
-            log_level="warning",
+            log_level="critical",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=2,

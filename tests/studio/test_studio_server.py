@@ -194,6 +194,22 @@ def test_the_command_and_the_file_say_the_same(
     assert client.post(f"{clip}/change", json={"consent": {"who": "X"}}).status_code == 422
 
 
+def test_what_may_help_goes_into_the_preset_and_out(
+    client: TestClient, clip: str, project: Project
+) -> None:
+    found = project.read("scan.json")
+    try:
+        helps = '[[spans]]\nfrom = 0.1\nto = 0.3\nmask = { policy = "hold" }\n'
+        project.write("scan.json", {**found, "toml": helps})
+        assert change(client, clip, spans=True)["spans"] == 1
+        (span,) = project.preset().spans
+        assert (span.from_s, span.to_s, span.mask) == (0.1, 0.3, {"policy": "hold"})
+        assert client.get(f"{clip}/look", params={"time": 0.2}).json()["frames"]
+        assert change(client, clip, spans=False)["spans"] == 0
+    finally:
+        project.write("scan.json", found)
+
+
 def test_protected_people_are_marked_and_cannot_be_cast(
     client: TestClient, clip: str, project: Project
 ) -> None:
