@@ -294,6 +294,12 @@ def test_a_restarted_studio_shows_the_same(
     assert Library(folder).project(project.id) is not None
 
 
+def test_every_word_of_a_template_is_a_word(client: TestClient, clip: str) -> None:
+    """A name like `keys` would be a method of the table."""
+    for address in ("/", clip):
+        assert "built-in method" not in client.get(address).text
+
+
 def test_all_words_are_in_one_file() -> None:
     """Whatever scripts say is there, and nothing is there that nobody says."""
     import re
