@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import webbrowser
 from pathlib import Path
@@ -49,6 +50,7 @@ def studio(
         except OSError as error:
             raise FapVideoError(str(error), hint="--port 0 takes any port that is free") from None
         output.print_text(f"studio: {address}\nCtrl-C ends it; renders can be resumed.")
+        sys.stdout.flush()  # whoever reads it through a pipe waits for the address
         if not no_open:
             webbrowser.open(address)
         while serving.alive and not stop():
