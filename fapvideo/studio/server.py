@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-STARTS_S, ENDS_S = 20.0, 10.0
-"""How long the server, and the threads at their end, are waited for."""
+STARTS_S, ENDS_S = 20.0, 60.0
+"""How long the server, and the threads at their end, are waited for: Python must not end while
+networks are being loaded."""
 
 
 class Studio:
