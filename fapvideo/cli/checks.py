@@ -34,6 +34,7 @@ EXTRAS: Final = {
     "decord": "decord",
     "fast": "onnxruntime",
     "ray": "ray",
+    "studio": "starlette",
 }
 """Extra -> module."""
 
