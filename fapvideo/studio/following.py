@@ -209,7 +209,7 @@ class Following(threading.Thread):
         """Write who is there, with their pictures."""
         plan, cards = clip.plan, describe_people(clip.plan)
         people = {track.id: plan.people.get(track.id, track.id) for track in plan.tracks}
-        protected = found_among(plan.looks, people)
+        protected = found_among(plan.looks, people, plan.faces)
         rows = [_row(number, card, plan, protected) for number, card in enumerate(cards, 1)]
         wanted = [_picture(project, name) for row in rows for name in row["pictures"]]
         if project.read("people.json") != rows or not all(path.is_file() for path in wanted):
