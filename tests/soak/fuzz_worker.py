@@ -28,24 +28,6 @@ def say(what: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-def peak_bytes() -> int:
-    """Return the largest resident size since `forget_peak`."""
-    return 1024 * _status("VmHWM")
-
-
-def forget_peak() -> int:
-    """Begin to measure anew; return the resident size."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return 1024 * _status("VmRSS")
-
-
-def _status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1])
-    raise LookupError(name)
-
-
 def main(kind: str, first: int, count: int | None = None) -> None:
     """Try the seeds from `first` on."""
     sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -55,6 +37,7 @@ def main(kind: str, first: int, count: int | None = None) -> None:
             os.environ.setdefault(name, str(Path(folder, name)))
         import av
         from fuzz_kinds import KINDS
+        from peaks import forget_peak, peak_bytes, status
 
         from fapvideo.errors import FapVideoError
 
@@ -69,7 +52,7 @@ def main(kind: str, first: int, count: int | None = None) -> None:
             return
         if hasattr(tried, "warm_up"):
             tried.warm_up()
-        limit = 1024 * _status("VmSize") + ROOM
+        limit = 1024 * status("VmSize") + ROOM
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         for seed in range(first, first + count):
             say({"begins": seed})

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import reliability
 from fuzz_kinds import KINDS
-from fuzz_worker import forget_peak, peak_bytes
 from fuzzing import LONGEST_S, MOST_BYTES, fuzz, summary
+from peaks import forget_peak, peak_bytes
 
 from fapvideo.errors import FapVideoError
 

@@ -7,6 +7,7 @@ import json
 import resource
 import shutil
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -16,12 +17,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as forms
 from cryptography.hazmat.primitives.asymmetric import ec
+from peaks import forget_peak, peak_bytes
 from sealing import sealed
 
 from fapvideo.cli.main import run_program
+from fapvideo.config.trust import ProvenanceConfig
 from fapvideo.errors import ProvenanceError, VideoReadError, VideoWriteError
-from fapvideo.trust.credentials import read_credentials, sidecar_path
-from fapvideo.trust.keys import own_key_file
+from fapvideo.trust.credentials import read_credentials, sidecar_path, sign
+from fapvideo.trust.keys import own_key_file, signing_key
 from fapvideo.trust.metadata import SOURCE_TYPE, append_xmp, read_xmp
 from fapvideo.trust.verify import verify_file
 
@@ -225,6 +228,32 @@ def test_a_disk_that_is_full_when_it_is_signed(clip: Clip, tmp_path: Path, suffi
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "disk" in caught.value.hint
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is told by Linux")
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_signing_takes_no_memory_by_the_size_of_a_file(tmp_path: Path, suffix: str) -> None:
+    large, target = tmp_path / f"large{suffix}", tmp_path / f"signed{suffix}"
+    with av.open(str(large), "w") as container:
+        stream = container.add_stream("rawvideo" if suffix == ".mov" else "mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        noise = np.random.default_rng(1).integers(0, 255, (540, 640), np.uint8)
+        packet = stream.encode(av.VideoFrame.from_ndarray(noise, "yuv420p"))[0]
+        data = bytes(packet) + bytes(max(0, 1 << 20) - len(bytes(packet)))
+        for number in range(80):
+            again = av.Packet(data)
+            again.stream, again.pts, again.dts = stream, number, number
+            again.time_base, again.is_keyframe = Fraction(1, 25), True
+            container.mux(again)
+    assert large.stat().st_size > 70 * 2**20
+    key, account = signing_key(ProvenanceConfig()), {"version": "1", "parts": ["eyes"]}
+    sign(large, target, key, account, name="a", parent=large)  # loads what every later one has
+    before = forget_peak()
+    sign(large, target, key, account, name="a", parent=large)
+    found = read_credentials(target)
+    assert found is not None
+    assert found.whole
+    assert peak_bytes() - before < 30 * 2**20
 
 
 def test_switched_off_says_so(clip: Clip, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
