@@ -28,6 +28,12 @@ class DataConfig(Section):
     """Smallest inter-ocular distance in the photo, pixels."""
     min_sharpness: float = Field(20.0, ge=0.0)
     """Smallest variance of the aligned crop's Laplacian (0..255 scale)."""
+    min_colour: float = Field(0.0, ge=0.0)
+    """Smallest deviation of colours from what brightness alone says of them, CIE Lab units: prints
+    in one ink and toned scans, which mostly carry dots or a frame, have less than 2.4."""
+    leave_out: tuple[str, ...] = ()
+    """Names of files that are not used, such as photos of another origin; they count for
+    `holdout`."""
     enlarge: bool = False
     """Photos smaller than the crop are made four times larger by Real-ESRGAN, once: fractions of a
     second each on a GPU, seconds on a CPU. Downloads 44 MB."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from fapvideo.config.train import TrainPreset
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.perceptual import PerceptualDistance
+from fapvideo.ops.precision import mixed_precision
 from fapvideo.structs import Bytes
 from fapvideo.training.learning.adversary import Adversary
 from fapvideo.training.learning.draws import Draws
@@ -98,7 +99,7 @@ class FlowTask:
         for start in range(0, len(rows), 32):
             batch = heldout.batch(rows[start : start + 32], self.device)
             target, guide, core, _ = batch
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with mixed_precision(self.device):
                 full = self._one_step(network, batch, 1.0, generator)
                 bare = self._one_step(network, batch, 0.0, generator)
             for form, picture in (("guide_{}", guide), ("{}", full), ("{}_no_injection", bare)):

@@ -23,6 +23,7 @@ from fapvideo.config.bundle import BundleManifest
 from fapvideo.config.train import TrainPreset
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.perceptual import PerceptualDistance
+from fapvideo.ops.precision import mixed_precision
 from fapvideo.progress import OnProgress, Progress, ShouldStop
 from fapvideo.structs import Array
 from fapvideo.training.learning.adapter_task import AdapterTask
@@ -183,7 +184,7 @@ class Trainer:
             group["lr"] = rate
         batch = self.pool.batch(self._rows(), self.device)
         self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             loss, parts = self.task.loss(batch, self.draws, self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
