@@ -203,7 +203,7 @@ def check_share(preset: TrainPreset, processes: Processes) -> None:
 def fetch_sets(names: Sequence[str], sets: Path, hooks: Hooks) -> None:
     """Fetch the public sets that are not here yet."""
     for number, name in enumerate(names):
-        hooks.progress(Progress("fetch", number, len(names), note=public_set(name).package))
+        hooks.progress(Progress("fetch", number, len(names), note=public_set(name).origin))
         try:
             fetch(name, sets)
         except WeightsError:

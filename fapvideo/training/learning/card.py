@@ -182,7 +182,7 @@ def _data(training: Training) -> str:
 
 
 def _set_line(what: str, entry: PublicSet) -> str:
-    return f"- {what}: {entry.title}; {entry.licence}; from `{entry.package}`"
+    return f"- {what}: {entry.title}; {entry.licence}; from `{entry.origin}`"
 
 
 def _metrics(training: Training) -> str:
