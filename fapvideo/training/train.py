@@ -49,7 +49,7 @@ from fapvideo.weights.bundle import Bundle
 
 HELDOUT_SEED = 77
 """Held-out samples are the same whatever the preset's seed, so that runs can be compared."""
-BARE = dict.fromkeys(("occluders", "relight", "soft", "intact", "errors"), 0.0)
+BARE = dict.fromkeys(("occluders", "relight", "soft", "intact", "errors", "moments"), 0.0)
 """They show the photos as they are, too, and guides as inference makes them."""
 
 

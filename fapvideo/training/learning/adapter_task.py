@@ -179,7 +179,9 @@ class AdapterTask:
         self.network.to(device)
         tune(self.network.unet, self.network.adapter, preset.optim)
 
-    def loss(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, batch: Batch, draws: Draws, step: int, places: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`: mean squared error of the noise, heavier in the hole."""
         target, _, core, tokens = batch
         count = len(target)
