@@ -12,7 +12,9 @@ crop against the guide it was made from:
 * `unsteady`: what changes from frame to frame in the correction alone, in proportion to what
   changes in the guide;
 * `likeness`: to the reference's part, the guide's (`guide_likeness`) taken away;
-* `likeness_half`: the same with half the correction.
+* `likeness_half`, `likeness_level`: the same with half the correction, and without its slow part;
+* `rim`: the correction where the mask fades out, CIE Lab: a step that the guide does not have;
+  `rim_level`, `unsteady_level`: without the slow part.
 
 Negative likeness with `to_target` above 0 says that the part is pulled back to its owner.
 Everything computes in one thread. No frame is kept.
@@ -38,7 +40,7 @@ import torch
 from fapvideo import VideoSwapper
 from fapvideo.evaluation.metrics.features import MEASURED, PartFeatures
 from fapvideo.guide.sharpness import fineness
-from fapvideo.ops.image import luma
+from fapvideo.ops.image import blur, luma
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.paint.guided import GuidedPainter
 from fapvideo.paint.painter import FaceJob
@@ -47,8 +49,12 @@ from fapvideo.structs import Bytes, Floats
 from fapvideo.video.reader import VideoReader
 
 START_S = 0.5
+SLOW = 0.2
+"""Sigma of the slow part of a correction, inter-ocular distances."""
 Painted = tuple[FaceJob, Floats]
 """A job, and its finished crop."""
+Seen = tuple[FaceJob, Floats, Floats]
+"""The same, and the crop without the slow part of its correction."""
 
 
 def main() -> None:
@@ -96,15 +102,17 @@ def measured(painted: Sequence[Painted]) -> dict[str, Any]:
     """Return part -> name -> mean over the frames."""
     features, rows = PartFeatures.packaged(), {}
     for part in painted[0][0].face.target.parts if painted else ():
-        before: Painted | None = None
+        before: Seen | None = None
         values: dict[str, list[float]] = {}
         for number, (job, result) in enumerate(painted):
-            now = of_part(job, result, part) | steadiness(before, (job, result), part)
+            level = levelled(job, result)
+            now = of_part(job, result, part) | steadiness(before, (job, result, level), part)
+            now |= {"rim": at_rim(job, result, part), "rim_level": at_rim(job, level, part)}
             if part in MEASURED and number % 2 == 0:
-                now |= likeness(features, job, result, part)
+                now |= likeness(features, job, (result, level), part)
             for name, value in now.items():
                 values.setdefault(name, []).append(value)
-            before = job, result
+            before = job, result, level
         rows[part] = {name: round(float(np.mean(each)), 4) for name, each in values.items()}
     return rows
 
@@ -128,25 +136,52 @@ def of_part(job: FaceJob, result: Floats, part: str) -> dict[str, float]:
     }
 
 
-def steadiness(before: Painted | None, now: Painted, part: str) -> dict[str, float]:
-    """Return how much the correction changes between two frames against how much the guide does."""
+def levelled(job: FaceJob, result: Floats) -> Floats:
+    """Return the crop with the fast part of its correction alone."""
+    change, core = result - job.guide, job.masks.core
+    sigma = SLOW * CROP_INTEROCULAR * len(result)
+    slow = blur(change * core[..., None], sigma) / np.maximum(blur(core, sigma), 0.05)[..., None]
+    return np.clip(job.guide + (change - slow) * core[..., None], 0, 1)
+
+
+def at_rim(job: FaceJob, result: Floats, part: str) -> float:
+    """Return how far the crop is off the guide where the part's mask fades out, CIE Lab."""
+    smooth = blur(result - job.guide, 0.03 * CROP_INTEROCULAR * len(result))
+    off = np.linalg.norm(lab(job.guide + smooth) - lab(job.guide), axis=-1)
+    mask = job.masks.parts[part] * job.masks.hole
+    rim = (mask > 0.2) & (mask < 0.8)
+    return float(off[rim].mean()) if rim.any() else 0.0
+
+
+def steadiness(before: Seen | None, now: Seen, part: str) -> dict[str, float]:
+    """Return how much the corrections change between two frames against how much the guide does."""
     if before is None or before[1].shape != now[1].shape:
         return {}
-    mask = (np.minimum(before[0].masks.parts[part], now[0].masks.parts[part]))[..., None]
+    mask = np.minimum(before[0].masks.parts[part], now[0].masks.parts[part])[..., None]
     moved = now[0].guide - before[0].guide
-    wobble = (now[1] - before[1]) - moved
-    return {"unsteady": float((np.abs(wobble) * mask).sum() / (np.abs(moved) * mask).sum())}
+    whole = float((np.abs(moved) * mask).sum())
+    return {
+        name: float((np.abs(now[k] - before[k] - moved) * mask).sum()) / max(whole, 1e-6)
+        for name, k in (("unsteady", 1), ("unsteady_level", 2))
+    }
 
 
-def likeness(features: PartFeatures, job: FaceJob, result: Floats, part: str) -> dict[str, float]:
-    """Return how much more than the guide the result is like the reference's part."""
+def likeness(
+    features: PartFeatures, job: FaceJob, results: tuple[Floats, Floats], part: str
+) -> dict[str, float]:
+    """Return how much more than the guide the results are like the reference's part."""
     target = job.face.target
     photo = target.references[part][target.chosen[part][job.face.placement.index]]
-    pictures = [job.guide, result, (job.guide + result) / 2]
+    pictures = [job.guide, results[0], (job.guide + results[0]) / 2, results[1]]
     wanted = unit(features.embed(pixels(photo.crop), photo.landmarks, part))
     shown = [unit(features.embed(pixels(each), job.wanted[part], part)) for each in pictures]
-    guide, whole, half = (float(each @ wanted) for each in shown)
-    return {"likeness": whole - guide, "likeness_half": half - guide, "guide_likeness": guide}
+    guide, whole, half, level = (float(each @ wanted) for each in shown)
+    return {
+        "guide_likeness": guide,
+        "likeness": whole - guide,
+        "likeness_half": half - guide,
+        "likeness_level": level - guide,
+    }
 
 
 def lab(rgb: Floats) -> Floats:
