@@ -7,6 +7,7 @@ have known motion: full expressions, turns of the head, closed eyes.
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,7 +39,7 @@ def motions(rng: np.random.Generator, yaw_deg: float) -> tuple[Motion, Motion]:
 
 def between(first: Motion, other: Motion, share: float) -> Motion:
     """Return the motion at `share` of the way from one to the other."""
-    mixed = {}
+    mixed: dict[str, Any] = {}
     for each in fields(Motion):
         a, b = getattr(first, each.name), getattr(other, each.name)
         if each.name == "pan":
