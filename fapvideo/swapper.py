@@ -32,7 +32,7 @@ from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Segment
 from fapvideo.run.sinks import Sink, default_output, open_sink
 from fapvideo.run.sources import FrameSource, Source, open_source
-from fapvideo.run.work import Wishes, from_file_to_file
+from fapvideo.run.work import StepsHere, Wishes, from_file_to_file
 from fapvideo.run.workbench import Workbench
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
 from fapvideo.video.probe import probe
@@ -178,7 +178,8 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
                 path = default_output(source.info.path) if output is None else Path(output)
                 if isinstance(source, VideoReader) and engine.painter.bundle is not None:
                     wishes = Wishes(overwrite, require_face, resume, keep_work)
-                    return from_file_to_file(engine, source, casting, path, ticker, wishes, plan)
+                    steps = StepsHere(engine, source, casting, ticker, plan)
+                    return from_file_to_file(steps, source, path, ticker, wishes)
                 output = path
             seal, video = Seal(self.preset, source.info), self.preset.video
             sink = open_sink(output, source.info, video, overwrite=overwrite, seal=seal)
@@ -319,26 +320,31 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
 
     def open(
         self,
-        input: str | Path | Source,
+        input: str | Path | Source | Clip,
         references: References | None = None,
         *,
         people: Sequence[Person] | None = None,
         folder: str | Path | None = None,
+        progress: OnProgress | None = None,
+        cancel: ShouldStop | None = None,
     ) -> Clip:
         """Follow the faces of a clip once; return it with its plan, for stills and strips.
 
         With `folder` the plan is written there, and found again as long as clip, preset, references
-        and version are the same.
+        and version are the same. A clip that another swapper has open is not followed again; that
+        one has to stay open.
 
         Raises:
             VideoReadError: the video cannot be read, or the plan in `folder` is damaged.
         """
+        kept = Path(folder) if folder else None
         with self._bench.in_use():
-            source = open_source(input, self.preset.video)
             cast = self._bench.cast(references, people)[0]
-            plan, scratch = planned(
-                self._bench.engine(), source, cast, Path(folder) if folder else None
-            )
+            if isinstance(input, Clip):
+                source, plan, scratch = input.source, input.plan, None
+            else:
+                source, ticker = open_source(input, self.preset.video), Ticker(progress, cancel)
+                plan, scratch = planned(self._bench.engine(), source, cast, kept, ticker)
         return Clip(
             source, plan, cast, partial(self._bench.changed, given=(references, people)), scratch
         )

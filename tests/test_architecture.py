@@ -31,10 +31,12 @@ ORDER: tuple[set[str], ...] = (
     {"swapper"},
     {"training"},
     {"evaluation"},
+    {"studio"},
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
-ONLY_IN = {"av": "video", "typer": "cli", "rich": "cli", "decord": "video"}
+ONLY_IN = {"av": "video", "typer": "cli", "rich": "cli", "decord": "video", "ray": "run",
+           "starlette": "studio", "uvicorn": "studio", "anyio": "studio"}  # fmt: skip
 NOT_AT_IMPORT = {
     "torchvision",
     "open_clip",
@@ -44,6 +46,7 @@ NOT_AT_IMPORT = {
     "onnxruntime",
     "dlib",
     "face_recognition_models",
+    "ray",
 }
 """Extras: a plain install does without them."""
 

@@ -33,6 +33,8 @@ EXTRAS: Final = {
     "groundingdino": "groundingdino",
     "decord": "decord",
     "fast": "onnxruntime",
+    "ray": "ray",
+    "studio": "starlette",
 }
 """Extra -> module."""
 

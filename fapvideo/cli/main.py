@@ -15,12 +15,14 @@ import typer
 import fapvideo
 from fapvideo.cli import doctor, output, presets, protect, references, signals, weights
 from fapvideo.cli.batch import batch
+from fapvideo.cli.bench import bench
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
-from fapvideo.cli.jobs import join, plan, segment
+from fapvideo.cli.jobs import jobs, join, plan, segment
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
 from fapvideo.cli.scan import scan
+from fapvideo.cli.studio import studio
 from fapvideo.cli.train import train
 from fapvideo.cli.verify import verify
 from fapvideo.errors import Cancelled, FapVideoError
@@ -34,13 +36,16 @@ app = typer.Typer(
 app.command()(run)
 app.command()(plan)
 app.command()(segment)
+app.command()(jobs)
 app.command()(join)
 app.command()(batch)
 app.command()(preview)
 app.command()(inspect)
 app.command()(scan)
+app.command()(studio)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(bench)
 app.command()(verify)
 app.add_typer(presets.app, name="presets")
 app.add_typer(references.app, name="references")

@@ -34,6 +34,7 @@ from fapvideo.nets.unet import (
 )
 from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.ops.token_grid import without_cls
+from fapvideo.weights.empty import without_weights
 from fapvideo.weights.encoder import ImageEncoder
 from fapvideo.weights.exported import Exported
 from fapvideo.weights.fit import misfits
@@ -119,12 +120,12 @@ def load_bundle(
         manifest = tiny_manifest() if name == "tiny" else tiny_sd15_manifest()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(TINY_SEED)
-            bundle = _assemble(resized_manifest(manifest, options), None, device, dtype)
+            bundle = assemble(resized_manifest(manifest, options), None, device, dtype)
     else:
         folder = bundle_folder(name_or_folder)
         manifest = load_manifest(folder)
         verify_files(folder, manifest)
-        bundle = _assemble(resized_manifest(manifest, options), folder, device, dtype)
+        bundle = assemble(resized_manifest(manifest, options), folder, device, dtype)
     if options is None:
         return bundle
     codec, files = with_options(bundle.unet, bundle.codec, manifest.name, options)
@@ -170,7 +171,7 @@ def verify_files(folder: Path, manifest: BundleManifest) -> None:
 # --------------------------------------------------------------------------------- assembling
 
 
-def _assemble(
+def assemble(
     manifest: BundleManifest, folder: Path | None, device: torch.device, dtype: torch.dtype
 ) -> Bundle:
     """Build all networks; from files where there is a folder, else with random weights."""
@@ -246,10 +247,8 @@ def build_networks(
     `zero_init` starts adapter A's projections at zero (training).
     """
     if empty:
-        from accelerate import init_empty_weights  # as all that takes long to import
-
         # Buffers stay real: some, like CLIP's position ids, are in no weights file.
-        with init_empty_weights(include_buffers=False):
+        with without_weights():
             return _networks(manifest, zero_init)
     return _networks(manifest, zero_init)
 
