@@ -7,6 +7,7 @@ random: noise is seeded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -24,6 +25,18 @@ X, Y = np.meshgrid(*(np.arange(SIZE, dtype=np.float32) + 0.5,) * 2)
 MIDDLE = SIZE / 2
 
 
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a mean face is finished."""
+
+    hair_end: float = 1.0
+    """How far down hair reaches: 0 the height of the eyes, 1 the chin."""
+    volume: float = 1.0
+    """Of the hair."""
+    taper: float = 1.0
+    """How much narrower the chin gets."""
+
+
 def to_lab(rgb: Floats) -> Floats:
     """Convert [H, W, 3] sRGB in [0, 1] to CIE Lab."""
     return cv2.cvtColor(rgb.astype(np.float32), cv2.COLOR_RGB2LAB)
@@ -35,18 +48,18 @@ def from_lab(lab: Floats) -> Bytes:
     return np.round(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
 
 
-def finished(mean: Floats, landmarks: Floats, net: RRDBNet) -> Floats:
-    """Return the portrait made from the mean face."""
+def finished(mean: Floats, landmarks: Floats, net: RRDBNet | None, style: Style) -> Floats:
+    """Return the portrait made from the mean face; `net` draws its edges again."""
     lab = with_bare_temples(relit(mean, landmarks), landmarks)
-    lab = sharpened(lab, net)
+    lab = lab if net is None else sharpened(lab, net)
     face = outline(landmarks, mesh.FACE_OVAL)
     lab[..., 0] += 0.22 * (blur(lab, 3) - blur(lab, 26))[..., 0] * blur(face, 8)
     lab[..., 0] += 3.5 * blur(face, 20)
     draw_brows(lab, landmarks)
     draw_irises(lab, landmarks)
     add_grain(lab, landmarks)
-    lab, landmarks = tapered(lab, landmarks)
-    return with_hair(lab, landmarks)
+    lab, landmarks = tapered(lab, landmarks, style.taper)
+    return with_hair(lab, landmarks, style)
 
 
 # ----------------------------------------------------------------------------------- masks
@@ -194,12 +207,12 @@ def add_grain(lab: Floats, points: Floats) -> None:
     lab[..., 1] += skin * 0.35 * spots
 
 
-def tapered(lab: Floats, points: Floats) -> tuple[Floats, Floats]:
+def tapered(lab: Floats, points: Floats, amount: float) -> tuple[Floats, Floats]:
     """Make the face a little narrower towards the chin; return picture and landmarks."""
     start, chin = points[2, 1] - 0.5 * IOD, points[mesh.CHIN, 1]
 
     def width(y: Floats) -> Floats:
-        return 0.978 - 0.075 * smoothstep((y - start) / (chin - start))
+        return 1 - amount * (0.022 + 0.075 * smoothstep((y - start) / (chin - start)))
 
     x = (MIDDLE + (X - MIDDLE) / width(Y)).astype(np.float32)
     moved = points.copy()
@@ -211,14 +224,14 @@ def tapered(lab: Floats, points: Floats) -> tuple[Floats, Floats]:
 # ------------------------------------------------------------------------------- around it
 
 
-def with_hair(lab: Floats, points: Floats) -> Floats:
+def with_hair(lab: Floats, points: Floats, style: Style) -> Floats:
     """Put the face before painted hair, a neck and a studio's grey."""
     top, chin = points[mesh.FOREHEAD, 1], points[mesh.CHIN, 1]
     middle = top + 0.42 * (chin - top)
     half = float(np.ptp(points[list(mesh.FACE_OVAL), 0])) / 2
     away = np.clip(np.hypot(X - MIDDLE, Y - 0.4 * SIZE) / (0.7 * SIZE), 0, 1.2)
     out = _colour(70 - 26 * away**1.6, -0.5, -2.5)
-    hair, cover, locks = _hair(top, middle, chin, half)
+    hair, cover, locks = _hair(top, middle, chin, half, style)
     out += cover[..., None] * (hair - out)
     neck, cover = _neck(lab, chin, half)
     out += cover[..., None] * (neck - out)
@@ -246,10 +259,12 @@ def _colour(light: Floats, a: Floats | float, b: Floats | float) -> Floats:
     return np.stack(np.broadcast_arrays(light, a, b), axis=-1).astype(np.float32)
 
 
-def _hair(top: float, middle: float, chin: float, half: float) -> tuple[Floats, Floats, Floats]:
+def _hair(
+    top: float, middle: float, chin: float, half: float, style: Style
+) -> tuple[Floats, Floats, Floats]:
     """Return combed-back hair, where it is, and its strands."""
     height = np.where(middle > Y, 0.68, 0.8) * (chin - top)
-    ex, ey = (X - MIDDLE) / (1.27 * half), (Y - middle) / height
+    ex, ey = (X - MIDDLE) / (1.27 * style.volume * half), (Y - middle) / height
     across = (X - MIDDLE) / half
     side = smoothstep((np.abs(across) - 0.15) / 1.0)
     dx = -ey * (0.35 + 0.65 * side) * np.sign(across + 1e-5) + 0.75 * (1 - side) * across
@@ -258,7 +273,8 @@ def _hair(top: float, middle: float, chin: float, half: float) -> tuple[Floats, 
     reach = np.hypot(ex, ey)
     loose = 0.25 + 0.75 * smoothstep((Y - top - 0.2 * IOD) / (1.2 * IOD))
     cover = smoothstep((1 - reach - loose * (0.010 * thin + 0.014 * thick)) / 0.055)
-    cover *= smoothstep((chin + 10 + 6 * thick - Y) / 70)
+    end = middle + style.hair_end * (chin + 10 - middle)
+    cover *= smoothstep((end + 6 * thick - Y) / 70)
     sheen = np.exp(-(((reach - 0.86) / 0.06) ** 2)) * smoothstep((middle - 0.1 * IOD - Y) / 60)
     light = 19 + 2.6 * thin + 2.4 * thick + 8 * sheen
     light -= 6 * smoothstep((Y - middle) / (chin - middle))

@@ -1,22 +1,26 @@
-"""Make `fapvideo/assets/brand_face.png`: nobody's face, a mesh-aligned mean of many.
+"""Make brand faces: nobody's face, a mesh-aligned mean of portraits in the public domain.
 
-    python scripts/make_brand_face.py CACHE_FOLDER
+    python scripts/make_brand_face.py OUTPUT_FOLDER [--look woman] [--plain]
 
-Photos: the pinned CelebA sample (`fapvideo train` fetches the same), non-commercial research only;
-none of them is kept. Takes a quarter of an hour on a CPU
-core, nearly all of it enlarging the photos, which CACHE_FOLDER keeps for the next time.
+Photos: the set `us_congress` (docs/data.md); none of them is kept, and none that training holds
+out is in a mean. Three looks: `woman`, `man`, and `brand`, the mean of both. A minute or two a look
+on a CPU core, and as much again for Real-ESRGAN, which `--plain` does without.
 
-1. Enlarge each face four times, and measure its mesh, also mirrored.
-2. Warp every face to the mean shape of all, lips closed, irises in the middle.
+1. Bring each photo to the picture's scale, and measure its mesh, also mirrored.
+2. Warp every face to the mean shape of all, lips closed and relaxed, irises in the middle.
 3. Bring all to the same skin tone; average robustly: hair over the skin and other outliers count
    little. Align the faces to the mean by optical flow, three times over.
 4. Give the mean back the contrast that averaging took from its fine bands.
 5. `brand_face_finish`: light, sharpness, irises, brows, skin grain, hair and backdrop.
+
+What is shipped today was made by an earlier version of this file from CelebA
+(fapvideo/assets/README.md).
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import brand_face_finish as finish
@@ -27,33 +31,51 @@ from brand_face_finish import IOD, SIZE, from_lab, outline, to_lab
 
 from fapvideo.config.train import load_train_preset
 from fapvideo.guide.warp import source_map, triangle_map
-from fapvideo.nets.realesrgan import RRDBNet
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import similarity_matrix
 from fapvideo.ops.image import blur, signed_distance, smoothstep, soft_edge
 from fapvideo.ops.pose import head_pose
 from fapvideo.structs import Bytes, Floats
-from fapvideo.synth.motion import open_mouth
+from fapvideo.synth.motion import open_mouth, smile
 from fapvideo.track.finder import FaceFinder
 from fapvideo.track.landmarks import FaceMesh
-from fapvideo.training.faces.sets import fetch
+from fapvideo.training.faces.sets import fetch, sets_folder
 from fapvideo.training.learning.pretrained import load_enlarger
 
-# Chosen by measure (mesh: yaw under 16 and pitch under 14 degrees, lips less than 0.07 and mouth
-# corners less than 0.88 inter-ocular distances apart, eyes open), then by eye: no glasses, no hair
-# over the brows, no beard, little make-up, even light. No photo that training holds out.
+# Chosen by measure (45 px and more between the eyes, yaw under 14 degrees, trained on), then by
+# eye: no glasses, no hair over the brows, no beard, even light, of any origin. Official portraits
+# smile: lips are closed by the mean shape, not by the choice.
 WOMEN = (
-    19, 22, 26, 34, 35, 92, 103, 157, 165, 222, 259, 267, 278, 287, 288, 289, 303, 396, 415, 442,
-    476, 480, 505, 510, 516, 610, 640, 653, 699, 715, 742, 758, 783, 890, 914,
+    "020701", "020752", "021149", "021501", "021530", "021538", "021738", "021752", "021919",
+    "021928", "021941", "021964", "021972", "021977", "022107", "022121", "022122", "022124",
+    "022138", "022155", "022157", "022159", "041904",
 )  # fmt: skip
 MEN = (
-    16, 33, 55, 64, 115, 164, 203, 255, 286, 362, 368, 559, 622, 652, 712, 723, 730, 732, 813, 858,
-    913, 975, 977, 990,
+    "015607", "020914", "020918", "021104", "021154", "021309", "021333", "021525", "021543",
+    "021714", "021720", "021728", "021730", "021735", "021740", "021745", "021901", "021916",
+    "021923", "021930", "021951", "021967", "021974", "021988", "022109",
 )  # fmt: skip
-MEN_WEIGHT = 1.3
-MARGIN = 0.12
-"""Around the mesh, in shares of its size: what is enlarged."""
-OUT = Path(__file__).parent.parent / "fapvideo" / "assets" / "brand_face.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Whose mean a brand face is, and how it is finished."""
+
+    women: float
+    """Weight of each woman's face."""
+    men: float
+    style: finish.Style
+
+
+LOOKS = {
+    "brand": Look(1.0, 0.7, finish.Style()),
+    "woman": Look(1.0, 0.0, finish.Style()),
+    "man": Look(0.0, 1.0, finish.Style(hair_end=-0.1, taper=0.0, volume=0.9)),
+}
+RELAXED = 0.8
+"""Distance of the corners of a mouth at rest, inter-ocular distances."""
+SMILED = 0.18
+"""By how much `synth.motion.smile` at 1 takes them apart."""
 
 FARTHEST_GAZE = np.array([0.1, 0.03])
 """Largest shift of an iris, (x, y) inter-ocular distances: beyond it the lid would be drawn in the
@@ -62,28 +84,13 @@ Face = tuple[Bytes, Floats]
 """An enlarged photo and its landmarks [478, 3]."""
 
 
-def load_face(path: Path, cache: Path, finder: FaceFinder, net: RRDBNet) -> Face:
-    """Return one photo, four times as large, the face by the network, and its landmarks."""
+def load_face(path: Path, finder: FaceFinder) -> Face:
+    """Return one photo at the picture's scale, and its landmarks."""
     photo = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
     landmarks = finder(photo)[0].landmarks
-    kept = cache / f"{path.stem}.npz"
-    if not kept.exists():
-        low, high = landmarks[:468, :2].min(axis=0), landmarks[:468, :2].max(axis=0)
-        x0, y0 = np.maximum(np.floor(low - MARGIN * (high - low)), 0).astype(int)
-        x1, y1 = np.ceil(high + MARGIN * (high - low)).astype(int)
-        large = net.enlarge(photo[y0:y1, x0:x1] / 255.0)
-        np.savez(kept, rgb=np.round(large * 255).astype(np.uint8), x0=x0, y0=y0)
-    part = np.load(kept)
-    x0, y0 = 4 * int(part["x0"]), 4 * int(part["y0"])
-    height, width = part["rgb"].shape[:2]
-    whole = cv2.resize(photo, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    soft = np.zeros((height, width), np.float32)
-    soft[12:-12, 12:-12] = 1
-    soft = blur(soft, 6)[..., None]
-    whole[y0 : y0 + height, x0 : x0 + width] *= 1 - soft
-    whole[y0 : y0 + height, x0 : x0 + width] += soft * part["rgb"]
-    large = np.clip(whole, 0, 255).astype(np.uint8)
-    return large, measure_twice(large, landmarks * 4)
+    scale = IOD / mesh.interocular(landmarks)
+    large = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return large, measure_twice(large, landmarks * scale)
 
 
 def measure_twice(rgb: Bytes, landmarks: Floats) -> Floats:
@@ -97,10 +104,12 @@ def measure_twice(rgb: Bytes, landmarks: Floats) -> Floats:
 
 
 def mean_shape(faces: list[Face]) -> Floats:
-    """Return [478, 3] the faces' mean shape, symmetric, frontal, lips closed, in the picture."""
+    """Return [478, 3] the faces' mean shape, symmetric, frontal, mouth at rest, in the picture."""
     heads = [head_pose(points).to_head(points) for _, points in faces]
     head = np.mean(heads, axis=0).astype(np.float64)
     head = (head + head[mesh.mirror()] * [-1, 1, 1]) / 2
+    wide = float(np.linalg.norm(head[mesh.MOUTH_CORNERS[0]] - head[mesh.MOUTH_CORNERS[1]]))
+    smile(head, (RELAXED - wide) / SMILED)
     open_mouth(head, 0.004)
     return (head * IOD + [SIZE / 2, 0.445 * SIZE, 0]).astype(np.float32)
 
@@ -264,21 +273,29 @@ def mean_face(faces: list[Face], shares: Floats) -> tuple[Floats, Floats]:
     return 0.35 * mean + 0.65 * with_contrast(mean, stack, inside), target
 
 
-def main(cache: Path) -> None:
-    """Make the picture."""
+def main() -> None:
+    """Make the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--look", choices=LOOKS, action="append", help="by default all")
+    parser.add_argument("--plain", action="store_true", help="without Real-ESRGAN: for a glance")
+    given = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    cache.mkdir(parents=True, exist_ok=True)
-    photos = {int(path.stem): path for path in fetch("celeba_sample", cache / "sets")}
+    given.output.mkdir(parents=True, exist_ok=True)
+    sets = sets_folder()
+    photos = {path.stem: path for path in fetch("us_congress", sets)}
+    net = None if given.plain else load_enlarger(load_train_preset("embedded_256"), sets)
     finder = FaceFinder()
-    net = load_enlarger(load_train_preset("embedded_256"), cache / "sets")
-    assert net is not None  # that preset enlarges
-    faces = [load_face(photos[number], cache, finder, net) for number in WOMEN + MEN]
-    shares = np.array([1.0] * len(WOMEN) + [MEN_WEIGHT] * len(MEN))
-    mean, landmarks = mean_face(faces, shares)
-    picture = finish.finished(mean.astype(np.float32), landmarks, net)
-    cv2.imwrite(str(OUT), cv2.cvtColor(from_lab(picture), cv2.COLOR_RGB2BGR))
+    for name in given.look or LOOKS:
+        look = LOOKS[name]
+        people = WOMEN * (look.women > 0) + MEN * (look.men > 0)
+        shares = np.array([look.women if each in WOMEN else look.men for each in people])
+        mean, landmarks = mean_face([load_face(photos[each], finder) for each in people], shares)
+        picture = finish.finished(mean.astype(np.float32), landmarks, net, look.style)
+        file = given.output / ("brand_face.png" if name == "brand" else f"brand_{name}.png")
+        cv2.imwrite(str(file), cv2.cvtColor(from_lab(picture), cv2.COLOR_RGB2BGR))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -130,11 +130,18 @@ def _presets() -> Check:
     return Check("presets", "ok", ", ".join(entry.name for entry in entries))
 
 
+def _bundles() -> list[str]:
+    """Return the names of the bundles that are on this machine."""
+    from fapvideo.weights.store import list_bundles
+
+    return ["embedded", *(bundle.name for bundle in list_bundles() if bundle.installed)]
+
+
 def _weights() -> Check:
     from fapvideo.weights.bundle import bundle_folder
-    from fapvideo.weights.store import list_bundles, verify_bundle
+    from fapvideo.weights.store import verify_bundle
 
-    names = ["embedded", *(bundle.name for bundle in list_bundles() if bundle.installed)]
+    names = _bundles()
     bad = [
         f"{name}: {check.path.name}: {check.problem}"
         for name in names
@@ -145,6 +152,26 @@ def _weights() -> Check:
         hint = "reinstall fapvideo, or remove and fetch the bundle again"
         return Check("weights", "fail", "; ".join(bad), hint)
     return Check("weights", "ok", ", ".join(names))
+
+
+def _licences() -> Check:
+    """Say which terms everything is under that is here, and what is not for any use."""
+    from fapvideo.config.bundle import load_manifest
+    from fapvideo.config.presets import packaged_licences
+    from fapvideo.trust.licences import is_commercial
+    from fapvideo.weights.bundle import bundle_folder
+
+    terms: dict[str, list[str]] = {}
+    for name, licence in packaged_licences().items():
+        terms.setdefault(licence, []).append(name)
+    for bundle in _bundles():
+        for file in load_manifest(bundle_folder(bundle)).files:
+            terms.setdefault(file.licence, []).append(f"{bundle}/{file.path}")
+    found = "; ".join(f"{licence} ({len(names)} files)" for licence, names in terms.items())
+    closed = [name for licence in terms if not is_commercial(licence) for name in terms[licence]]
+    if closed:
+        return Check("licences", "note", found, f"not for commercial use: {', '.join(closed)}")
+    return Check("licences", "ok", found)
 
 
 def _packaged() -> Check:
@@ -177,6 +204,7 @@ CHECKS: Final[dict[str, Callable[[], Check]]] = {
     "presets": _presets,
     "weights": _weights,
     "packaged files": _packaged,
+    "licences": _licences,
     "cache folder": lambda: _writable(
         "cache folder", Path(platformdirs.user_cache_dir("fapvideo"))
     ),

@@ -21,6 +21,7 @@ from fapvideo.errors import PresetError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 ASSETS = PACKAGE / "assets"
+LICENCES = PACKAGE / "licences.toml"
 PACKAGED_PREFIX = "pkg:"
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """How a URL begins, also after `Path` has made one slash of two."""
@@ -279,7 +280,12 @@ def packaged_licence(path: str) -> str:
     place = Path(path)
     if place.parent != ASSETS:
         return ""
-    return str(read_toml(ASSETS / "licences.toml").get(place.name, ""))
+    return packaged_licences().get(f"{ASSETS.name}/{place.name}", "")
+
+
+def packaged_licences() -> dict[str, str]:
+    """Return path in the package -> licence of every data file that belongs to no bundle."""
+    return {name: str(licence) for name, licence in read_toml(LICENCES).items()}
 
 
 def expanded(text: str) -> Path:

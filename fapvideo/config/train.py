@@ -28,6 +28,12 @@ class DataConfig(Section):
     """Smallest inter-ocular distance in the photo, pixels."""
     min_sharpness: float = Field(20.0, ge=0.0)
     """Smallest variance of the aligned crop's Laplacian (0..255 scale)."""
+    min_colour: float = Field(0.0, ge=0.0)
+    """Smallest deviation of colours from what brightness alone says of them, CIE Lab units: prints
+    in one ink and toned scans, which mostly carry dots or a frame, have less than 2.4."""
+    leave_out: tuple[str, ...] = ()
+    """Names of files that are not used, such as photos of another origin; they count for
+    `holdout`."""
     enlarge: bool = False
     """Photos smaller than the crop are made four times larger by Real-ESRGAN, once: fractions of a
     second each on a GPU, seconds on a CPU. Downloads 44 MB."""
@@ -48,7 +54,10 @@ class DataConfig(Section):
     relight: Fraction01 = 0.0
     """Share of samples whose target is seen in another light: few photos look too much alike."""
     soft: Fraction01 = 0.2
-    """Share of samples whose target is as soft and noisy as small or compressed video."""
+    """Share of samples whose target is as small, moved, noisy or compressed as video is."""
+    moments: Fraction01 = 0.0
+    """Share of samples that come in pairs, two moments of one swap: the photo is animated, with any
+    expression and turned by up to 40 degrees. For `optim.temporal_weight`."""
     errors: Fraction01 = 0.5
     """Share of samples whose guide has misplaced landmarks, and lacks steps of colour and light."""
     intact: Fraction01 = 0.1
@@ -130,6 +139,9 @@ class OptimConfig(Section):
     token_weight: float = Field(1.0, ge=0.0)
     """Of the distance between the image tower's tokens of result and truth: what is injected should
     be found again in what comes out."""
+    temporal_weight: float = Field(0.0, ge=0.0)
+    """Of how differently two moments of one swap are off; needs `data.moments`. Batches are then of
+    pairs."""
     adversarial_weight: float = Field(0.0, ge=0.0)
     """Of how unreal the parts look to a patch discriminator; 0 does without."""
     adversarial_start: Fraction01 = 0.8
@@ -167,6 +179,15 @@ class TrainPreset(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainPreset:
+        if self.optim.temporal_weight > 0:
+            if self.data.moments == 0 or self.model.kind != "embedded":
+                raise ValueError(
+                    "optim.temporal_weight needs data.moments above 0 and model.kind = 'embedded'"
+                )
+            if self.optim.batch_size % 2 or self.data.pool % 2:
+                raise ValueError(
+                    "optim.temporal_weight needs an even optim.batch_size and data.pool"
+                )
         if self.model.kind == "embedded":
             if not self.optim.train_unet:
                 raise ValueError("optim.train_unet = false needs model.kind = 'sd15_adapter'")

@@ -8,6 +8,8 @@ recorded video offers, so tracking error and expression following can be measure
 
 from __future__ import annotations
 
+from copy import copy
+
 import cv2
 import numpy as np
 
@@ -52,6 +54,7 @@ class AnimatedPortrait:
         photo: Bytes,
         size: tuple[int, int],
         view: Matrix | None = None,
+        landmarks: Floats | None = None,
     ) -> None:
         """Measure the face in `photo`, uint8 [H, W, 3] RGB, the largest if there are several.
 
@@ -59,6 +62,7 @@ class AnimatedPortrait:
             photo: a near-frontal face with open eyes.
             size: (width, height) of the pictures to render.
             view: [2, 3] similarity from the photo into the picture; by default the photo fills it.
+            landmarks: [478, 3] of the face, where they are known.
 
         Raises:
             ReferenceImageError: no face is found in the photo.
@@ -70,12 +74,7 @@ class AnimatedPortrait:
             view = np.array([[scale, 0, 0], [0, scale, 0]], np.float64)
             view[:, 2] = np.array(size) / 2 - scale * np.array([width, height]) / 2
         self.view = view
-        faces = FaceFinder(mesh=OlderMesh())(photo)
-        if not faces:
-            raise ReferenceImageError(
-                "no face found in the photo to animate", hint="give a sharp, frontal portrait"
-            )
-        self.landmarks = faces[0].landmarks
+        self.landmarks = _measured(photo) if landmarks is None else landmarks
         """[478, 3] landmarks of the photo, in its own pixels."""
         self._photo = photo.astype(np.float32) / 255.0
         self._pose = head_pose(self.landmarks)
@@ -93,9 +92,7 @@ class AnimatedPortrait:
 
     def draw(self, motion: Motion) -> tuple[Bytes, Floats]:
         """Return the picture of one `motion`, uint8 [h, w, 3], and its landmarks [478, 3]."""
-        pose = self._turned(motion)
-        moved = pose.to_image(expressed(self._flat, motion)) + self._offset
-        moved[:, 2] = pose.to_image(expressed(self._head, motion))[:, 2]
+        pose, moved = self._moved(motion)
         rigid = pose.to_image(self._flat) + self._offset
         camera = self._camera(motion)
         points = transform(camera, moved)
@@ -120,6 +117,23 @@ class AnimatedPortrait:
         mask *= self._parted(points, unit)
         picture += mask[..., None] * (inner - picture)
         return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8), points
+
+    def landmarks_at(self, motion: Motion) -> Floats:
+        """Return the landmarks [478, 3] that `draw` of this motion returns."""
+        return transform(self._camera(motion), self._moved(motion)[1])
+
+    def seen_through(self, view: Matrix) -> AnimatedPortrait:
+        """Return the same face under another `view`."""
+        other = copy(self)
+        other.view = view
+        return other
+
+    def _moved(self, motion: Motion) -> tuple[HeadPose, Floats]:
+        """Return the head's pose and the face's landmarks [478, 3], in the photo's pixels."""
+        pose = self._turned(motion)
+        moved = pose.to_image(expressed(self._flat, motion)) + self._offset
+        moved[:, 2] = pose.to_image(expressed(self._head, motion))[:, 2]
+        return pose, moved
 
     def _parted(self, points: Floats, unit: float) -> float:
         """Return how much of the inner mouth to show: closed lips of the photo stay as they are."""
@@ -223,6 +237,16 @@ class AnimatedPortrait:
 
 
 # ---------------------------------------------------------------------------------- layers
+
+
+def _measured(photo: Bytes) -> Floats:
+    """Return [478, 3] the landmarks of a photo's largest face."""
+    faces = FaceFinder(mesh=OlderMesh())(photo)
+    if not faces:
+        raise ReferenceImageError(
+            "no face found in the photo to animate", hint="give a sharp, frontal portrait"
+        )
+    return faces[0].landmarks
 
 
 def _shallow(head: Floats) -> Floats:

@@ -49,7 +49,7 @@ from fapvideo.weights.bundle import Bundle
 
 HELDOUT_SEED = 77
 """Held-out samples are the same whatever the preset's seed, so that runs can be compared."""
-BARE = dict.fromkeys(("occluders", "relight", "soft", "intact", "errors"), 0.0)
+BARE = dict.fromkeys(("occluders", "relight", "soft", "intact", "errors", "moments"), 0.0)
 """They show the photos as they are, too, and guides as inference makes them."""
 
 
@@ -203,7 +203,7 @@ def check_share(preset: TrainPreset, processes: Processes) -> None:
 def fetch_sets(names: Sequence[str], sets: Path, hooks: Hooks) -> None:
     """Fetch the public sets that are not here yet."""
     for number, name in enumerate(names):
-        hooks.progress(Progress("fetch", number, len(names), note=public_set(name).package))
+        hooks.progress(Progress("fetch", number, len(names), note=public_set(name).origin))
         try:
             fetch(name, sets)
         except WeightsError:

@@ -10,7 +10,7 @@ from fapvideo.config import evaluation
 from fapvideo.config.evaluation import examples_root, load_eval_preset
 from fapvideo.config.presets import ASSETS, list_presets, load_preset
 from fapvideo.errors import PresetError
-from fapvideo.training.faces.sets import public_set
+from fapvideo.training.faces.sets import WheelSet, public_set
 
 HEAD = '[[clips]]\nname = "talk"\n'
 
@@ -31,7 +31,9 @@ def test_a_shipped_suite_names_files_sets_and_presets_that_are_there(name: str) 
     suite = load_eval_preset(name)
     for clip in suite.clips:
         if clip.set:
-            assert public_set(clip.set).members.endswith(clip.member)
+            entry = public_set(clip.set)
+            assert isinstance(entry, WheelSet)
+            assert entry.members.endswith(clip.member)
         else:
             assert Path(clip.path or clip.portrait).is_file()
         assert load_preset(clip.preset).references

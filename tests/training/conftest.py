@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from portrait import headshot
 from renders import drawn
 from training_setup import tiny_preset
 
-from fapvideo.ops.precision import cpu_has_bf16
 from fapvideo.structs import Bytes
 from fapvideo.synth.motion import Motion
 from fapvideo.synth.portrait import AnimatedPortrait
@@ -34,18 +30,6 @@ MOTIONS = (
     Motion(yaw_deg=-8.0, mouth_open=0.08),
 )
 SIZE = 64
-
-
-@pytest.fixture(scope="module")
-def quick_numbers() -> Iterator[None]:
-    """Train in float32 where bfloat16 would be emulated, which takes up to ten times as long.
-
-    What is asserted holds in either format; `learning/test_processes.py` is in bfloat16 anywhere.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        if not cpu_has_bf16():
-            patch.setattr(torch, "autocast", partial(torch.autocast, enabled=False))
-        yield
 
 
 @pytest.fixture(scope="session")

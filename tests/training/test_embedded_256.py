@@ -19,7 +19,6 @@ from fapvideo.training.learning.loop import Trainer
 from fapvideo.training.samples.pool import PoolRecipe, build_pool
 from fapvideo.weights.bundle import load_bundle
 
-pytestmark = pytest.mark.usefixtures("quick_numbers")
 CPU = torch.device("cpu")
 MOST = 60_000_000
 """Bytes a bundle of the package may have."""

@@ -19,7 +19,6 @@ from fapvideo.training.learning.pretrained import load_start
 from fapvideo.training.learning.records import read_log
 from fapvideo.weights.bundle import load_bundle
 
-pytestmark = pytest.mark.usefixtures("quick_numbers")
 QUICK = {
     "optim.steps": 2,
     "optim.batch_size": 2,

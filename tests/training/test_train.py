@@ -26,7 +26,6 @@ from fapvideo.training.train import BARE, Hooks, make_pools, train
 from fapvideo.training.work import open_work, work_folder
 from fapvideo.weights.bundle import load_bundle
 
-pytestmark = pytest.mark.usefixtures("quick_numbers")
 FEW = [f"--set={key}={value}" for key, value in TINY.items()]
 FEW += ["--set=data.pool=16", "--set=data.heldout_pool=2", "--workers=1", "--device=cpu"]
 
@@ -38,7 +37,7 @@ def few(**optim: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def trained(quick_numbers: None, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the output of one command, and `debug` preset, on eight photos."""
     output = tmp_path_factory.mktemp("trained") / "mine"
     arguments = ["train", "-p", "debug", "--data", str(photos), "-o", str(output), *FEW]

@@ -21,6 +21,8 @@ ENLARGED_ABOVE = 1.2
 """Crop pixels per pixel of the picture from which on one is short of detail."""
 AROUND = 8
 """Pixels of the picture around the crop that an enlarger sees."""
+COLOUR_SIDE = 40
+"""Colours are judged on so many pixels across: larger ones than a print's dots."""
 DEGREES_PER_UNIT = 90.0
 """A head that turns by this much differs as a mouth that opens by an inter-ocular distance."""
 
@@ -69,6 +71,8 @@ def measure(
     sharpness = float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
     if sharpness < config.min_sharpness:
         return f"blurred: sharpness {sharpness:.0f}"
+    if (colour := colourfulness(crop)) < config.min_colour:
+        return f"printed in one ink, or toned: colour {colour:.1f}"
     if enlarger is not None and short:
         crop = enlarged(rgb, matrix, size, enlarger)
     measures = expression(face.landmarks)
@@ -76,6 +80,20 @@ def measure(
     look = np.array([*(measures[name] for name in LOOKS), *turned], np.float32)
     points = transform(matrix, face.landmarks).reshape(NUM_LANDMARKS, 3)
     return Measured(crop, points, sharpness, look)
+
+
+def colourfulness(crop: Bytes) -> float:
+    """Return how far the colours of [S, S, 3] are from a function of brightness, CIE Lab units.
+
+    A print in one ink has a colour for every brightness, whatever the ink and the paper; a face in
+    colour has redder and yellower places of one brightness.
+    """
+    small = cv2.resize(crop, (COLOUR_SIDE, COLOUR_SIDE), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
+    light = np.vander(lab[:, 0].astype(np.float64) / 100, 4)
+    colours = lab[:, 1:].astype(np.float64)
+    off = colours - light @ np.linalg.lstsq(light, colours)[0]
+    return float(np.sqrt(np.square(off).sum(axis=1).mean()))
 
 
 def enlarged(rgb: Bytes, matrix: Matrix, size: int, enlarger: RRDBNet) -> Bytes:

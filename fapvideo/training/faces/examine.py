@@ -58,6 +58,8 @@ def examine(
         Cancelled: `stop` said so.
     """
     blank = Finding(source, source.person(one_person=config.one_person), heldout)
+    if source.path.name in config.leave_out:
+        return replace(blank, reason="left out by data.leave_out", looked_at=0), []
     if source.is_video:
         return _examine_video(blank, finder, size, config, stop)
     return _examine_photo(blank, finder, size, config, enlarger)

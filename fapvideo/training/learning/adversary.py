@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from fapvideo.config.train import OptimConfig
 from fapvideo.nets.discriminator import PatchDiscriminator
+from fapvideo.ops.precision import mixed_precision
 from fapvideo.training.learning.processes import Processes
 
 LEARNING_RATE = 2e-4
@@ -74,7 +75,7 @@ class Adversary:
         real, painted, core = self._seen
         self._seen = None
         self.network.requires_grad_(True)
-        with torch.autocast(real.device.type, torch.bfloat16):
+        with mixed_precision(real.device):
             both = self.network(torch.cat([real, painted]), torch.cat([core, core]))
         first, second = both.float().chunk(2)
         near = spread(widened(core), first)

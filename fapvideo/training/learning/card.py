@@ -32,6 +32,13 @@ USE = (
     " people shown, and with the result marked as synthetic where people may take it for real."
 )
 
+IMAGENET = (
+    "- ImageNet's photos are given out for non-commercial research and education; torchvision"
+    " publishes weights trained on them under BSD-3-Clause. Whether the photos' terms reach weights"
+    " is settled nowhere that we know of."
+)
+"""What is known of the image tower."""
+
 PURPOSES = {
     ENCODER_SET: "image tower",
     PERCEPTUAL_SET: "training loss",
@@ -161,6 +168,8 @@ def _data(training: Training) -> str:
         lines.append(f"- photos: {OWN_PHOTOS}")
     for name in wanted_sets(training.preset):
         lines.append(_set_line(PURPOSES[name], public_set(name)))
+    if ENCODER_SET in wanted_sets(training.preset):
+        lines.append(IMAGENET)
     people = f"of {faces.identities} people" if faces.identities else "not sorted by person"
     reasons = ", ".join(f"{count} {reason}" for reason, count in faces.reasons().items())
     left_out = f"{len(faces.dropped)} left out" + (f" ({reasons})" if reasons else "")
@@ -182,7 +191,7 @@ def _data(training: Training) -> str:
 
 
 def _set_line(what: str, entry: PublicSet) -> str:
-    return f"- {what}: {entry.title}; {entry.licence}; from `{entry.package}`"
+    return f"- {what}: {entry.title}; {entry.licence}; from `{entry.origin}`"
 
 
 def _metrics(training: Training) -> str:

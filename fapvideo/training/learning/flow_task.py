@@ -10,10 +10,15 @@ from torch import Tensor
 from fapvideo.config.train import TrainPreset
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.perceptual import PerceptualDistance
+from fapvideo.ops.precision import mixed_precision
 from fapvideo.structs import Bytes
 from fapvideo.training.learning.adversary import Adversary
 from fapvideo.training.learning.draws import Draws
-from fapvideo.training.learning.losses import held_out_metrics, restoration_loss
+from fapvideo.training.learning.losses import (
+    held_out_metrics,
+    restoration_loss,
+    temporal_distance,
+)
 from fapvideo.training.learning.network import FlowNetwork, embedded_manifest, tune
 from fapvideo.training.learning.processes import Processes
 from fapvideo.training.learning.task import TrainedNetwork, contact_sheet
@@ -62,29 +67,43 @@ class FlowTask:
         if preset.optim.adversarial_weight > 0:
             self.adversary = Adversary(preset.optim, preset.seed + 1, device, processes)
 
-    def loss(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, batch: Batch, draws: Draws, step: int, places: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`."""
         optim = self.optim
         target, guide, core, tokens = batch
-        count = len(target)
+        # Two moments of one swap are drawn alike: in a video both have the same noise.
+        alike = 1 if places is None else 2
+        count = len(target) // alike
         dropped = draws.uniform(count) < optim.guide_dropout
-        rows = self._indices(dropped)
-        guide[rows] = blank(target[rows], core[rows])
         injected = (draws.uniform(count) >= optim.injection_dropout) | dropped
         full, time = draws.uniform(count) < FULL_TIME, draws.uniform(count)
         adversary = self.adversary if self.adversary and self.adversary.acts(step) else None
         if adversary is not None:
             full[0] = True  # so that there always is something to judge
-        time = torch.where(full, 1.0, time.clamp_min(FIRST_TIME)).to(self.device)
-        noise = draws.normal(count, *self.network.latent_shape)
-        given = (target, guide, core, tokens, time, noise, injected.float().to(self.device))
-        predicted = self.network(*given)
+        time = torch.where(full, 1.0, time.clamp_min(FIRST_TIME))
+        dropped, injected, full, time, noise = (
+            drawn.repeat_interleave(alike, 0)
+            for drawn in (dropped, injected, full, time, self._noise(draws, count))
+        )
+        rows = self._indices(dropped)
+        guide[rows] = blank(target[rows], core[rows])
+        sent = time.to(self.device), noise, injected.float().to(self.device)
+        predicted = self.network(target, guide, core, tokens, *sent)
         loss, parts = restoration_loss(predicted, target, core, optim, self.perceptual, self.tower)
+        if places is not None:
+            apart = temporal_distance(predicted, target, core, places)
+            loss = loss + optim.temporal_weight * apart
+            parts["temporal"] = apart.detach()
         if adversary is not None:
             unreal = adversary.judge(predicted, target, core, self._indices(full))
             loss = loss + adversary.weight(step) * unreal
             parts["unreal"] = unreal.detach()
         return loss, {"loss": loss.detach(), **parts}
+
+    def _noise(self, draws: Draws, count: int) -> Tensor:
+        return draws.normal(count, *self.network.latent_shape)
 
     @torch.no_grad()
     def measure(self, network: TrainedNetwork, heldout: Samples) -> dict[str, float]:
@@ -98,7 +117,7 @@ class FlowTask:
         for start in range(0, len(rows), 32):
             batch = heldout.batch(rows[start : start + 32], self.device)
             target, guide, core, _ = batch
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with mixed_precision(self.device):
                 full = self._one_step(network, batch, 1.0, generator)
                 bare = self._one_step(network, batch, 0.0, generator)
             for form, picture in (("guide_{}", guide), ("{}", full), ("{}_no_injection", bare)):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from fapvideo.config.bundle import BundleManifest
 from fapvideo.config.train import TrainPreset
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.nets.perceptual import PerceptualDistance
+from fapvideo.ops.precision import mixed_precision
 from fapvideo.progress import OnProgress, Progress, ShouldStop
 from fapvideo.structs import Array
 from fapvideo.training.learning.adapter_task import AdapterTask
@@ -181,10 +183,12 @@ class Trainer:
         rate *= 1.0 - 0.9 * self.step / optim.steps
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self.pool.batch(self._rows(), self.device)
+        rows = self._rows()
+        batch = self.pool.batch(rows, self.device)
+        places = self.pool.places(rows, self.device) if optim.temporal_weight > 0 else None
         self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
-            loss, parts = self.task.loss(batch, self.draws, self.step)
+        with mixed_precision(self.device):
+            loss, parts = self.task.loss(batch, self.draws, self.step, places)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.processes.average_gradients(self.network)
@@ -196,10 +200,13 @@ class Trainer:
         return parts
 
     def _rows(self) -> Array:
-        """Draw rows among the samples that are ready."""
+        """Draw rows among the samples that are ready, two by two where moments are compared."""
         ready = self.pool.ready()
         count = self.preset.optim.batch_size // self.processes.count
-        return ready[self.draws.integers(len(ready), count).numpy()]
+        if self.preset.optim.temporal_weight == 0:
+            return ready[self.draws.integers(len(ready), count).numpy()]
+        first = 2 * self.draws.integers(len(ready) // 2, count // 2).numpy()
+        return ready[np.stack([first, first + 1], axis=1).ravel()]
 
     # -------------------------------------------------------------------------- checkpoints
 

@@ -62,6 +62,25 @@ def restoration_loss(
     return total, parts
 
 
+def temporal_distance(predicted: Tensor, target: Tensor, core: Tensor, places: Tensor) -> Tensor:
+    """Return how differently two moments of one swap are off: 0 for a result that keeps still.
+
+    What is off at a place of the one is compared with what is off at the same place of the face in
+    the other, so that the warped difference of two results is to be that of the truths.
+
+    Rows 2k and 2k + 1 are the two moments. `predicted` and `target` are [B, 3, R, R], `core`
+    [B, 1, R, R], `places` [B, r, r, 2] of `moments.places`, which lie on every (R / r)-th pixel.
+    """
+    step = target.shape[-1] // places.shape[1]
+    middle = slice(step // 2, None, step)
+    off = functional.avg_pool2d(torch.cat([predicted - target, core], 1), 3, 1, 1)
+    other = off.view(-1, 2, *off.shape[1:]).flip(1).view_as(off)
+    there = functional.grid_sample(other, places, align_corners=False)
+    here = off[:, :, middle, middle]
+    both = here[:, 3:] * there[:, 3:]
+    return ((here - there)[:, :3].abs() * both).sum() / (3 * both.sum()).clamp_min(1.0)
+
+
 def token_distance(tower: MobileNetV2Tokens, result: Tensor, truth: Tensor, core: Tensor) -> Tensor:
     """Return [B] 1 - cosine of the tower's tokens of two [B, 3, R, R], mean over the hole.
 

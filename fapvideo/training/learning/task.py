@@ -67,8 +67,13 @@ class Task(Protocol):
         """What is trained."""
         ...
 
-    def loss(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return a scalar to differentiate, and the numbers to log; `loss` is one of them."""
+    def loss(
+        self, batch: Batch, draws: Draws, step: int, places: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return a scalar to differentiate, and the numbers to log; `loss` is one of them.
+
+        With `places`, of `Pool.places`, rows 2k and 2k + 1 are two moments of one swap.
+        """
         ...
 
     def measure(self, network: TrainedNetwork, heldout: Samples) -> dict[str, float]:

@@ -31,7 +31,7 @@ from fapvideo.config.guide import GuideShape
 from fapvideo.config.schema import GuideConfig, MaskConfig
 from fapvideo.config.train import DataConfig
 from fapvideo.guide.build import GuidePart, build_guide
-from fapvideo.guide.shape import guide_landmarks, shape_weights
+from fapvideo.guide.shape import guide_landmarks, lids_shut, shape_weights
 from fapvideo.mask.parts import part_boxes, part_masks
 from fapvideo.ops import mesh
 from fapvideo.ops.image import blur, resize
@@ -40,13 +40,19 @@ from fapvideo.parts import TRAINED
 from fapvideo.structs import Floats, PartMasks
 from fapvideo.training.faces.prepare import FaceSet
 from fapvideo.training.samples.covering import cover_reference, cover_target
+from fapvideo.training.samples.filming import filmed
+from fapvideo.training.samples.moments import moment, motions, nowhere, places
 
 EXTRAS = 1
 """What only a share of the samples has is drawn by a generator of its own: a sample without any of
 it is the same whatever the shares are."""
+MOMENT, GRAIN = 2, 3
+"""Likewise: what a face does at two moments, and what differs between frames of one recording."""
 ON_TARGET = 0.6
 """Share of the occluders that are before the target; the others are on the reference."""
 
+OPEN = np.zeros(2, np.float32)
+"""How far eyes are shut that are not."""
 TARGET_LIGHT = 0.6
 """How far a target's light is changed, where a reference's is changed by 0.5 or 1."""
 
@@ -78,6 +84,9 @@ class Sample:
     """[478, 3] of the target, in its pixels."""
     given: Face
     """The picture whose parts the guide shows, and its landmarks: what a swap gets to see."""
+    elsewhere: Floats
+    """[R / 4, R / 4, 2] where in the sample of the other moment a place of this one is; see
+    `moments.places`."""
 
 
 class SampleMaker:
@@ -88,11 +97,17 @@ class SampleMaker:
         self.faces, self.chosen, self.config, self.size = faces, chosen, config, size
 
     def make(self, seed: int, index: int) -> Sample:
-        """Return sample number `index` of the sequence `seed`."""
-        rng, extras = (np.random.default_rng([seed, index, *more]) for more in ((), (EXTRAS,)))
+        """Return sample number `index` of the sequence `seed`.
+
+        In a share of them (`data.moments`) numbers 2k and 2k + 1 are two moments of one swap: the
+        same but for what the face does, and for what differs between frames of a recording.
+        """
+        paired = self._paired(seed, index)
+        first = index - index % 2 if paired else index
+        rng, extras = (np.random.default_rng([seed, first, *more]) for more in ((), (EXTRAS,)))
         size, iod = self.size, CROP_INTEROCULAR * self.size
         parts = _draw_parts(rng, self.config.all_parts)
-        number = self.chosen[index % len(self.chosen)]
+        number = self.chosen[first % len(self.chosen)]
         mirrored = bool(rng.random() < 0.5)
         a = self.faces.face(number, mirrored=mirrored)
         b = self._face(rng, int(rng.choice(self._strangers(number))))
@@ -102,11 +117,10 @@ class SampleMaker:
         donor = a if other is None else self.faces.face(other, mirrored=mirrored)
         if occluded == "reference":
             donor = cover_reference(extras, *donor, parts), donor[1]
-        image, points = _resized(a, size)
-        if extras.random() < self.config.relight:
-            image = np.clip(_under_other_light(extras, image, TARGET_LIGHT), 0.0, 1.0)
-        if extras.random() < self.config.soft:
-            image = _softened(extras, image)
+        shown, shut, elsewhere = self._moment(a, seed, index) if paired else (a, OPEN, None)
+        image, points = _resized(shown, size)
+        image = self._recorded(extras, np.random.default_rng([seed, index, GRAIN]), image)
+        faulty = extras.random() < self.config.errors
         if rng.random() < self.config.cycle:
             source, source_points = _through(rng, donor, b, parts)
         else:
@@ -116,14 +130,14 @@ class SampleMaker:
             image, masks = cover_target(extras, image, points, parts, whole)
         placed: Floats = (points + _smooth_noise(rng, 0.012 * iod)).astype(np.float32)
         settings = _draw_guide(rng)
-        if extras.random() >= self.config.errors:
+        if not faulty:
             placed, settings = points, GuideConfig()
         if intact:
             source, source_points, placed, settings = image, points, points, GuideConfig()
         piece = GuidePart(parts, source, source_points, placed)
-        guide = build_guide(image, points, [piece], masks, settings, iod).picture
+        guide = build_guide(image, points, [piece], masks, settings, iod, shut).picture
         reference, reference_points = _resized(donor, size)
-        if other is not None:
+        if paired or other is not None:
             whole = part_masks([reference_points], parts, MaskConfig().as_reference(), size, iod)
         return Sample(
             target=image,
@@ -136,7 +150,34 @@ class SampleMaker:
             sources=part_boxes(reference_points, TRAINED, size),
             landmarks=points,
             given=(source, source_points),
+            elsewhere=nowhere(size) if elsewhere is None else places(points, elsewhere, size),
         )
+
+    def _paired(self, seed: int, index: int) -> bool:
+        """Return whether this sample and its neighbour are two moments of one swap."""
+        if not self.config.moments:
+            return False
+        draw = np.random.default_rng([seed, index // 2, MOMENT]).random()
+        return bool(draw < self.config.moments)
+
+    def _moment(self, face: Face, seed: int, index: int) -> tuple[Face, Floats, Floats]:
+        """Return the face at this sample's moment, how far its eyes are shut, and the other's
+        landmarks [478, 3] at the model's resolution."""
+        rng = np.random.default_rng([seed, index // 2, MOMENT, 1])
+        both = motions(rng, head_pose(face[1]).yaw_deg)
+        shown, other = moment(face, both[index % 2], both[1 - index % 2])
+        shut = lids_shut(head_pose(shown[1]).to_head(shown[1]), head_pose(face[1]).to_head(face[1]))
+        return shown, shut, other * (self.size / face[0].shape[0])
+
+    def _recorded(
+        self, extras: np.random.Generator, grain: np.random.Generator, image: Floats
+    ) -> Floats:
+        """Return the target in another light, or as video shows it, in shares of the samples."""
+        if extras.random() < self.config.relight:
+            image = np.clip(_under_other_light(extras, image, TARGET_LIGHT), 0.0, 1.0)
+        if extras.random() < self.config.soft:
+            image = filmed(extras, grain, image)
+        return image
 
     def _face(self, rng: np.random.Generator, index: int) -> Face:
         return self.faces.face(index, mirrored=bool(rng.random() < 0.5))
@@ -231,18 +272,6 @@ def _jitter(rng: np.random.Generator, image: Floats, *, strong: bool) -> Floats:
     out = _under_other_light(rng, image, 1.0 if strong else 0.5)
     out = blur(out, max(0.0, rng.normal(0.3, 0.5) * image.shape[0] / 128))
     return np.clip(out + rng.normal(0, 0.01, out.shape), 0.0, 1.0).astype(np.float32)
-
-
-def _softened(rng: np.random.Generator, image: Floats) -> Floats:
-    """Return the picture as a small, noisy, compressed frame would show it."""
-    size = image.shape[0]
-    small = round(size / np.exp(rng.uniform(np.log(1.2), np.log(3.5))))
-    out = resize(resize(image, small), size)
-    out = np.clip(out + rng.normal(0, rng.uniform(0, 0.02), out.shape), 0.0, 1.0)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))]
-    pixels = cv2.cvtColor(np.rint(out * 255).astype(np.uint8), cv2.COLOR_RGB2BGR)
-    coded = cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_COLOR)
-    return cv2.cvtColor(coded, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
 
 
 def _under_other_light(rng: np.random.Generator, image: Floats, amount: float) -> Floats:

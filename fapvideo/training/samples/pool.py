@@ -39,6 +39,7 @@ from fapvideo.progress import OnProgress, Progress, ShouldStop
 from fapvideo.structs import Array
 from fapvideo.training.faces.prepare import load_faces
 from fapvideo.training.samples.making import Sample, SampleMaker
+from fapvideo.training.samples.moments import COARSE
 from fapvideo.weights.encoder import ImageEncoder
 
 CHUNK = 32
@@ -67,6 +68,8 @@ class Pool:
     """[N, R, R] uint8, 0 or 1."""
     tokens: Array
     """[N, G*G, C] float16 fused tokens."""
+    elsewhere: Array
+    """[N, R / 4, R / 4, 2] float16 places in the sample of the other moment, number i ^ 1."""
     flags: Path
     """File of one flag per chunk of samples: whether it is finished."""
 
@@ -84,6 +87,10 @@ class Pool:
         arrays = (self.target, self.guide, self.core, self.tokens)
         target, guide, core, tokens = (torch.from_numpy(a[rows]).to(device) for a in arrays)
         return as_batch(target, guide, core, tokens)
+
+    def places(self, rows: Array, device: torch.device) -> Tensor:
+        """Return [B, R / 4, R / 4, 2] where in the other moment these rows' places are."""
+        return torch.from_numpy(self.elsewhere[rows]).to(device).float()
 
 
 def as_batch(target: Tensor, guide: Tensor, core: Tensor, tokens: Tensor) -> Batch:
@@ -126,6 +133,7 @@ class PoolRecipe:
             "guide": _bytes([sample.guide for sample in samples]),
             "core": np.stack([sample.core for sample in samples]).astype(np.uint8),
             "tokens": fused_tokens(self.encoder, samples, self.fill).half().numpy(),
+            "elsewhere": np.stack([sample.elsewhere for sample in samples]).astype(np.float16),
         }
 
     def make(self, numbers: range) -> dict[str, Array]:
@@ -245,6 +253,7 @@ def _create(folder: Path, count: int, size: int, tokens: tuple[int, int]) -> Poo
         "guide": ((count, size, size, 3), np.uint8),
         "core": ((count, size, size), np.uint8),
         "tokens": ((count, *tokens), np.float16),
+        "elsewhere": ((count, size // COARSE, size // COARSE, 2), np.float16),
     }
     folder.mkdir(parents=True, exist_ok=True)
     absent = [name for name in shapes if not (folder / f"{name}.npy").is_file()]

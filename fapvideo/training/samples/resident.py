@@ -28,6 +28,7 @@ class ResidentPool:
 
         rows = pool.ready()
         self._arrays = [copied(a) for a in (pool.target, pool.guide, pool.core, pool.tokens)]
+        self._elsewhere = copied(pool.elsewhere)
 
     def ready(self) -> Array:
         """Return the rows: all there are."""
@@ -38,6 +39,10 @@ class ResidentPool:
         where = torch.from_numpy(np.asarray(rows)).to(device)
         target, guide, core, tokens = (array[where] for array in self._arrays)
         return as_batch(target, guide, core, tokens)
+
+    def places(self, rows: Array, device: torch.device) -> Tensor:
+        """Return where in the other moment these rows' places are, as `Pool.places` does."""
+        return self._elsewhere[torch.from_numpy(np.asarray(rows)).to(device)].float()
 
     def __len__(self) -> int:
         """Return the number of samples."""

@@ -84,6 +84,25 @@ def test_bad_photos_are_left_out_with_the_reason(pictures: list[Bytes], tmp_path
     assert listed["dropped"] == faces.dropped
 
 
+def test_toned_prints_and_named_files_are_left_out_and_keep_their_place(
+    pictures: list[Bytes], tmp_path: Path
+) -> None:
+    grey = cv2.cvtColor(pictures[1], cv2.COLOR_RGB2GRAY)[..., None] / 255
+    sepia = np.round(255 * grey ** np.array([0.8, 1.0, 1.4])).astype(np.uint8)
+    given = (pictures[0], sepia, pictures[2], pictures[6], pictures[4])
+    for letter, picture in zip("abcde", given, strict=True):
+        write(tmp_path / "mine" / f"{letter}.png", picture)
+    rules = {"min_presence": 0.0, "holdout": 3, "leave_out": ("c.png",), "min_colour": 2.4}
+    faces = prepare(sources_in([tmp_path / "mine"]), tmp_path / "x", 96, DataConfig(**rules))
+    kinds = {name: why.partition(":")[0] for name, why in faces.dropped.items()}
+    assert kinds == {
+        "mine/b.png": "printed in one ink, or toned",
+        "mine/c.png": "left out by data.leave_out",
+    }
+    assert faces.names == ("mine/a.png", "mine/d.png", "mine/e.png")
+    assert faces.heldout == (True, True, False)
+
+
 def test_a_face_behind_something_is_left_out(pictures: list[Bytes], tmp_path: Path) -> None:
     for name, covered in (("a", False), ("b", False), ("c", True)):
         picture = pictures[0].copy()

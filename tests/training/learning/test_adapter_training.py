@@ -29,7 +29,6 @@ from fapvideo.training.train import train
 from fapvideo.training.work import work_folder
 from fapvideo.weights.bundle import Bundle, load_bundle
 
-pytestmark = pytest.mark.usefixtures("quick_numbers")
 QUICK = {
     "data.pool": 16,
     "data.heldout_pool": 4,

@@ -11,7 +11,6 @@ from fapvideo.nets.discriminator import PatchDiscriminator
 from fapvideo.training.learning.adversary import Adversary
 from fapvideo.training.learning.processes import ALONE
 
-pytestmark = pytest.mark.usefixtures("quick_numbers")
 CPU = torch.device("cpu")
 OPTIM = OptimConfig(adversarial_weight=0.5, adversarial_start=0.8, steps=1000)
 ALL = torch.arange(4)

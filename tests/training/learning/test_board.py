@@ -18,7 +18,6 @@ from fapvideo.training.learning.loop import Trainer
 from fapvideo.training.learning.records import read_log
 from fapvideo.training.samples.pool import Pool
 
-pytestmark = pytest.mark.usefixtures("quick_numbers")
 CPU = torch.device("cpu")
 
 

@@ -20,7 +20,6 @@ from fapvideo.training.learning.processes import ALONE
 from fapvideo.training.learning.records import append_log, read_log
 from fapvideo.training.samples.pool import Pool
 
-pytestmark = pytest.mark.usefixtures("quick_numbers")
 CPU = torch.device("cpu")
 
 
