@@ -27,6 +27,7 @@ ORDER: tuple[set[str], ...] = (
     {"plan"},
     {"paint"},
     {"pipeline"},
+    {"layers"},
     {"run"},
     {"swapper"},
     {"training"},
@@ -43,6 +44,7 @@ NOT_AT_IMPORT = {
     "onnx",
     "onnxruntime",
     "dlib",
+    "OpenEXR",
     "face_recognition_models",
 }
 """Extras: a plain install does without them."""

@@ -10,6 +10,7 @@ import typer
 
 from fapvideo.cli import options, output, summary
 from fapvideo.cli.swapping import open_swapper, stop_on_signal
+from fapvideo.errors import PresetError
 from fapvideo.ops.files import fitting_name
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,12 @@ NoResume = Annotated[
 RequireLicence = Annotated[
     Literal["any", "commercial"] | None,
     typer.Option(help="Refuse (exit code 7) weights and references that may not be used so."),
+]
+Layers = Annotated[
+    Path | None,
+    typer.Option(
+        "--layers", metavar="DIR", help="Write layers for a compositor; without -o nothing else."
+    ),
 ]
 Report = Annotated[
     bool, typer.Option("--report", help="Measure the result and write a page about it.")
@@ -55,6 +62,7 @@ def run(
     require_face: RequireFace = False,
     no_resume: NoResume = False,
     keep_work: options.KeepWork = False,
+    layers: Layers = None,
     strict: Strict = False,
     require_licence: RequireLicence = None,
     report: Report = False,
@@ -66,6 +74,11 @@ def run(
     Example: fapvideo run talk.mp4 -o new.mp4 --preset brand_avatar --reference eyes=her.png
     """
     overrides = options.collect_overrides(settings, reference, start, end, person)
+    if layers is not None and output_path is None and (report or report_folder is not None):
+        raise PresetError(
+            "--report is about a finished video, and --layers without -o makes none",
+            hint="name one with -o",
+        )
     if require_licence is not None:
         overrides["require_licence"] = require_licence
     with (
@@ -81,6 +94,7 @@ def run(
             require_face=require_face,
             resume=not no_resume,
             keep_work=keep_work,
+            layers=layers,
             progress=progress,
             cancel=cancel,
         )

@@ -12,6 +12,7 @@ from typing import Any
 from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import FapVideoError
+from fapvideo.layers.spool import LayerSpool
 from fapvideo.ops.files import sha256_file
 from fapvideo.ops.memory import release
 from fapvideo.ops.portions import full_error
@@ -137,13 +138,16 @@ class Engine:
         batches = self._decoded(source, watch, looked_at=True)
         return self.boxes.find(plan, batches, source.info, self.painter.searched, ticker)
 
-    def pipeline(self, info: VideoInfo, watch: Stopwatch | None = None) -> Stretches:
-        """Return the second pass over a clip."""
+    def pipeline(
+        self, info: VideoInfo, watch: Stopwatch | None = None, *, record: bool = False
+    ) -> Stretches:
+        """Return the second pass over a clip; `record` keeps what it paints, for layers."""
 
         def by(preset: RunPreset, painter: Painter) -> Pipeline:
             check = self._check if preset.composite.check else shown_as_it_is
             keep = preset.mask.occluders == "keep"
-            return Pipeline(info, painter, preset.composite.opacity, watch, check, keep)
+            opacity = preset.composite.opacity
+            return Pipeline(info, painter, opacity, watch, check, keep, record)
 
         others = [
             Stretch(span.from_s, span.to_s, by(self.preset.within(span), painter))
@@ -160,6 +164,8 @@ class Engine:
         plan: Plan,
         watch: Stopwatch | None = None,
         frames: Iterable[FrameBatch] | None = None,
+        *,
+        record: bool = False,
     ) -> Generator[tuple[FrameBatch, SwappedBatch]]:
         """Run the second pass, ahead in a thread, so that what is done with it overlaps.
 
@@ -168,9 +174,10 @@ class Engine:
             plan: of the clip.
             watch: takes the seconds of each stage.
             frames: some of its frames; by default all.
+            record: keep what is painted (`SwappedBatch.strokes`).
         """
         watch = watch or Stopwatch()
-        pipeline = self.pipeline(source.info, watch)
+        pipeline = self.pipeline(source.info, watch, record=record)
         batches = self._decoded(source, watch, frames=frames)
 
         def painted() -> Iterator[tuple[FrameBatch, SwappedBatch]]:
@@ -192,17 +199,21 @@ class Engine:
         watch: Stopwatch,
         ticker: Ticker,
         spool: Path | None = None,
+        layers: LayerSpool | None = None,
     ) -> Books:
         """Run the second pass into a sink; return what became of the frames.
 
-        With `spool`, a file to be made, a line about every frame goes there.
+        With `spool`, a file to be made, a line about every frame goes there. With `layers` what is
+        painted goes there, too.
         """
         ticker.begin("swap", plan.frames)
         with Books(plan, source.info, spool) as books:
-            for batch, swapped in self.swap(source, plan, watch):
+            for batch, swapped in self.swap(source, plan, watch, record=layers is not None):
                 books.add(batch, swapped)
                 with watch.measure("encode_s"):
                     sink.write(finished(source, batch, swapped.frames))
+                    if layers is not None:
+                        layers.write(batch, swapped)
                 ticker.advance(len(batch))
         ticker.begin("finish", 0)
         return books

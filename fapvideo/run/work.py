@@ -20,7 +20,7 @@ from fapvideo.errors import (
     VideoReadError,
     VideoWriteError,
 )
-from fapvideo.ops.files import scratch_folder, sha256_file
+from fapvideo.ops.files import scratch_folder
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
@@ -28,6 +28,7 @@ from fapvideo.run.direct import Casting, check_face
 from fapvideo.run.engine import Engine
 from fapvideo.run.job import Job, JobLock, differences, job_folder
 from fapvideo.run.joining import hand_over, join
+from fapvideo.run.layering import check_layers, layer_plan, result_hash
 from fapvideo.run.permission import check_permission
 from fapvideo.run.report import (
     describe_bundle,
@@ -36,10 +37,10 @@ from fapvideo.run.report import (
 )
 from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Segment, divide, render
-from fapvideo.structs import RunReport
+from fapvideo.structs import RunReport, VideoInfo
 from fapvideo.video.encoder import choose_encoding
 from fapvideo.video.reader import VideoReader
-from fapvideo.video.writer import output_place
+from fapvideo.video.writer import link_target, output_place
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +57,15 @@ class Wishes:
     """Go on with what an equal run has left that was stopped."""
     keep_work: bool = False
     """Leave the job's folder."""
+    layers: Path | None = None
+    """Write layers into this folder."""
 
 
 def from_file_to_file(
     engine: Engine,
     source: VideoReader,
     casting: Casting,
-    output: Path,
+    output: Path | None,
     ticker: Ticker,
     wishes: Wishes,
     plan: Plan | None = None,
@@ -73,7 +76,7 @@ def from_file_to_file(
         engine: with preset and painter.
         source: the input.
         casting: gives who gets which references, and warnings about those.
-        output: what to write.
+        output: what to write; None for layers only.
         ticker: told of every batch.
         wishes: see there.
         plan: of an open clip.
@@ -82,24 +85,29 @@ def from_file_to_file(
         FapVideoError: one of its kinds.
     """
     started, watch = time.perf_counter(), Stopwatch()
-    folder = job_folder(output_place(output, source.info, overwrite=True))
-    if not (wishes.overwrite or (wishes.resume and was_published(folder, output))):
-        output_place(output, source.info, overwrite=False)
+    place = _Place.of(output, wishes.layers)
+    target, folder = place.target, place.work(source.info)
+    resumes = wishes.resume and (folder / "job.json").exists()
+    if not (wishes.overwrite or (wishes.resume and was_published(folder, target))):
+        place.check(engine, source.info, overwrite=False, of=_work_in(folder) if resumes else "")
     # What is bound to fail at the end fails before hours of work.
     seal = Seal(engine.preset, source.info)
-    seal.opened(source.info, output, overwrite=True)
-    choose_encoding(source.info, engine.preset.video, output.suffix.lower())
-    container = output.suffix.lower()
-    with JobLock(folder, output):
+    if output is not None:
+        seal.opened(source.info, output, overwrite=True)
+        choose_encoding(source.info, engine.preset.video, place.container)
+    with JobLock(folder, target):
         ticker.begin("references", 0)
         with watch.measure("reference_s"):
             cast, said = casting()
-        job = begin(engine, source, cast, folder, container, said, resume=wishes.resume)
-        if job.finished and was_published(folder, output):
-            report = hand_over(job, output)
+        job = begin(
+            engine, source, cast, folder, place.container, said,
+            resume=wishes.resume, layers=place.layering,
+        )  # fmt: skip
+        if job.finished and was_published(folder, target):
+            report = hand_over(job, target)
             job.remove()
             return report
-        output_place(output, source.info, overwrite=wishes.overwrite)
+        place.check(engine, source.info, overwrite=wishes.overwrite, of=job.name)
         with resumable(job):
             earlier_s = time.perf_counter() - started
             plan = first_pass(job, engine, source, cast, watch, ticker, plan)
@@ -107,13 +115,77 @@ def from_file_to_file(
                 job.remove()
                 check_face(source, plan)
             second_pass(job, engine, source, plan, job.missing(), ticker)
-            force = wishes.overwrite
-            report = join(job, source, output, seal, ticker, overwrite=force, earlier_s=earlier_s)
+            report = join(
+                job, source, target, seal, ticker,
+                overwrite=wishes.overwrite, earlier_s=earlier_s, layers=wishes.layers,
+            )  # fmt: skip
         if wishes.keep_work:
             job.save(finished={})  # what is to be told of it is told
         else:
             job.remove()
     return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a run writes: a finished video, a folder of layers, or both."""
+
+    output: Path | None
+    layers: Path | None
+
+    @classmethod
+    def of(cls, output: Path | None, layers: Path | None) -> _Place:
+        """Return the place; one of the two is given."""
+        assert output is not None or layers is not None
+        return cls(output, layers)
+
+    @property
+    def target(self) -> Path:
+        """What report and work are named after."""
+        target = self.output or self.layers
+        assert target is not None
+        return target
+
+    @property
+    def container(self) -> str:
+        """Suffix of the finished video, or of the layers' movie."""
+        return self.output.suffix.lower() if self.output is not None else ".mov"
+
+    @property
+    def layering(self) -> str:
+        """See `Job.layers`."""
+        if self.layers is None:
+            return "none"
+        return "only" if self.output is None else "beside"
+
+    def work(self, info: VideoInfo) -> Path:
+        """Return the job's folder.
+
+        Raises:
+            VideoWriteError: the output cannot be written there, or not under that name.
+        """
+        if self.output is not None:
+            return job_folder(output_place(self.output, info, overwrite=True))
+        return job_folder(link_target(self.target))
+
+    def check(self, engine: Engine, info: VideoInfo, *, overwrite: bool, of: str) -> None:
+        """Refuse what is bound to fail; `of` is the work that layers which are there may be of.
+
+        Raises:
+            VideoWriteError: it cannot be written.
+        """
+        if self.output is not None:
+            output_place(self.output, info, overwrite=overwrite)
+        if self.layers is not None:
+            check_layers(self.layers, engine.preset, info, overwrite=overwrite, of=of)
+
+
+def _work_in(folder: Path) -> str:
+    """Return the name of the work in a job's folder; empty where there is none."""
+    try:
+        return Job.read(folder).name
+    except VideoReadError:
+        return ""
 
 
 def machine(engine: Engine) -> dict[str, Any]:
@@ -132,7 +204,7 @@ def was_published(folder: Path, output: Path) -> bool:
     """Tell whether a run was killed between giving the output its name and removing its folder."""
     try:
         finished = Job.read(folder).finished
-        return bool(finished) and sha256_file(output) == finished["output"]["sha256"]
+        return bool(finished) and result_hash(output) == finished["output"]["sha256"]
     except (OSError, VideoReadError):
         return False
 
@@ -146,6 +218,7 @@ def begin(
     said: Sequence[str] = (),
     *,
     resume: bool = True,
+    layers: str = "none",
 ) -> Job:
     """Return the job in a folder if it is of just this; else a new one there.
 
@@ -157,12 +230,14 @@ def begin(
         container: suffix of the output.
         said: warnings so far, for the report.
         resume: whether to go on with what is there.
+        layers: of `Job.layers`.
 
     Raises:
         VideoWriteError: the folder cannot be written to.
     """
     consent = check_permission(engine.preset, engine.painter.bundle, cast, source.info)
     of = {**engine.decided_by(source, cast), "container": container, **machine(engine)}
+    of |= {"layers": layers} if layers != "none" else {}
     if resume and (folder / "job.json").exists():
         known = _known(folder, of)
         if known is not None:
@@ -271,11 +346,15 @@ def second_pass(
         VideoReadError: the input is not what it was in the first pass.
         VideoWriteError: the encoder fails, or the disk is full.
     """
-    encoding = choose_encoding(source.info, engine.preset.video, job.of["container"])
+    config, info = engine.preset.video, source.info
+    only = job.layers == "only"
+    encoding = None if only else choose_encoding(info, config, job.of["container"])
+    layers = None if job.layers == "none" else layer_plan(engine.preset, info, plan)
     ticker.begin("swap", plan.frames)
     ticker.advance(plan.frames - sum(segment.frames for segment in segments))
     for _, group in groupby(enumerate(segments), lambda row: row[1].index - row[0]):
         run = [segment for _, segment in group]
-        done = render(engine, source, plan, run, encoding, job.partial, Stopwatch(), ticker)
+        given = encoding, job.partial, Stopwatch(), ticker, layers
+        done = render(engine, source, plan, run, *given)
         for segment, packets, outcome in done:
             job.keep(segment, packets, outcome)
