@@ -124,7 +124,7 @@ def _layers(
     size: tuple[int, int],
     names: Sequence[str],
 ) -> FrameLayers:
-    box = _around((*(stroke.box for stroke in strokes), *(_seen(job, size) for job in jobs)), size)
+    box = _around((*(stroke.box for stroke in strokes), *(_seen(job) for job in jobs)), size)
     if box is None or not strokes:
         mattes = {name: np.zeros((0, 0), np.float32) for name in names}
         none = np.zeros((0, 0, 4), np.float32)
@@ -201,7 +201,7 @@ def _st(job: FaceJob, placed: Matrix, shape: tuple[int, int]) -> Floats:
     return np.clip(full, 0.0, 1.0)
 
 
-def _seen(job: FaceJob, size: tuple[int, int]) -> Box:
+def _seen(job: FaceJob) -> Box:
     """Return the box of a face's crop, which may lie outside the frame."""
     side = len(job.guide)
     corners = np.array([(x, y) for x in (0, side) for y in (0, side)], np.float64)

@@ -132,7 +132,10 @@ class ExrWriter:
         channels = dict(self._channels(layers))
         if layers.box is None:  # a data window has at least one pixel
             channels = {name: np.zeros((1, 1), one.dtype) for name, one in channels.items()}
-        self._exr.File(self._header(layers), channels).write(str(path))
+        try:
+            self._exr.File(self._header(layers), channels).write(str(path))
+        except RuntimeError as error:  # what its library makes of a full disk, too
+            raise OSError(f"OpenEXR cannot write {path.name}: {error}") from error
 
     def _channels(self, layers: FrameLayers) -> Iterator[tuple[str, Array]]:
         """Yield channels: 32 bits where a sample or a place hangs on them, else 16."""

@@ -36,7 +36,7 @@ from fapvideo.run.seal import Seal
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
 from fapvideo.structs import RunReport
-from fapvideo.video.writer import VideoWriter
+from fapvideo.video.writer import VideoWriter, link_target
 
 Casting = Callable[[], tuple[Cast, Sequence[str]]]
 """Gives who gets which references, and warnings about those."""
@@ -70,6 +70,8 @@ def through(
         FapVideoError: one of its kinds.
     """
     started, watch = time.perf_counter(), Stopwatch()
+    if layers is not None:
+        check_layers(layers.folder, engine.preset, source.info, overwrite=layers.overwrite)
     with scratch_folder() as scratch:
         with sink:
             ticker.begin("references", 0)
@@ -114,8 +116,7 @@ def _spool(
     if layers is None:
         yield None
         return
-    check_layers(layers.folder, engine.preset, source.info, overwrite=layers.overwrite)
-    folder = partial_name(layers.folder)
+    folder = partial_name(link_target(layers.folder))
     try:
         with LayerSpool(layer_plan(engine.preset, source.info, plan), folder) as spool:
             yield spool

@@ -34,7 +34,7 @@ from fapvideo.run.seal import Seal
 from fapvideo.structs import VideoInfo
 from fapvideo.video.packets import joined_times, read_packets
 from fapvideo.video.timecode import start_timecode
-from fapvideo.video.writer import VideoWriter
+from fapvideo.video.writer import VideoWriter, link_target
 
 SCHEMA_VERSION = 1
 """Of `layers.json`."""
@@ -144,7 +144,7 @@ def stage_layers(
         VideoWriteError: it cannot be written.
         ProvenanceError: the movie cannot be signed.
     """
-    staged = partial_name(folder)
+    staged = partial_name(link_target(folder))
     try:
         staged.mkdir()
         for place, _ in parts:
@@ -187,10 +187,9 @@ def publish_layers(
         VideoWriteError: it cannot be given.
     """
     check_place(folder, info, overwrite=overwrite, of=work)
+    place = link_target(folder)
     try:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        with write_atomically(folder) as fresh:
+        with write_atomically(place) as fresh:
             staged.rename(fresh)
     except OSError as error:
         raise VideoWriteError(

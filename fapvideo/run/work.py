@@ -20,7 +20,7 @@ from fapvideo.errors import (
     VideoReadError,
     VideoWriteError,
 )
-from fapvideo.ops.files import scratch_folder
+from fapvideo.ops.files import scratch_folder, sweep_partial
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
@@ -88,14 +88,17 @@ def from_file_to_file(
     place = _Place.of(output, wishes.layers)
     target, folder = place.target, place.work(source.info)
     resumes = wishes.resume and (folder / "job.json").exists()
-    if not (wishes.overwrite or (wishes.resume and was_published(folder, target))):
-        place.check(engine, source.info, overwrite=False, of=_work_in(folder) if resumes else "")
+    if not (wishes.resume and was_published(folder, target)):
+        work, force = _work_in(folder) if resumes else "", wishes.overwrite
+        place.check(engine, source.info, overwrite=force, of=work)
     # What is bound to fail at the end fails before hours of work.
     seal = Seal(engine.preset, source.info)
     if output is not None:
         seal.opened(source.info, output, overwrite=True)
         choose_encoding(source.info, engine.preset.video, place.container)
     with JobLock(folder, target):
+        if wishes.layers is not None:
+            sweep_partial(link_target(wishes.layers))
         ticker.begin("references", 0)
         with watch.measure("reference_s"):
             cast, said = casting()
