@@ -74,13 +74,9 @@ def run(
     Example: fapvideo run talk.mp4 -o new.mp4 --preset brand_avatar --reference eyes=her.png
     """
     overrides = options.collect_overrides(settings, reference, start, end, person)
-    if layers is not None and output_path is None and (report or report_folder is not None):
-        raise PresetError(
-            "--report is about a finished video, and --layers without -o makes none",
-            hint="name one with -o",
-        )
-    if require_licence is not None:
-        overrides["require_licence"] = require_licence
+    report = report or report_folder is not None
+    _check_report(report, only_layers=layers is not None and output_path is None)
+    overrides |= {"require_licence": require_licence} if require_licence else {}
     with (
         # Loading is simply broken off by a signal; from here on it has to leave no half output.
         open_swapper(preset, device, overrides) as swapper,
@@ -102,11 +98,19 @@ def run(
         output.print_json(done.to_dict())
     else:
         summary.print_summary(done)
-    if report or report_folder is not None:
+    if report:
         _write_page(Path(str(done.output["path"])), report_folder, as_json=as_json)
     fault = summary.strict_error(done) if strict else None
     if fault is not None:
         raise fault
+
+
+def _check_report(asked: bool, *, only_layers: bool) -> None:
+    if asked and only_layers:
+        raise PresetError(
+            "--report is about a finished video, and --layers without -o makes none",
+            hint="name one with -o",
+        )
 
 
 def _write_page(result: Path, folder: Path | None, *, as_json: bool) -> None:

@@ -87,15 +87,7 @@ def from_file_to_file(
     started, watch = time.perf_counter(), Stopwatch()
     place = _Place.of(output, wishes.layers)
     target, folder = place.target, place.work(source.info)
-    resumes = wishes.resume and (folder / "job.json").exists()
-    if not (wishes.resume and was_published(folder, target)):
-        work, force = _work_in(folder) if resumes else "", wishes.overwrite
-        place.check(engine, source.info, overwrite=force, of=work)
-    # What is bound to fail at the end fails before hours of work.
-    seal = Seal(engine.preset, source.info)
-    if output is not None:
-        seal.opened(source.info, output, overwrite=True)
-        choose_encoding(source.info, engine.preset.video, place.container)
+    seal = _checked(place, engine, source.info, folder, wishes)
     with JobLock(folder, target):
         if wishes.layers is not None:
             sweep_partial(link_target(wishes.layers))
@@ -127,6 +119,18 @@ def from_file_to_file(
         else:
             job.remove()
     return report
+
+
+def _checked(place: _Place, engine: Engine, info: VideoInfo, folder: Path, wishes: Wishes) -> Seal:
+    """Refuse what is bound to fail at the end before hours of work; return the output's seal."""
+    if not (wishes.resume and was_published(folder, place.target)):
+        of = _work_in(folder) if wishes.resume else ""
+        place.check(engine, info, overwrite=wishes.overwrite, of=of)
+    seal = Seal(engine.preset, info)
+    if place.output is not None:
+        seal.opened(info, place.output, overwrite=True)
+        choose_encoding(info, engine.preset.video, place.container)
+    return seal
 
 
 @dataclass(frozen=True, slots=True)
