@@ -70,6 +70,7 @@ class FakeSwapper:
         require_face: bool = False,
         resume: bool = True,
         keep_work: bool = False,
+        layers: Path | None = None,
         progress: Callable[[Progress], None] | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> RunReport:
