@@ -450,7 +450,7 @@ def test_the_recipe_works(
             words = shlex.split(line, comments=True)
             if words[0] == "fapvideo":
                 words[:1] = [sys.executable, "-m", "fapvideo"]
-            subprocess.run(words, check=True, capture_output=True)
+            subprocess.run(words, check=True, capture_output=True, stdin=subprocess.DEVNULL)
     finished, mixed = decode(tmp_path / "new.mkv"), decode(tmp_path / "mixed.mkv")
     last = finished.frames[-1]
     assert furthest(list(names["rebuilt"].planes), last) <= 1
