@@ -33,7 +33,7 @@ from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Segment
 from fapvideo.run.sinks import NOWHERE, Sink, default_output, open_sink
 from fapvideo.run.sources import FrameSource, Source, open_source
-from fapvideo.run.work import Wishes, from_file_to_file
+from fapvideo.run.work import StepsHere, Wishes, from_file_to_file
 from fapvideo.run.workbench import Workbench
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
 from fapvideo.video.probe import probe
@@ -182,8 +182,9 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
                 path = default_output(source.info.path) if output is None else Path(output)
                 if isinstance(source, VideoReader) and engine.painter.bundle is not None:
                     wishes = Wishes(overwrite, require_face, resume, keep_work, place)
+                    steps = StepsHere(engine, source, casting, ticker, plan)
                     to = None if alone else path
-                    return from_file_to_file(engine, source, casting, to, ticker, wishes, plan)
+                    return from_file_to_file(steps, source, to, ticker, wishes)
                 output = NOWHERE if alone else path
             seal, video = Seal(self.preset, source.info), self.preset.video
             sink = open_sink(output, source.info, video, overwrite=overwrite, seal=seal)

@@ -34,6 +34,7 @@ EXTRAS: Final = {
     "decord": "decord",
     "fast": "onnxruntime",
     "layers": "OpenEXR",
+    "ray": "ray",
 }
 """Extra -> module."""
 

@@ -15,9 +15,10 @@ import typer
 import fapvideo
 from fapvideo.cli import doctor, output, presets, protect, references, signals, weights
 from fapvideo.cli.batch import batch
+from fapvideo.cli.bench import bench
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.inspect_video import inspect
-from fapvideo.cli.jobs import join, plan, segment
+from fapvideo.cli.jobs import jobs, join, plan, segment
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
 from fapvideo.cli.scan import scan
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(plan)
 app.command()(segment)
+app.command()(jobs)
 app.command()(join)
 app.command()(batch)
 app.command()(preview)
@@ -41,6 +43,7 @@ app.command()(inspect)
 app.command()(scan)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(bench)
 app.command()(verify)
 app.add_typer(presets.app, name="presets")
 app.add_typer(references.app, name="references")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from fapvideo.cli import options, output, summary
-from fapvideo.cli.swapping import open_swapper, stop_on_signal
+from fapvideo.cli.swapping import open_engine, stop_on_signal
 from fapvideo.errors import PresetError
 from fapvideo.ops.files import fitting_name
 
@@ -51,6 +51,7 @@ def run(
     person: options.People = [],  # noqa: B006
     settings: options.Settings = [],  # noqa: B006
     device: options.Device = "auto",
+    engine: options.Engine = "local",
     start: Annotated[
         float | None,
         typer.Option(parser=options.parse_time, metavar="TIME", help="Begin here: 75 or 1:15."),
@@ -75,11 +76,12 @@ def run(
     """
     overrides = options.collect_overrides(settings, reference, start, end, person)
     report = report or report_folder is not None
-    _check_report(report, only_layers=layers is not None and output_path is None)
+    if layers is not None:
+        _check_layers(engine, report=report, alone=output_path is None)
     overrides |= {"require_licence": require_licence} if require_licence else {}
     with (
         # Loading is simply broken off by a signal; from here on it has to leave no half output.
-        open_swapper(preset, device, overrides) as swapper,
+        open_engine(engine, preset, device, overrides) as swapper,
         stop_on_signal() as cancel,
         output.show_progress(as_json=as_json) as progress,
     ):
@@ -105,11 +107,20 @@ def run(
         raise fault
 
 
-def _check_report(asked: bool, *, only_layers: bool) -> None:
-    if asked and only_layers:
+def _check_layers(engine: str, *, report: bool, alone: bool) -> None:
+    """Refuse what does not go with layers, before anything is loaded.
+
+    Raises:
+        PresetError: it does not.
+    """
+    if report and alone:
         raise PresetError(
             "--report is about a finished video, and --layers without -o makes none",
             hint="name one with -o",
+        )
+    if engine != "local":
+        raise PresetError(
+            "the workers of a cluster write no layers", hint="leave out --engine, or --layers"
         )
 
 

@@ -82,6 +82,8 @@ class Plan:
     """[N] of every frame (`VideoFrame.fingerprint`)."""
     damaged: int = 0
     """Packets of the input that gave no frame."""
+    faces: Mapping[int, Floats] = field(default_factory=dict)
+    """Track id -> what `trust.recognition` makes of it, where somebody is protected."""
 
     @property
     def frames(self) -> int:

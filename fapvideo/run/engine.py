@@ -29,15 +29,19 @@ from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker, clock
 from fapvideo.run.anonymity import Anonymous
 from fapvideo.run.books import Books
+from fapvideo.run.labelled import Labelled
 from fapvideo.run.permission import check_permission
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
-from fapvideo.run.stretches import Stretch, Stretches
+from fapvideo.run.stretches import Painted, Prepared, Stretch, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.track.tracker import scratch_bytes
-from fapvideo.trust.protected import protected_version
+from fapvideo.trust.label import draw_label
+from fapvideo.trust.protected import is_recognised, protected_version
 from fapvideo.trust.recognition import IdentityEmbedding
 
+CPU_BATCH = 4
+"""Larger batches make a CPU no faster, and several are under way at once."""
 LET_GO = 32
 """Batches after which the landmarks that were looked at go out of memory; they lie in files."""
 
@@ -62,6 +66,13 @@ class Engine:
         """
         self.preset, self.painter, self.boxes = preset, painter, boxes
         self._spans = tuple(spans) or (painter,) * len(preset.spans)
+
+    @property
+    def batch(self) -> int:
+        """Frames in a batch: `denoise.batch_size`, on a CPU `CPU_BATCH` at most."""
+        size, bundle = self.preset.denoise.batch_size, self.painter.bundle
+        on_gpu = bundle is not None and bundle.device.type != "cpu"
+        return size if on_gpu else min(size, CPU_BATCH)
 
     @cached_property
     def _check(self) -> PaintCheck:
@@ -104,7 +115,14 @@ class Engine:
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
             batches = self._decoded(source, watch, looked_at=True)
-            plan = follow(batches, source.info, self.preset.track, scratch, ticker.advance)
+            plan = follow(
+                batches,
+                source.info,
+                self.preset.track,
+                scratch,
+                ticker.advance,
+                recognise=self._recognition if is_recognised() else None,
+            )
             plan = replace(plan, damaged=source.damaged)
             return self._decided(plan, source, cast, watch, ticker)
 
@@ -140,7 +158,7 @@ class Engine:
 
     def pipeline(
         self, info: VideoInfo, watch: Stopwatch | None = None, *, record: bool = False
-    ) -> Stretches:
+    ) -> Stretches | Labelled:
         """Return the second pass over a clip; `record` keeps what it paints, for layers."""
 
         def by(preset: RunPreset, painter: Painter) -> Pipeline:
@@ -154,9 +172,12 @@ class Engine:
             for span, painter in zip(self.preset.spans, self._spans, strict=True)
         ]
         usual, distance = by(self.preset, self.painter), self.preset.anonymize.distance
+        swaps = Stretches(usual, others)
         if distance > 0:
-            return Anonymous(usual, others, info, distance, self._recognition)
-        return Stretches(usual, others)
+            swaps = Anonymous(usual, others, info, distance, self._recognition)
+        said = self.preset.provenance
+        label = draw_label(said.label, said.label_corner, info)
+        return Labelled(swaps, label, info, record=record) if label else swaps
 
     def swap(
         self,
@@ -167,7 +188,10 @@ class Engine:
         *,
         record: bool = False,
     ) -> Generator[tuple[FrameBatch, SwappedBatch]]:
-        """Run the second pass, ahead in a thread, so that what is done with it overlaps.
+        """Run the second pass ahead, so that what is done with it overlaps.
+
+        Its three steps have a thread each, with a batch of its own: the guide of one batch is
+        built while the networks paint the batch before it, and the one before that is composited.
 
         Args:
             source: the clip.
@@ -180,16 +204,31 @@ class Engine:
         pipeline = self.pipeline(source.info, watch, record=record)
         batches = self._decoded(source, watch, frames=frames)
 
-        def painted() -> Iterator[tuple[FrameBatch, SwappedBatch]]:
-            for number, batch in enumerate(batches):
+        def prepared() -> Iterator[tuple[FrameBatch, Prepared]]:
+            for batch in batches:
                 with _located(source, batch):
-                    swapped = pipeline.swap(batch, plan)
-                yield batch, swapped
+                    ready = pipeline.prepare(batch, plan)
+                yield batch, ready
+
+        def painted() -> Iterator[tuple[FrameBatch, Painted]]:
+            for batch, ready in prefetch(prepared(), 1):
+                with _located(source, batch):
+                    finished = pipeline.paint(ready)
+                del ready
+                yield batch, finished
+
+        def swapped() -> Iterator[tuple[FrameBatch, SwappedBatch]]:
+            for number, (batch, finished) in enumerate(prefetch(painted(), 1)):
+                with _located(source, batch):
+                    done = pipeline.composite(finished)
+                del finished
+                # Large, and of no use any more; layers are made of the jobs.
+                yield batch, replace(done, jobs=done.jobs if record else (), results=())
                 if number % LET_GO == 0:
                     for track in plan.tracks:
                         release(track.landmarks)
 
-        return prefetch(painted(), max(1, self.preset.video.prefetch_batches // 2))
+        return prefetch(swapped(), max(1, self.preset.video.prefetch_batches // 2))
 
     def write(
         self,
@@ -238,7 +277,7 @@ class Engine:
 
         `looked_at` says that the pictures are needed: then the thread makes them, too.
         """
-        batches = source.batches(self.preset.denoise.batch_size) if frames is None else frames
+        batches = source.batches(self.batch) if frames is None else frames
         ahead = prefetch(
             _seen(batches) if looked_at else batches, self.preset.video.prefetch_batches
         )

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from fapvideo.config.schema import RunPreset
 from fapvideo.errors import (
     Cancelled,
     VideoReadError,
@@ -26,10 +27,11 @@ from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
 from fapvideo.run.direct import Casting, check_face
 from fapvideo.run.engine import Engine
-from fapvideo.run.job import Job, JobLock, differences, job_folder
+from fapvideo.run.job import Job, JobLock, differences
 from fapvideo.run.joining import hand_over, join
-from fapvideo.run.layering import check_layers, layer_plan, result_hash
+from fapvideo.run.layering import layer_plan, result_hash
 from fapvideo.run.permission import check_permission
+from fapvideo.run.place import Place
 from fapvideo.run.report import (
     describe_bundle,
     describe_references,
@@ -40,7 +42,7 @@ from fapvideo.run.segments import Segment, divide, render
 from fapvideo.structs import RunReport, VideoInfo
 from fapvideo.video.encoder import choose_encoding
 from fapvideo.video.reader import VideoReader
-from fapvideo.video.writer import link_target, output_place
+from fapvideo.video.writer import link_target
 
 log = logging.getLogger(__name__)
 
@@ -61,55 +63,94 @@ class Wishes:
     """Write layers into this folder."""
 
 
+class Steps(Protocol):
+    """What of a run needs networks: done in this process, or by workers (`run/farm.py`)."""
+
+    preset: RunPreset
+
+    def begin(self, folder: Path, container: str, *, resume: bool, layers: str = "none") -> Job:
+        """Return the job of this run in a folder: with `resume` the one that is there.
+
+        `layers` is of `Job.layers`.
+        """
+
+    def follow(self, job: Job) -> Plan:
+        """Return the plan of a job; do the first pass where that is not done."""
+
+    def paint(self, job: Job, plan: Plan, segments: Sequence[Segment]) -> None:
+        """Paint segments of a job into its folder."""
+
+
+class StepsHere:
+    """The steps of a run in this process."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        source: VideoReader,
+        casting: Casting,
+        ticker: Ticker,
+        plan: Plan | None = None,
+    ) -> None:
+        """Take what works; `plan` is that of an open clip."""
+        self.preset, self._engine, self._source = engine.preset, engine, source
+        self._casting, self._ticker, self._plan = casting, ticker, plan
+        self._watch = Stopwatch()
+        self._cast: Cast = ()
+
+    def begin(self, folder: Path, container: str, *, resume: bool, layers: str = "none") -> Job:
+        """Read the references; return the job."""
+        self._ticker.begin("references", 0)
+        with self._watch.measure("reference_s"):
+            self._cast, said = self._casting()
+        given = self._engine, self._source, self._cast, folder, container, said
+        return begin(*given, resume=resume, layers=layers)
+
+    def follow(self, job: Job) -> Plan:
+        """Return the plan."""
+        given = self._watch, self._ticker, self._plan
+        return first_pass(job, self._engine, self._source, self._cast, *given)
+
+    def paint(self, job: Job, plan: Plan, segments: Sequence[Segment]) -> None:
+        """Paint one segment after the other."""
+        second_pass(job, self._engine, self._source, plan, segments, self._ticker)
+
+
 def from_file_to_file(
-    engine: Engine,
-    source: VideoReader,
-    casting: Casting,
-    output: Path | None,
-    ticker: Ticker,
-    wishes: Wishes,
-    plan: Plan | None = None,
+    steps: Steps, source: VideoReader, output: Path | None, ticker: Ticker, wishes: Wishes
 ) -> RunReport:
     """Do all steps, those that are done already excepted; remove the folder.
 
     Args:
-        engine: with preset and painter.
+        steps: do what needs networks.
         source: the input.
-        casting: gives who gets which references, and warnings about those.
         output: what to write; None for layers only.
-        ticker: told of every batch.
+        ticker: told of the rest.
         wishes: see there.
-        plan: of an open clip.
 
     Raises:
         FapVideoError: one of its kinds.
     """
-    started, watch = time.perf_counter(), Stopwatch()
-    place = _Place.of(output, wishes.layers)
+    started = time.perf_counter()
+    place = Place.of(output, wishes.layers)
     target, folder = place.target, place.work(source.info)
-    seal = _checked(place, engine, source.info, folder, wishes)
+    seal = _checked(place, steps.preset, source.info, folder, wishes)
     with JobLock(folder, target):
         if wishes.layers is not None:
             sweep_partial(link_target(wishes.layers))
-        ticker.begin("references", 0)
-        with watch.measure("reference_s"):
-            cast, said = casting()
-        job = begin(
-            engine, source, cast, folder, place.container, said,
-            resume=wishes.resume, layers=place.layering,
-        )  # fmt: skip
+        job = steps.begin(folder, place.container, resume=wishes.resume, layers=place.layering)
         if job.finished and was_published(folder, target):
             report = hand_over(job, target)
             job.remove()
             return report
-        place.check(engine, source.info, overwrite=wishes.overwrite, of=job.name)
+        place.check(steps.preset, source.info, overwrite=wishes.overwrite, of=job.name)
         with resumable(job):
             earlier_s = time.perf_counter() - started
-            plan = first_pass(job, engine, source, cast, watch, ticker, plan)
+            plan = steps.follow(job)
             if wishes.require_face and not plan.targets:
                 job.remove()
                 check_face(source, plan)
-            second_pass(job, engine, source, plan, job.missing(), ticker)
+            steps.paint(job, plan, job.missing())
             report = join(
                 job, source, target, seal, ticker,
                 overwrite=wishes.overwrite, earlier_s=earlier_s, layers=wishes.layers,
@@ -121,70 +162,18 @@ def from_file_to_file(
     return report
 
 
-def _checked(place: _Place, engine: Engine, info: VideoInfo, folder: Path, wishes: Wishes) -> Seal:
+def _checked(
+    place: Place, preset: RunPreset, info: VideoInfo, folder: Path, wishes: Wishes
+) -> Seal:
     """Refuse what is bound to fail at the end before hours of work; return the output's seal."""
     if not (wishes.resume and was_published(folder, place.target)):
         of = _work_in(folder) if wishes.resume else ""
-        place.check(engine, info, overwrite=wishes.overwrite, of=of)
-    seal = Seal(engine.preset, info)
+        place.check(preset, info, overwrite=wishes.overwrite, of=of)
+    seal = Seal(preset, info)
     if place.output is not None:
         seal.opened(info, place.output, overwrite=True)
-        choose_encoding(info, engine.preset.video, place.container)
+        choose_encoding(info, preset.video, place.container)
     return seal
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a run writes: a finished video, a folder of layers, or both."""
-
-    output: Path | None
-    layers: Path | None
-
-    @classmethod
-    def of(cls, output: Path | None, layers: Path | None) -> _Place:
-        """Return the place; one of the two is given."""
-        assert output is not None or layers is not None
-        return cls(output, layers)
-
-    @property
-    def target(self) -> Path:
-        """What report and work are named after."""
-        target = self.output or self.layers
-        assert target is not None
-        return target
-
-    @property
-    def container(self) -> str:
-        """Suffix of the finished video, or of the layers' movie."""
-        return self.output.suffix.lower() if self.output is not None else ".mov"
-
-    @property
-    def layering(self) -> str:
-        """See `Job.layers`."""
-        if self.layers is None:
-            return "none"
-        return "only" if self.output is None else "beside"
-
-    def work(self, info: VideoInfo) -> Path:
-        """Return the job's folder.
-
-        Raises:
-            VideoWriteError: the output cannot be written there, or not under that name.
-        """
-        if self.output is not None:
-            return job_folder(output_place(self.output, info, overwrite=True))
-        return job_folder(link_target(self.target))
-
-    def check(self, engine: Engine, info: VideoInfo, *, overwrite: bool, of: str) -> None:
-        """Refuse what is bound to fail; `of` is the work that layers which are there may be of.
-
-        Raises:
-            VideoWriteError: it cannot be written.
-        """
-        if self.output is not None:
-            output_place(self.output, info, overwrite=overwrite)
-        if self.layers is not None:
-            check_layers(self.layers, engine.preset, info, overwrite=overwrite, of=of)
 
 
 def _work_in(folder: Path) -> str:
