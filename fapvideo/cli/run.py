@@ -75,10 +75,9 @@ def run(
     Example: fapvideo run talk.mp4 -o new.mp4 --preset brand_avatar --reference eyes=her.png
     """
     overrides = options.collect_overrides(settings, reference, start, end, person)
-    report = report or report_folder is not None
-    if layers is not None:
-        _check_layers(engine, report=report, alone=output_path is None)
     overrides |= {"require_licence": require_licence} if require_licence else {}
+    report = report or report_folder is not None
+    _check_layers(layers, engine, report=report, alone=output_path is None)
     with (
         # Loading is simply broken off by a signal; from here on it has to leave no half output.
         open_engine(engine, preset, device, overrides) as swapper,
@@ -96,10 +95,7 @@ def run(
             progress=progress,
             cancel=cancel,
         )
-    if as_json:
-        output.print_json(done.to_dict())
-    else:
-        summary.print_summary(done)
+    summary.tell(done, as_json=as_json)
     if report:
         _write_page(Path(str(done.output["path"])), report_folder, as_json=as_json)
     fault = summary.strict_error(done) if strict else None
@@ -107,18 +103,18 @@ def run(
         raise fault
 
 
-def _check_layers(engine: str, *, report: bool, alone: bool) -> None:
+def _check_layers(layers: Path | None, engine: str, *, report: bool, alone: bool) -> None:
     """Refuse what does not go with layers, before anything is loaded.
 
     Raises:
         PresetError: it does not.
     """
-    if report and alone:
+    if layers is not None and report and alone:
         raise PresetError(
             "--report is about a finished video, and --layers without -o makes none",
             hint="name one with -o",
         )
-    if engine != "local":
+    if layers is not None and engine != "local":
         raise PresetError(
             "the workers of a cluster write no layers", hint="leave out --engine, or --layers"
         )

@@ -7,9 +7,8 @@ library reads; so nobody needs the library to have the file.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote
 
 import fapvideo
 from fapvideo.layers.images import DIGITS
@@ -101,6 +100,7 @@ def _object(schema: str, **content: Any) -> Json:
 def _url(source: Path, folder: Path) -> str:
     """Return the source as seen from the folder, so that both can be moved together."""
     try:
-        return quote(Path(os.path.relpath(source.absolute(), folder.absolute())).as_posix())
+        there = Path(os.path.relpath(source.absolute(), folder.absolute())).as_posix()
+        return PurePosixPath("/", there).as_uri().removeprefix("file:///")
     except ValueError:  # on another drive
         return source.absolute().as_uri()
