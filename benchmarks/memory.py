@@ -5,8 +5,9 @@
 The clip is the packaged brand face, talking, 640x360, a second that goes to and fro; so it costs
 little to make, and all lengths show the same. The bundle is the tiny one: memory that a run holds
 on to frame by frame is looked for, not that of networks. `--frames 200 2000 20000` takes hours;
-with `--quick` what a network said of a picture is remembered, nothing is painted, and pictures are
-small: of the rest, from the decoder over landmarks and books to the encoder, all is as ever.
+with `--quick` what a network said of a picture is remembered, nothing is painted, nothing in front
+of faces is looked for, and pictures are small: of the rest, from the decoder over landmarks, books
+and segments to the signed output, all is as ever.
 Written to benchmarks/results/memory.json: per length the largest resident set, the part of it that
 is the process' own (`anonymous`) when it was largest, and seconds.
 """
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -67,21 +68,23 @@ def memory_of(pid: int) -> tuple[int, int]:
 
 
 @contextmanager
-def remembered() -> Iterator[Callable[..., Any]]:
-    """Let every picture be measured once; yield what makes a painter that shows it as it is."""
+def remembered() -> Iterator[None]:
+    """Let every picture be measured once, and be painted as it is."""
     from unittest.mock import patch
 
+    from fapvideo.paint.guided import GuidedPainter
     from fapvideo.paint.painter import FaceCrop, FaceJob
-    from fapvideo.paint.pasted import PastedPainter
-    from fapvideo.structs import PartMasks
+    from fapvideo.structs import Floats, PartMasks
     from fapvideo.track.detector import FaceDetector
     from fapvideo.track.landmarks import FaceMesh
 
-    class Still(PastedPainter):
-        def prepare(self, face: FaceCrop) -> FaceJob:
-            hole = np.zeros(face.picture.shape[:2], np.float32)
-            hole[40:80, 40:80] = 1
-            return FaceJob(face, PartMasks({}, hole, hole, 0 * hole), face.picture, {})
+    def prepare(_: object, face: FaceCrop) -> FaceJob:
+        hole = np.zeros(face.picture.shape[:2], np.float32)
+        hole[40:80, 40:80] = 1
+        return FaceJob(face, PartMasks({}, hole, hole, 0 * hole), face.picture, {})
+
+    def paint(_: object, jobs: Sequence[FaceJob]) -> list[Floats]:
+        return [job.guide for job in jobs]
 
     def once(kind: type, name: str) -> Any:
         known: dict[Any, Any] = {}
@@ -98,11 +101,13 @@ def remembered() -> Iterator[Callable[..., Any]]:
     measured = [once(FaceDetector, name) for name in ("__call__", "near", "among")] + [
         once(FaceMesh, "from_landmarks"),
         once(FaceMesh, "from_box"),
+        patch.object(GuidedPainter, "prepare", prepare),
+        patch.object(GuidedPainter, "paint", paint),
     ]
     with ExitStack() as stack:
         for each in measured:
             stack.enter_context(each)
-        yield Still
+        yield
 
 
 def one_run(clip: Path, overrides: dict[str, str], quick: bool) -> None:
@@ -111,6 +116,8 @@ def one_run(clip: Path, overrides: dict[str, str], quick: bool) -> None:
     from fapvideo.swapper import VideoSwapper
 
     wanted = {"bundle": "tiny", "composite.check": False, "video.speed": "ultrafast"}
+    if quick:
+        wanted |= {"mask.occluders": "off", "mask.leftovers": False}
     preset = load_preset("mouth_only", {**wanted, **overrides})
     stages: dict[str, int] = {}
 
@@ -119,8 +126,9 @@ def one_run(clip: Path, overrides: dict[str, str], quick: bool) -> None:
         stages[stage] = max(stages.get(stage, 0), memory_of(os.getpid())[0])
 
     with ExitStack() as stack:
-        painter = stack.enter_context(remembered())(preset, "paste") if quick else None
-        swapper = stack.enter_context(VideoSwapper(preset, "cpu", painter=painter))
+        if quick:
+            stack.enter_context(remembered())
+        swapper = stack.enter_context(VideoSwapper(preset, "cpu"))
         report = swapper.run(clip, clip.with_suffix(".out.mp4"), progress=watch)
     told = {"frames": report.frames, "peak_rss": report.peak_rss_bytes, "stages": stages}
     print(json.dumps(told))

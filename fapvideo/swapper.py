@@ -330,26 +330,31 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
 
     def open(
         self,
-        input: str | Path | Source,
+        input: str | Path | Source | Clip,
         references: References | None = None,
         *,
         people: Sequence[Person] | None = None,
         folder: str | Path | None = None,
+        progress: OnProgress | None = None,
+        cancel: ShouldStop | None = None,
     ) -> Clip:
         """Follow the faces of a clip once; return it with its plan, for stills and strips.
 
         With `folder` the plan is written there, and found again as long as clip, preset, references
-        and version are the same.
+        and version are the same. A clip that another swapper has open is not followed again; that
+        one has to stay open.
 
         Raises:
             VideoReadError: the video cannot be read, or the plan in `folder` is damaged.
         """
+        kept = Path(folder) if folder else None
         with self._bench.in_use():
-            source = open_source(input, self.preset.video)
             cast = self._bench.cast(references, people)[0]
-            plan, scratch = planned(
-                self._bench.engine(), source, cast, Path(folder) if folder else None
-            )
+            if isinstance(input, Clip):
+                source, plan, scratch = input.source, input.plan, None
+            else:
+                source, ticker = open_source(input, self.preset.video), Ticker(progress, cancel)
+                plan, scratch = planned(self._bench.engine(), source, cast, kept, ticker)
         return Clip(
             source, plan, cast, partial(self._bench.changed, given=(references, people)), scratch
         )

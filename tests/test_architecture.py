@@ -32,10 +32,12 @@ ORDER: tuple[set[str], ...] = (
     {"swapper"},
     {"training"},
     {"evaluation"},
+    {"studio"},
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
-ONLY_IN = {"av": "video", "typer": "cli", "rich": "cli", "decord": "video", "ray": "run"}
+ONLY_IN = {"av": "video", "typer": "cli", "rich": "cli", "decord": "video", "ray": "run",
+           "starlette": "studio", "uvicorn": "studio", "anyio": "studio"}  # fmt: skip
 NOT_AT_IMPORT = {
     "torchvision",
     "open_clip",

@@ -29,6 +29,8 @@ EXTRAS = (
     "tensorboard",
     "ray",
     "kubernetes_validate",
+    "starlette",
+    "uvicorn",
 )
 
 

@@ -35,6 +35,7 @@ EXTRAS: Final = {
     "fast": "onnxruntime",
     "layers": "OpenEXR",
     "ray": "ray",
+    "studio": "starlette",
 }
 """Extra -> module."""
 

@@ -22,6 +22,7 @@ from fapvideo.cli.jobs import jobs, join, plan, segment
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
 from fapvideo.cli.scan import scan
+from fapvideo.cli.studio import studio
 from fapvideo.cli.train import train
 from fapvideo.cli.verify import verify
 from fapvideo.errors import Cancelled, FapVideoError
@@ -41,6 +42,7 @@ app.command()(batch)
 app.command()(preview)
 app.command()(inspect)
 app.command()(scan)
+app.command()(studio)
 app.command()(train)
 app.command("eval")(evaluate)
 app.command()(bench)

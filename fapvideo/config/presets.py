@@ -137,11 +137,17 @@ def copy_preset(name: str, target: str | Path, *, overwrite: bool = False) -> Pa
     return path
 
 
-def dump_preset(preset: RunPreset) -> str:
-    """Return the whole preset, defaults included, as TOML that loads to an equal preset."""
+def dump_preset(preset: RunPreset, *, differences: bool = False) -> str:
+    """Return a preset as TOML that loads to an equal one.
+
+    With all defaults, or with the differences from them alone, as a person would write it.
+    """
     import tomlkit  # only for writing
 
-    return tomlkit.dumps(preset.model_dump(mode="json", exclude_none=True))
+    tables = preset.model_dump(
+        mode="json", exclude_none=True, exclude_defaults=differences, by_alias=differences
+    )
+    return tomlkit.dumps({"schema_version": preset.schema_version, **tables})
 
 
 def read_toml(path: Path) -> Tables:

@@ -12,6 +12,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.config.trust import load_site
 from fapvideo.errors import ConsentError
 from fapvideo.guide.choose import choose_references
+from fapvideo.mask.leftovers import PARTS_WITH_ANY
 from fapvideo.mask.policy import TrackPlan, plan_track
 from fapvideo.ops import mesh
 from fapvideo.ops.pose import CROP_INTEROCULAR, expression, head_pose
@@ -101,8 +102,10 @@ def _with_known(target: Target, before: Sequence[Target]) -> Target:
     for old in before:
         if old.track is not target.track:
             continue
-        if old.growth is not None and old.parts == target.parts:
-            target = replace(target, growth=old.growth)
+        wanted = [part for part in target.parts if part in PARTS_WITH_ANY]
+        if old.growth is not None and set(wanted) <= set(old.parts):
+            known = {part: old.growth[part] for part in wanted if part in old.growth}
+            target = replace(target, growth=known)
         if (
             old.occlusion is not None
             and (old.frames.weight[painted] > 0).all()

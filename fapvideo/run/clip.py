@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +16,15 @@ import numpy as np
 from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import PresetError, VideoReadError, VideoWriteError
+from fapvideo.paint.painter import FaceJob
 from fapvideo.plan.people import Cast
 from fapvideo.plan.references import References
 from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan
+from fapvideo.progress import Ticker
 from fapvideo.run.engine import Engine
 from fapvideo.run.permission import check_permission
+from fapvideo.run.preview import masked
 from fapvideo.run.segments import Segment, frames_of
 from fapvideo.run.sources import Source
 from fapvideo.structs import Bytes, VideoInfo
@@ -31,6 +35,25 @@ Change = Callable[
     ["Clip", Settings, References | None], AbstractContextManager[tuple[Engine, Plan]]
 ]
 """Gives the engine and the plan for changed settings; the swapper's side of a `Clip`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One frame of an open clip."""
+
+    index: int
+    time_s: float
+    before: Bytes
+    """[H, W, 3] as filmed, as displayed."""
+    after: Bytes
+    """[H, W, 3] swapped."""
+    jobs: Sequence[FaceJob]
+    """What was painted."""
+
+    @property
+    def masks(self) -> Bytes:
+        """[H, W, 3]: the frame as filmed with the masks of the parts, each in its colour."""
+        return masked(self.before, self.jobs)
 
 
 class Clip:
@@ -105,14 +128,31 @@ class Clip:
 
         See `still` for the rest.
         """
+        looks = self.looks(time_s, seconds, settings=settings, references=references)
+        return np.stack([look.after for look in looks])
+
+    def looks(
+        self,
+        time_s: float,
+        seconds: float = 0.0,
+        *,
+        settings: Settings | None = None,
+        references: References | None = None,
+    ) -> Iterator[Look]:
+        """Yield the frames on display for `seconds` from `time_s`, each before and after.
+
+        See `still` for the rest. The swapper is busy until the last one is taken.
+        """
         first, count = self._frames(time_s, seconds)
         stretch = (Segment(0, first, count),)
         with self._change(self, settings or {}, references) as (engine, plan):
             pipeline = engine.pipeline(self.info)
             size = engine.batch
-            batches = frames_of(self.source, self.plan, stretch, size)
-            done = [frame for batch in batches for frame in pipeline.swap(batch, plan).frames]
-        return np.stack([displayed(frame, self.info) for frame in done])
+            for batch in frames_of(self.source, self.plan, stretch, size):
+                swapped = pipeline.swap(batch, plan)
+                for i, frame in enumerate(swapped.frames):
+                    after = displayed(frame, self.info)
+                    yield Look(frame.index, frame.time_s, batch.rgb[i], after, swapped.jobs[i])
 
     def _frames(self, time_s: float, seconds: float) -> tuple[int, int]:
         """Return the first frame on display in a stretch, and how many are."""
@@ -129,7 +169,7 @@ class Clip:
 
 
 def planned(
-    engine: Engine, source: Source, cast: Cast, folder: Path | None
+    engine: Engine, source: Source, cast: Cast, folder: Path | None, ticker: Ticker | None = None
 ) -> tuple[Plan, tempfile.TemporaryDirectory[str] | None]:
     """Return the plan of a clip, and the folder that goes with it unless it is kept in `folder`.
 
@@ -153,7 +193,7 @@ def planned(
             return known, None
     scratch = tempfile.TemporaryDirectory(prefix="fapvideo-")
     try:
-        plan = engine.plan(source, cast, Path(scratch.name))
+        plan = engine.plan(source, cast, Path(scratch.name), ticker=ticker)
         if folder is not None:
             write_plan(plan, folder, made_from)
     except OSError as error:

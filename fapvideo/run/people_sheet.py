@@ -129,7 +129,7 @@ def draw_sheet(source: Source, plan: Plan) -> Bytes:
     Goes through the clip once more, for the pictures.
     """
     cards = describe_people(plan)
-    crops = _crops(source, cards)
+    crops = portraits(source, cards)
     height = max(BEST, MOMENT) + 2 * GAP
     width = GAP + BEST + GAP + MOMENTS * (MOMENT + GAP) + TEXT
     head = 2 * GAP + 22
@@ -165,8 +165,11 @@ def draw_sheet(source: Source, plan: Plan) -> Bytes:
     return np.asarray(sheet)
 
 
-def _crops(source: Source, cards: Sequence[Card]) -> dict[tuple[int, int], Bytes]:
-    """Return (frame, track) -> the aligned face [BEST, BEST, 3] of all that is shown."""
+def portraits(source: Source, cards: Sequence[Card]) -> dict[tuple[int, int], Bytes]:
+    """Return (frame, track) -> the aligned face [BEST, BEST, 3] of all that cards show.
+
+    Goes through the clip once more.
+    """
     wanted: dict[int, dict[int, Track]] = {}
     for card in cards:
         for number, track in card.shots:

@@ -89,16 +89,23 @@ def sheet_column(source: Bytes, result: Bytes, jobs: Sequence[FaceJob]) -> Bytes
         result: [H, W, 3].
         jobs: the faces that were swapped in it.
     """
-    masks, guide = source.astype(np.float32), source.astype(np.float32)
+    guide = source.astype(np.float32)
     size = (source.shape[1], source.shape[0])
+    for job in jobs:
+        alpha = place(job.masks.core, job.face.raster, size)[..., None]
+        guide += alpha * (place(job.guide, job.face.raster, size) * 255 - guide)
+    rows = [source, masked(source, jobs), guide.clip(0, 255).astype(np.uint8), result]
+    return np.concatenate([_scaled(row) for row in rows])
+
+
+def masked(source: Bytes, jobs: Sequence[FaceJob]) -> Bytes:
+    """Return a frame [H, W, 3] with the masks of its parts, each in its colour."""
+    shown, size = source.astype(np.float32), (source.shape[1], source.shape[0])
     for job in jobs:
         for part, mask in job.masks.parts.items():
             alpha = 0.6 * place(mask, job.face.raster, size)[..., None]
-            masks += alpha * (np.array(PARTS[part].colour, np.float32) - masks)
-        alpha = place(job.masks.core, job.face.raster, size)[..., None]
-        guide += alpha * (place(job.guide, job.face.raster, size) * 255 - guide)
-    rows = [source, masks.astype(np.uint8), guide.clip(0, 255).astype(np.uint8), result]
-    return np.concatenate([_scaled(row) for row in rows])
+            shown += alpha * (np.array(PARTS[part].colour, np.float32) - shown)
+    return shown.astype(np.uint8)
 
 
 def join_columns(columns: Sequence[Bytes]) -> Bytes:

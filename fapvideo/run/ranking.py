@@ -20,10 +20,11 @@ from fapvideo.ops.pose import crop_matrix, expression, head_pose
 from fapvideo.parts import PARTS, TRAINED
 from fapvideo.plan.follow import follow
 from fapvideo.plan.references import read_source
+from fapvideo.plan.targets import Plan
 from fapvideo.reference.fitness import Finding, Judge, Judgement, cheeks, judged, ramp, side_light
 from fapvideo.reference.images import AlignedFace, align_picture
 from fapvideo.run.sources import Source, open_source
-from fapvideo.structs import Bytes, Floats
+from fapvideo.structs import Bytes, Floats, Track
 from fapvideo.track.finder import FaceFinder
 from fapvideo.track.identity import LIKE, Looks, apart
 from fapvideo.track.tracker import select
@@ -92,18 +93,21 @@ class Wanted:
 
 def rank_references(
     photos: Sequence[str | Path] | str | Path,
-    clip: str | Path | Source | None = None,
+    clip: str | Path | Source | Wanted | None = None,
     *,
     parts: Sequence[str] = TRAINED,
     preset: str | Path | RunPreset = "brand_avatar",
+    one_person: bool = True,
 ) -> Ranking:
     """Judge photos as references of parts: on their own, against each other, for a clip.
 
     Args:
         photos: files, and folders of them.
-        clip: whose face they are for: the one that `track.faces` of the preset means.
+        clip: whose face they are for: the one that `track.faces` of the preset means; or what
+            `wanted_of` a clip that was followed returned.
         parts: which ones.
         preset: its `[reference]` and `[track]` are used; no bundle is loaded.
+        one_person: whether all are meant to show one person, and a stranger does not fit.
 
     Raises:
         PresetError: an unknown part.
@@ -116,7 +120,7 @@ def rank_references(
         raise PresetError(f"unknown part {unknown[0]!r}", hint=f"the parts are {', '.join(PARTS)}")
     settings = preset if isinstance(preset, RunPreset) else load_preset(preset)
     faces, unusable = _aligned(_files(photos), settings)
-    wanted = None if clip is None else wanted_by(open_source(clip, settings.video), settings)
+    wanted = clip if isinstance(clip, Wanted | None) else wanted_by(clip, settings)
     judge = Judge(settings.reference)
     strangers, notes = _people(faces, wanted)
     own = {path: judge(face, parts) for path, face in faces.items()}
@@ -125,7 +129,7 @@ def rank_references(
         rows = []
         for path, face in faces.items():
             beside = [] if wanted is None else _against(face, part, wanted)
-            beside += [_stranger(path in strangers)] if len(faces) > 1 else []
+            beside += [_stranger(path in strangers)] if one_person and len(faces) > 1 else []
             rows.append(_row(path, own[path][part], judged(part, beside)))
         ranked[part] = tuple(sorted(rows, key=lambda row: (not row.fits, -row.score, row.path)))
     return Ranking(ranked, unusable, notes)
@@ -210,13 +214,13 @@ def _stranger(is_one: bool) -> Finding:
 # -------------------------------------------------------------------------------- the clip
 
 
-def wanted_by(source: Source, preset: RunPreset) -> Wanted:
+def wanted_by(clip: str | Path | Source, preset: RunPreset) -> Wanted:
     """Follow the clip; return what the face that `track.faces` means asks of a reference.
 
     Raises:
         NoFaceFound: there is none.
     """
-    size = preset.denoise.batch_size
+    source, size = open_source(clip, preset.video), preset.denoise.batch_size
     with tempfile.TemporaryDirectory(prefix="fapvideo-") as scratch:
         plan = follow(source.batches(size), source.info, preset.track, Path(scratch))
         tracks = select(plan.tracks, preset.track.faces)
@@ -226,19 +230,31 @@ def wanted_by(source: Source, preset: RunPreset) -> Wanted:
                 f" {preset.track.faces!r} means",
                 hint="lower track.detect_score, or rank the photos without a clip",
             )
-        shapes = {
-            track.first_frame + i: np.array(track.landmarks[i], np.float32)
-            for track in tracks
-            for i in range(len(track))
-            if np.isfinite(track.landmarks[i]).all()
-        }
-        longest = max(tracks, key=len)
+        return wanted_of(source, plan, tracks, size)
+
+
+def wanted_of(source: Source, plan: Plan, tracks: Sequence[Track], batch: int) -> Wanted:
+    """Return what the face of some tracks of a followed clip asks of a reference.
+
+    Args:
+        source: the clip.
+        plan: of the clip.
+        tracks: of one person; at least one.
+        batch: frames that are decoded at once.
+    """
+    shapes = {
+        track.first_frame + i: np.array(track.landmarks[i], np.float32)
+        for track in tracks
+        for i in range(len(track))
+        if np.isfinite(track.landmarks[i]).all()
+    }
+    longest = max(tracks, key=len)
     poses = [head_pose(shape) for shape in shapes.values()]
     return Wanted(
         np.array([(pose.yaw_deg, pose.pitch_deg) for pose in poses]),
         float(np.median([pose.scale for pose in poses])),
         [expression(shape) for shape in shapes.values()],
-        _cheeks_of(source, size, shapes),
+        _cheeks_of(source, batch, shapes),
         plan.looks.get(longest.id),
     )
 

@@ -44,6 +44,8 @@ _SETTINGS = {
         "ocsp_fetch": False,
     },
     "builder": {"thumbnail": {"enabled": False}},
+    # Files are hashed in pieces, and copied on disk: else signing takes twice their size in memory.
+    "core": {"backing_store_memory_threshold_in_mb": 16, "merkle_tree_chunk_size_in_kb": 1024},
 }
 
 

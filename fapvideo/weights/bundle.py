@@ -34,6 +34,7 @@ from fapvideo.nets.unet import (
 )
 from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.ops.token_grid import without_cls
+from fapvideo.weights.empty import without_weights
 from fapvideo.weights.encoder import ImageEncoder
 from fapvideo.weights.exported import Exported
 from fapvideo.weights.fit import misfits
@@ -246,10 +247,8 @@ def build_networks(
     `zero_init` starts adapter A's projections at zero (training).
     """
     if empty:
-        from accelerate import init_empty_weights  # as all that takes long to import
-
         # Buffers stay real: some, like CLIP's position ids, are in no weights file.
-        with init_empty_weights(include_buffers=False):
+        with without_weights():
             return _networks(manifest, zero_init)
     return _networks(manifest, zero_init)
 

@@ -11,8 +11,9 @@ import pytest
 from portrait import astronaut
 from runs import BRAND, decode, swapper
 
-from fapvideo.errors import FapVideoError, PresetError, VideoReadError, VideoWriteError
+from fapvideo.errors import Cancelled, FapVideoError, PresetError, VideoReadError, VideoWriteError
 from fapvideo.plan import follow
+from fapvideo.plan.search import BoxFinder
 from fapvideo.run.clip import Clip
 from fapvideo.run.engine import Engine
 from fapvideo.run.sources import FrameSource
@@ -156,3 +157,42 @@ def test_a_clip_ends_with_its_swapper(source: Path) -> None:
     with pytest.raises(FapVideoError, match="closed"):
         opened.still(0.0)
     opened.close()
+
+
+def test_looks_have_before_and_masks(clip: Clip, whole: Bytes, source: Path) -> None:
+    looks = list(clip.looks(0.08, 0.12))
+    assert [look.index for look in looks] == [2, 3, 4]
+    filmed = decode(source).rgb
+    for look in looks:
+        np.testing.assert_array_equal(look.after, whole[look.index])
+        np.testing.assert_array_equal(look.before, filmed[look.index])
+        assert (look.masks != look.before).any()
+
+
+def test_a_clip_that_another_swapper_has_open(
+    clip: Clip, whole: Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "FaceTracker", None)
+    with swapper() as other, other.open(clip) as same:
+        np.testing.assert_array_equal(same.still(0.2), whole[5])
+        np.testing.assert_array_equal(clip.still(0.2), whole[5], err_msg="and that one still")
+
+
+def test_fewer_parts_are_not_looked_for_again(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"eyes": BRAND, "nose": BRAND}
+    with swapper(references=wanted) as few, few.open(source) as clip:
+        alone = clip.still(0.2)
+    parts = dict.fromkeys(("eyes", "brows", "nose", "mouth"), BRAND)
+    with swapper(references=parts) as many, many.open(source) as clip:
+        monkeypatch.setattr(BoxFinder, "_look", None)
+        np.testing.assert_array_equal(clip.still(0.2, references=wanted), alone)
+
+
+def test_opening_tells_and_can_be_cancelled(swap: VideoSwapper, source: Path) -> None:
+    told: list[str] = []
+    with swap.open(source, progress=lambda now: told.append(now.stage)):
+        assert {"analyse", "detect"} <= set(told)
+    with pytest.raises(Cancelled):
+        swap.open(source, cancel=lambda: True)
