@@ -75,6 +75,7 @@ class FakeSwapper:
         cancel: Callable[[], bool] | None = None,
     ) -> RunReport:
         self.calls.append((input, output, overwrite, require_face))
+        self.layers = layers
         if self.failure is not None:
             raise self.failure
         if require_face:
