@@ -183,8 +183,7 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
                 if isinstance(source, VideoReader) and engine.painter.bundle is not None:
                     wishes = Wishes(overwrite, require_face, resume, keep_work, place)
                     steps = StepsHere(engine, source, casting, ticker, plan)
-                    to = None if alone else path
-                    return from_file_to_file(steps, source, to, ticker, wishes)
+                    return from_file_to_file(steps, source, None if alone else path, ticker, wishes)
                 output = NOWHERE if alone else path
             seal, video = Seal(self.preset, source.info), self.preset.video
             sink = open_sink(output, source.info, video, overwrite=overwrite, seal=seal)
@@ -280,19 +279,15 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
             VideoReadError, ReferenceImageError, DeviceError.
         """
         self._bench.check_open()
-        return self._stream(input, references, people, layers)
+        return self._stream(input, partial(self._bench.cast, references, people), layers)
 
     def _stream(
-        self,
-        input: str | Path | Source,
-        references: References | None,
-        people: Sequence[Person] | None,
-        layers: bool,
+        self, input: str | Path | Source, casting: Casting, layers: bool
     ) -> Iterator[FrameBatch]:
         with self._bench.in_use(), scratch_folder() as scratch:
             engine = self._bench.engine()
             source = open_source(input, self.preset.video)
-            plan = engine.plan(source, self._bench.cast(references, people)[0], scratch)
+            plan = engine.plan(source, casting()[0], scratch)
             for batch, swapped in engine.swap(source, plan, record=layers):
                 done = finished(source, batch, swapped.frames)
                 yield layered(done, batch, swapped, source.info, plan) if layers else done
