@@ -206,7 +206,7 @@ def test_headers_name_colours_numbers_and_what_is_in_there(painted: Any, tmp_pat
     assert 0.1 < t.mean() < 0.45, "and below its eyes, y up"
 
 
-MOVIE_OFF = {8: 1, 10: 2, 16: 200}
+MOVIE_OFF = {8: 1, 10: 4, 16: 200}
 """By bits of the source: the movie has 10 bits, through a codec that loses some."""
 
 
