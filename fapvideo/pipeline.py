@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fapvideo.composite.paste import SMALLEST_ALPHA, cut, paste, share_outside, shown_of
-from fapvideo.composite.planes import FrameCanvas, changed_outside
+from fapvideo.composite.planes import FrameCanvas, Stroke, changed_outside
 from fapvideo.mask.occlusion import keep_in_front
 from fapvideo.nets.occlusion import SIZE
 from fapvideo.ops.geometry import combined, invert, stretched, transform
@@ -75,6 +75,8 @@ class SwappedBatch:
     apart: Mapping[tuple[int, int], tuple[float, bool]] = field(default_factory=dict)
     """(frame, track) -> how far recognition finds the face from the filmed one, and whether it had
     to be blurred for that (`[anonymize]`)."""
+    strokes: tuple[tuple[Stroke, ...], ...] = ()
+    """Per frame what was painted, in order, where that is recorded."""
 
 
 class Pipeline:
@@ -88,6 +90,7 @@ class Pipeline:
         stopwatch: Stopwatch | None = None,
         check: Check = shown_as_it_is,
         keep_occluders: bool = True,
+        record: bool = False,
     ) -> None:
         """Bind everything that stays the same for the whole clip.
 
@@ -98,9 +101,10 @@ class Pipeline:
             stopwatch: takes the seconds of each step.
             check: says of a finished crop why it must not be shown, if it must not.
             keep_occluders: whether what stands in front of a face stays, as far as a plan knows.
+            record: whether what was painted is kept (`SwappedBatch.strokes`).
         """
         self.info, self.painter, self.opacity, self.check = info, painter, opacity, check
-        self.keep_occluders = keep_occluders
+        self.keep_occluders, self.record = keep_occluders, record
         self.stopwatch = stopwatch or Stopwatch()
         keep_freed_memory()
 
@@ -110,7 +114,7 @@ class Pipeline:
 
     def prepare(self, batch: FrameBatch, plan: Plan) -> PreparedBatch:
         """Cut the crops, mask the parts, build what the painter starts from."""
-        canvases = [FrameCanvas(frame, self.info) for frame in batch.frames]
+        canvases = [FrameCanvas(frame, self.info, record=self.record) for frame in batch.frames]
         with self.stopwatch.measure("guide_s"):
             jobs = tuple(
                 tuple(self._prepare(canvas, *face) for face in plan.placements(frame.index))
@@ -139,7 +143,8 @@ class Pipeline:
             ]
         frames = tuple(frame for frame, _ in done)
         changed = sum(samples for _, samples in done)
-        return SwappedBatch(frames, jobs, results, changed, refused, cut_off)
+        strokes = tuple(tuple(canvas.strokes) for canvas in canvases) if self.record else ()
+        return SwappedBatch(frames, jobs, results, changed, refused, cut_off, strokes=strokes)
 
     def _prepare(self, canvas: FrameCanvas, target: Target, placement: Placement) -> FaceJob:
         """Cut the crop; let the painter mask the parts and build what it starts from."""

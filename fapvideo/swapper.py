@@ -13,6 +13,7 @@ from fapvideo.composite.planes import displayed
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import NoFaceFound, PresetError, VideoReadError
+from fapvideo.layers.frame import layered
 from fapvideo.ops.files import scratch_folder
 from fapvideo.ops.image import picture_fault
 from fapvideo.paint.painter import Painter
@@ -21,7 +22,7 @@ from fapvideo.plan.references import References, asked_references
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Ticker
 from fapvideo.run.clip import Clip, planned
-from fapvideo.run.direct import Casting, through
+from fapvideo.run.direct import Casting, LayersWish, through
 from fapvideo.run.engine import finished
 from fapvideo.run.networks import Shelf
 from fapvideo.run.people_sheet import write_sheet
@@ -30,7 +31,7 @@ from fapvideo.run.preview import column, join_columns
 from fapvideo.run.report import inspection
 from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Segment
-from fapvideo.run.sinks import Sink, default_output, open_sink
+from fapvideo.run.sinks import NOWHERE, Sink, default_output, open_sink
 from fapvideo.run.sources import FrameSource, Source, open_source
 from fapvideo.run.work import StepsHere, Wishes, from_file_to_file
 from fapvideo.run.workbench import Workbench
@@ -145,6 +146,7 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         require_face: bool = False,
         resume: bool = True,
         keep_work: bool = False,
+        layers: str | Path | None = None,
         progress: OnProgress | None = None,
         cancel: ShouldStop | None = None,
     ) -> RunReport:
@@ -161,6 +163,7 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
             require_face: raise where the video shows no face.
             resume: go on with what an equal run has left that was stopped.
             keep_work: leave the folder of the work, `.<output's name>.fapvideo` (docs/jobs.md).
+            layers: a folder for `[layers]`; without `output` there is nothing else.
             progress: called from this thread.
             cancel: asked between batches; true stops the run.
 
@@ -173,17 +176,19 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         ticker = Ticker(progress, cancel)
         with self._bench.in_use():
             source, casting, plan = self._given(input, references, people)
-            engine = self._bench.engine()
+            engine, place = self._bench.engine(), None if layers is None else Path(layers)
+            alone = place is not None and output is None
             if isinstance(output, str | Path | None):
                 path = default_output(source.info.path) if output is None else Path(output)
                 if isinstance(source, VideoReader) and engine.painter.bundle is not None:
-                    wishes = Wishes(overwrite, require_face, resume, keep_work)
+                    wishes = Wishes(overwrite, require_face, resume, keep_work, place)
                     steps = StepsHere(engine, source, casting, ticker, plan)
-                    return from_file_to_file(steps, source, path, ticker, wishes)
-                output = path
+                    return from_file_to_file(steps, source, None if alone else path, ticker, wishes)
+                output = NOWHERE if alone else path
             seal, video = Seal(self.preset, source.info), self.preset.video
             sink = open_sink(output, source.info, video, overwrite=overwrite, seal=seal)
-            return through(engine, source, casting, sink, ticker, seal, plan, require_face)
+            wish = None if place is None else LayersWish(place, alone, overwrite)
+            return through(engine, source, casting, sink, ticker, seal, plan, require_face, wish)
 
     def _given(
         self,
@@ -263,29 +268,29 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         references: References | None = None,
         *,
         people: Sequence[Person] | None = None,
+        layers: bool = False,
     ) -> Iterator[FrameBatch]:
         """Yield batches of swapped frames, in order, without writing a file.
 
-        The swapper is busy until the last one is taken, or the iterator is closed.
+        The swapper is busy until the last one is taken, or the iterator is closed. With `layers`
+        they are `fapvideo.layers.frame.LayeredBatch`es, with what was painted as layers.
 
         Raises:
             VideoReadError, ReferenceImageError, DeviceError.
         """
         self._bench.check_open()
-        return self._stream(input, references, people)
+        return self._stream(input, partial(self._bench.cast, references, people), layers)
 
     def _stream(
-        self,
-        input: str | Path | Source,
-        references: References | None,
-        people: Sequence[Person] | None,
+        self, input: str | Path | Source, casting: Casting, layers: bool
     ) -> Iterator[FrameBatch]:
         with self._bench.in_use(), scratch_folder() as scratch:
             engine = self._bench.engine()
             source = open_source(input, self.preset.video)
-            plan = engine.plan(source, self._bench.cast(references, people)[0], scratch)
-            for batch, swapped in engine.swap(source, plan):
-                yield finished(source, batch, swapped.frames)
+            plan = engine.plan(source, casting()[0], scratch)
+            for batch, swapped in engine.swap(source, plan, record=layers):
+                done = finished(source, batch, swapped.frames)
+                yield layered(done, batch, swapped, source.info, plan) if layers else done
                 self._bench.check_open()
 
     def swap_image(

@@ -27,6 +27,7 @@ ORDER: tuple[set[str], ...] = (
     {"plan"},
     {"paint"},
     {"pipeline"},
+    {"layers"},
     {"run"},
     {"swapper"},
     {"training"},
@@ -45,6 +46,7 @@ NOT_AT_IMPORT = {
     "onnx",
     "onnxruntime",
     "dlib",
+    "OpenEXR",
     "face_recognition_models",
     "ray",
 }

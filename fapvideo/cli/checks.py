@@ -33,6 +33,7 @@ EXTRAS: Final = {
     "groundingdino": "groundingdino",
     "decord": "decord",
     "fast": "onnxruntime",
+    "layers": "OpenEXR",
     "ray": "ray",
     "studio": "starlette",
 }

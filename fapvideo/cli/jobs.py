@@ -130,10 +130,7 @@ def join(
     from fapvideo.run.pieces import join_job
 
     done = join_job(folder, output_path, input=input_path, overwrite=overwrite, keep_work=keep_work)
-    if as_json:
-        output.print_json(done.to_dict())
-    else:
-        summary.print_summary(done)
+    summary.tell(done, as_json=as_json)
 
 
 def _told(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 
 from fapvideo.cli import options, output, summary
 from fapvideo.cli.swapping import open_engine, stop_on_signal
+from fapvideo.errors import PresetError
 from fapvideo.ops.files import fitting_name
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,12 @@ NoResume = Annotated[
 RequireLicence = Annotated[
     Literal["any", "commercial"] | None,
     typer.Option(help="Refuse (exit code 7) weights and references that may not be used so."),
+]
+Layers = Annotated[
+    Path | None,
+    typer.Option(
+        "--layers", metavar="DIR", help="Write layers for a compositor; without -o nothing else."
+    ),
 ]
 Report = Annotated[
     bool, typer.Option("--report", help="Measure the result and write a page about it.")
@@ -56,6 +63,7 @@ def run(
     require_face: RequireFace = False,
     no_resume: NoResume = False,
     keep_work: options.KeepWork = False,
+    layers: Layers = None,
     strict: Strict = False,
     require_licence: RequireLicence = None,
     report: Report = False,
@@ -67,8 +75,9 @@ def run(
     Example: fapvideo run talk.mp4 -o new.mp4 --preset brand_avatar --reference eyes=her.png
     """
     overrides = options.collect_overrides(settings, reference, start, end, person)
-    if require_licence is not None:
-        overrides["require_licence"] = require_licence
+    overrides |= {"require_licence": require_licence} if require_licence else {}
+    report = report or report_folder is not None
+    _check_layers(layers, engine, report=report, alone=output_path is None)
     with (
         # Loading is simply broken off by a signal; from here on it has to leave no half output.
         open_engine(engine, preset, device, overrides) as swapper,
@@ -82,18 +91,33 @@ def run(
             require_face=require_face,
             resume=not no_resume,
             keep_work=keep_work,
+            layers=layers,
             progress=progress,
             cancel=cancel,
         )
-    if as_json:
-        output.print_json(done.to_dict())
-    else:
-        summary.print_summary(done)
-    if report or report_folder is not None:
+    summary.tell(done, as_json=as_json)
+    if report:
         _write_page(Path(str(done.output["path"])), report_folder, as_json=as_json)
     fault = summary.strict_error(done) if strict else None
     if fault is not None:
         raise fault
+
+
+def _check_layers(layers: Path | None, engine: str, *, report: bool, alone: bool) -> None:
+    """Refuse what does not go with layers, before anything is loaded.
+
+    Raises:
+        PresetError: it does not.
+    """
+    if layers is not None and report and alone:
+        raise PresetError(
+            "--report is about a finished video, and --layers without -o makes none",
+            hint="name one with -o",
+        )
+    if layers is not None and engine != "local":
+        raise PresetError(
+            "the workers of a cluster write no layers", hint="leave out --engine, or --layers"
+        )
 
 
 def _write_page(result: Path, folder: Path | None, *, as_json: bool) -> None:

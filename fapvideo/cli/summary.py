@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fapvideo.cli.output import print_table, print_text, print_warning
+from fapvideo.cli.output import print_json, print_table, print_text, print_warning
 from fapvideo.errors import QualityError
 from fapvideo.progress import clock
 
@@ -18,6 +18,14 @@ TOLD = 8
 
 Span = Mapping[str, Any]
 """A row of `RunReport.frame_log`."""
+
+
+def tell(report: RunReport, *, as_json: bool) -> None:
+    """Write what a run did for programs, or for people."""
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        print_summary(report)
 
 
 def print_summary(report: RunReport) -> None:

@@ -11,7 +11,7 @@ takes the alpha-weighted mean of the cell. The two are each other's inverse.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,18 @@ Box = tuple[int, int, int, int]
 Region = tuple[Box, Floats]
 """A box and its alpha [h, w]."""
 
+
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """What one `FrameCanvas.blend` painted, as displayed."""
+
+    box: Box
+    rgb: Floats
+    """[h, w, 3] in [0, 1]; anything where `alpha` is 0."""
+    alpha: Floats
+    """[h, w] in [0, 1]."""
+
+
 _GBR = (1, 2, 0)
 """Index of R, G, B's value for the planes G, B, R."""
 
@@ -38,8 +50,8 @@ _GBR = (1, 2, 0)
 class FrameCanvas:
     """A frame that is being painted: its planes are copied once, at the first `blend`."""
 
-    def __init__(self, frame: VideoFrame, info: VideoInfo) -> None:
-        """Take `frame` of the video `info`; neither is changed.
+    def __init__(self, frame: VideoFrame, info: VideoInfo, *, record: bool = False) -> None:
+        """Take `frame` of the video `info`; neither is changed. `record` keeps the `strokes`.
 
         Raises:
             ValueError: the frame's pixel format is not planar, or its size is not `info`'s.
@@ -57,6 +69,9 @@ class FrameCanvas:
         self._full = info.color.full_range or self._layout.jpeg or self._layout.family == "rgb"
         self._planes: list[Array] = list(frame.planes)
         self._copied = False
+        self._record = record
+        self.strokes: list[Stroke] = []
+        """What was painted, in order, where that is recorded."""
 
     def read_rgb(self, box: Box, *, clip: bool = True) -> Floats:
         """Return float32 [h, w, 3] RGB of `box` as displayed, at the full bit depth.
@@ -89,6 +104,8 @@ class FrameCanvas:
         shape = (box[3] - box[1], box[2] - box[0])
         if rgb.shape != (*shape, 3) or alpha.shape != shape:
             raise ValueError(f"box {box} needs rgb {(*shape, 3)} and alpha {shape}")
+        if self._record:
+            self.strokes.append(Stroke(box, rgb, alpha))
         alpha = to_coded(np.asarray(alpha, np.float32), self._info)
         touched = alpha > 0
         if not touched.any():

@@ -18,6 +18,7 @@ from pydantic import (
 
 from fapvideo.config.casting import PersonConfig, Sources
 from fapvideo.config.guide import GuideExpression, GuideOffsets, GuideShape
+from fapvideo.config.layers import LayersConfig
 from fapvideo.config.section import Fraction01, Section
 from fapvideo.config.trust import AnonymizeConfig, ConsentConfig, OnProtected, ProvenanceConfig, Use
 
@@ -329,6 +330,7 @@ class RunPreset(Section):
     fuse: FuseConfig = FuseConfig()
     denoise: DenoiseConfig = DenoiseConfig()
     composite: CompositeConfig = CompositeConfig()
+    layers: LayersConfig = LayersConfig()
     anonymize: AnonymizeConfig = AnonymizeConfig()
     provenance: ProvenanceConfig = ProvenanceConfig()
     consent: ConsentConfig = ConsentConfig()

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from fapvideo.composite.paste import cut, paste
-from fapvideo.composite.planes import FrameCanvas
+from fapvideo.composite.planes import FrameCanvas, Stroke
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import Matrix, stretched, transform
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
@@ -50,25 +50,30 @@ class Anonymous(Stretches):
     def composite(self, painted: Painted) -> SwappedBatch:
         """Do the third step, and see that nobody is recognised."""
         swapped = super().composite(painted)
-        frames, apart = [], {}
+        frames, apart, strokes = [], {}, []
         plan = painted[0][1].prepared.plan
         filmed_frames = (one for _, part in painted for one in part.prepared.batch.frames)
-        for filmed, shown in zip(filmed_frames, swapped.frames, strict=True):
+        recorded = swapped.strokes or ((),) * len(swapped.frames)
+        for filmed, shown, before in zip(filmed_frames, swapped.frames, recorded, strict=True):
+            after: list[Stroke] = []
             for target in plan.targets:
                 index = filmed.index - target.track.first_frame
                 if 0 <= index < len(target.track):
-                    shown, *found = self._hidden(filmed, shown, target, index)
-                    apart[filmed.index, target.track.id] = (float(found[0]), bool(found[1]))
+                    shown, distance, blur = self._hidden(filmed, shown, target, index)
+                    apart[filmed.index, target.track.id] = (distance, bool(blur))
+                    after += blur
             frames.append(shown)
-        return replace(swapped, frames=tuple(frames), apart=apart)
+            strokes.append((*before, *after))
+        recorded = tuple(strokes) if swapped.strokes else ()
+        return replace(swapped, frames=tuple(frames), apart=apart, strokes=recorded)
 
     def _hidden(
         self, filmed: VideoFrame, shown: VideoFrame, target: Target, index: int
-    ) -> tuple[VideoFrame, float, bool]:
-        """Return the frame, how far its face is from the filmed one, and whether it is blurred."""
+    ) -> tuple[VideoFrame, float, list[Stroke]]:
+        """Return the frame, how far its face is from the filmed one, and the blur if it has one."""
         shape = np.asarray(target.track.landmarks[index], np.float32)
         if not np.isfinite(shape).all():
-            return shown, float("inf"), False  # where it is nobody knows, and nothing was painted
+            return shown, float("inf"), []  # where it is nobody knows, and nothing was painted
         matrix = crop_matrix(head_pose(shape), SIDE)
         raster = stretched(matrix, self._info.pixel_shape)
         points = transform(matrix, shape)
@@ -76,17 +81,17 @@ class Anonymous(Stretches):
         picture = self._crop(shown, raster)
         distance = recognised_apart(before, self._embed(picture, points))
         if distance >= self._distance:
-            return shown, distance, False
+            return shown, distance, []
         alpha = _whole_face(points)
         for deviation in (*BLURS, None):
-            canvas = FrameCanvas(shown, self._info)
+            canvas = FrameCanvas(shown, self._info, record=True)
             blurred = _blurred(picture, alpha, deviation)
             paste(canvas, blurred, alpha, raster, self._info.display_size)
             frame = canvas.frame()
             distance = recognised_apart(before, self._embed(self._crop(frame, raster), points))
             if distance >= self._distance:
                 break
-        return frame, distance, True
+        return frame, distance, canvas.strokes
 
     def _crop(self, frame: VideoFrame, raster: Matrix) -> Floats:
         return cut(FrameCanvas(frame, self._info), raster, SIDE, self._info.display_size)

@@ -12,6 +12,7 @@ from typing import Any
 from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import FapVideoError
+from fapvideo.layers.spool import LayerSpool
 from fapvideo.ops.files import sha256_file
 from fapvideo.ops.memory import release
 from fapvideo.ops.portions import full_error
@@ -155,13 +156,16 @@ class Engine:
         batches = self._decoded(source, watch, looked_at=True)
         return self.boxes.find(plan, batches, source.info, self.painter.searched, ticker)
 
-    def pipeline(self, info: VideoInfo, watch: Stopwatch | None = None) -> Stretches | Labelled:
-        """Return the second pass over a clip."""
+    def pipeline(
+        self, info: VideoInfo, watch: Stopwatch | None = None, *, record: bool = False
+    ) -> Stretches | Labelled:
+        """Return the second pass over a clip; `record` keeps what it paints, for layers."""
 
         def by(preset: RunPreset, painter: Painter) -> Pipeline:
             check = self._check if preset.composite.check else shown_as_it_is
             keep = preset.mask.occluders == "keep"
-            return Pipeline(info, painter, preset.composite.opacity, watch, check, keep)
+            opacity = preset.composite.opacity
+            return Pipeline(info, painter, opacity, watch, check, keep, record)
 
         others = [
             Stretch(span.from_s, span.to_s, by(self.preset.within(span), painter))
@@ -173,7 +177,7 @@ class Engine:
             swaps = Anonymous(usual, others, info, distance, self._recognition)
         said = self.preset.provenance
         label = draw_label(said.label, said.label_corner, info)
-        return Labelled(swaps, label, info) if label else swaps
+        return Labelled(swaps, label, info, record=record) if label else swaps
 
     def swap(
         self,
@@ -181,6 +185,8 @@ class Engine:
         plan: Plan,
         watch: Stopwatch | None = None,
         frames: Iterable[FrameBatch] | None = None,
+        *,
+        record: bool = False,
     ) -> Generator[tuple[FrameBatch, SwappedBatch]]:
         """Run the second pass ahead, so that what is done with it overlaps.
 
@@ -192,9 +198,10 @@ class Engine:
             plan: of the clip.
             watch: takes the seconds of each stage.
             frames: some of its frames; by default all.
+            record: keep what is painted (`SwappedBatch.strokes`).
         """
         watch = watch or Stopwatch()
-        pipeline = self.pipeline(source.info, watch)
+        pipeline = self.pipeline(source.info, watch, record=record)
         batches = self._decoded(source, watch, frames=frames)
 
         def prepared() -> Iterator[tuple[FrameBatch, Prepared]]:
@@ -215,7 +222,8 @@ class Engine:
                 with _located(source, batch):
                     done = pipeline.composite(finished)
                 del finished
-                yield batch, replace(done, jobs=(), results=())  # large, and of no use any more
+                # Large, and of no use any more; layers are made of the jobs.
+                yield batch, replace(done, jobs=done.jobs if record else (), results=())
                 if number % LET_GO == 0:
                     for track in plan.tracks:
                         release(track.landmarks)
@@ -230,17 +238,21 @@ class Engine:
         watch: Stopwatch,
         ticker: Ticker,
         spool: Path | None = None,
+        layers: LayerSpool | None = None,
     ) -> Books:
         """Run the second pass into a sink; return what became of the frames.
 
-        With `spool`, a file to be made, a line about every frame goes there.
+        With `spool`, a file to be made, a line about every frame goes there. With `layers` what is
+        painted goes there, too.
         """
         ticker.begin("swap", plan.frames)
         with Books(plan, source.info, spool) as books:
-            for batch, swapped in self.swap(source, plan, watch):
+            for batch, swapped in self.swap(source, plan, watch, record=layers is not None):
                 books.add(batch, swapped)
                 with watch.measure("encode_s"):
                     sink.write(finished(source, batch, swapped.frames))
+                    if layers is not None:
+                        layers.write(batch, swapped)
                 ticker.advance(len(batch))
         ticker.begin("finish", 0)
         return books

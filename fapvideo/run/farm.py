@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fapvideo.config.schema import RunPreset
-from fapvideo.errors import FapVideoError, VideoReadError
+from fapvideo.errors import FapVideoError, PresetError, VideoReadError
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Ticker
 from fapvideo.run.job import Job
@@ -128,14 +128,19 @@ class Farm(AbstractContextManager["Farm"]):
         require_face: bool = False,
         resume: bool = True,
         keep_work: bool = False,
+        layers: str | Path | None = None,
         progress: OnProgress | None = None,
         cancel: ShouldStop | None = None,
     ) -> RunReport:
-        """Swap a video, as `VideoSwapper.run` does.
+        """Swap a video, as `VideoSwapper.run` does; layers are refused.
 
         Raises:
             FapVideoError: one of its kinds.
         """
+        if layers is not None:
+            raise PresetError(
+                "the workers of a cluster write no layers", hint="use --engine local for --layers"
+            )
         ticker = Ticker(progress, cancel)
         source = VideoReader(probe(Path(input)), self.preset.video)
         path = default_output(source.info.path) if output is None else Path(output)
@@ -150,7 +155,7 @@ class _Steps:
     def __init__(self, preset: RunPreset, pool: Pool, source: Path, ticker: Ticker) -> None:
         self.preset, self._pool, self._source, self._ticker = preset, pool, source, ticker
 
-    def begin(self, folder: Path, container: str, *, resume: bool) -> Job:
+    def begin(self, folder: Path, container: str, *, resume: bool, layers: str = "none") -> Job:
         """Have the whole first pass done; return the job."""
         self._ticker.begin("analyse", 0)
         asked = self._source, folder, container, resume

@@ -5,12 +5,14 @@
   plan/              of the first pass (`plan.store`)
   segments/NNNN.json what became of a segment; there only when the segment is whole
   segments/NNNN.packets  its pictures, encoded
+  segments/NNNN.layers/  its layers, where they are asked for
   log.txt            what was done when
   lock, owner.json   of the run at work
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -38,7 +40,7 @@ from fapvideo.ops.sealed import read_sealed, write_sealed
 from fapvideo.plan.store import read_plan, write_plan
 from fapvideo.plan.targets import Plan
 from fapvideo.run.report import report_of, report_path, tracks_path
-from fapvideo.run.segments import Outcome, Segment
+from fapvideo.run.segments import Outcome, Segment, layers_beside
 from fapvideo.video.encoder import MUXERS
 from fapvideo.video.writer import link_target
 
@@ -117,6 +119,17 @@ class Job:
     def of(self) -> dict[str, Any]:
         """What decides what comes out."""
         return dict(self._content["of"])
+
+    @property
+    def layers(self) -> str:
+        """Whether layers are written: `none`, `beside` a finished video, or they `only`."""
+        return str(self._content["of"].get("layers", "none"))
+
+    @property
+    def name(self) -> str:
+        """What tells its work from any other: a hash of what decides what comes out."""
+        text = json.dumps(self._content["of"], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -217,6 +230,9 @@ class Job:
         """
         place = self.packets_path(segment)
         try:
+            if outcome.layers is not None:
+                remove(layers_beside(place))
+                layers_beside(packets).rename(layers_beside(place))
             packets.replace(place)
             text = {"segment": [segment.first, segment.frames], **outcome.to_dict()}
             write_sealed(place.with_suffix(".json"), text)
@@ -236,11 +252,21 @@ class Job:
             text = read_sealed(place.with_suffix(".json"))
             outcome = Outcome.from_dict(text)
             mine = text["segment"] == [segment.first, segment.frames]
-            if mine and sha256_file(place) == outcome.packets.sha256:
+            if (
+                mine
+                and sha256_file(place) == outcome.packets.sha256
+                and self._layered(outcome, place)
+            ):
                 return outcome
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         return None
+
+    def _layered(self, outcome: Outcome, packets: Path) -> bool:
+        """Tell whether a segment has all of the layers that the job asks for."""
+        if outcome.layers is None or self.layers == "none":
+            return self.layers == "none"
+        return outcome.layers.describes(layers_beside(packets))
 
     def missing(self) -> tuple[Segment, ...]:
         """Return the segments that are not done."""
@@ -265,6 +291,8 @@ def _check(content: Mapping[str, Any]) -> None:
     """
     of, facts = content["of"], content["facts"]
     RunPreset.model_validate(of["preset"])
+    if of.get("layers", "none") not in ("none", "beside", "only"):
+        raise ValueError(f"layers {of['layers']!r:.40}")
     if of["container"] not in MUXERS:
         raise ValueError(f"container {of['container']!r:.40}")
     texts = of["input"], facts["input"], *facts["warnings"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fapvideo.composite.planes import FrameCanvas, changed_outside
+from fapvideo.composite.planes import FrameCanvas, Stroke, changed_outside
 from fapvideo.pipeline import SwappedBatch
 from fapvideo.plan.targets import Plan
 from fapvideo.run.stretches import Painted, Prepared, Stretches
@@ -21,9 +21,11 @@ class Labelled:
     has it or none. A clip in which nobody is to be swapped gets none: it would be untrue.
     """
 
-    def __init__(self, swaps: Stretches, label: Label, info: VideoInfo) -> None:
-        """Put `label` on what `swaps` gives."""
-        self._swaps, self._label, self._info = swaps, label, info
+    def __init__(
+        self, swaps: Stretches, label: Label, info: VideoInfo, *, record: bool = False
+    ) -> None:
+        """Put `label` on what `swaps` gives; `record` adds it to the strokes that are kept."""
+        self._swaps, self._label, self._info, self._record = swaps, label, info, record
 
     def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
         """Swap, and label."""
@@ -47,9 +49,12 @@ class Labelled:
             shown, beyond = self._put_on(frame)
             frames.append(shown)
             changed += beyond
-        return replace(
-            swapped, frames=tuple(frames), outside_changed=swapped.outside_changed + changed
-        )
+        strokes = swapped.strokes
+        if self._record:
+            plate = Stroke(self._label.box, self._label.rgb, self._label.alpha)
+            strokes = tuple((*before, plate) for before in swapped.strokes)
+        changed += swapped.outside_changed
+        return replace(swapped, frames=tuple(frames), outside_changed=changed, strokes=strokes)
 
     def _put_on(self, frame: VideoFrame) -> tuple[VideoFrame, int]:
         """Return the frame with the plate, and how many samples beyond the plate changed."""

@@ -94,6 +94,11 @@ def join_job(
         VideoWriteError: the output cannot be written.
     """
     job = Job.read(Path(folder))
+    if job.layers != "none":
+        raise VideoWriteError(
+            f"{folder} is the work of a run with layers",
+            hint="the `fapvideo run` command that began it goes on, and finishes it",
+        )
     source = input_of(job, Path(input) if input else None)
     default = default_output(source.info.path).with_suffix(job.of["container"])
     path = default if output is None else Path(output)

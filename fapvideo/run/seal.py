@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,12 @@ class Seal:
         self._result: dict[str, Any] = {"signed": False, "why": "there is no file to sign"}
         self._site = site or load_site()
         self._key: SigningKey | None = None
+
+    def again(self) -> Seal:
+        """Return a seal for another file of the same run, with the same claims."""
+        other = copy(self)
+        other.claims, other.warnings = dict(self.claims), []
+        return other
 
     def opened(self, info: VideoInfo, output: Path, *, overwrite: bool) -> VideoInfo:
         """Get the key ready, before a file is begun; return `info` with the file's tags.

@@ -11,18 +11,19 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from fapvideo.errors import VideoReadError
+from fapvideo.layers.spool import LayerOutcome, LayerPlan, LayerSpool
 from fapvideo.pipeline import SwappedBatch
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
 from fapvideo.run.engine import Engine
 from fapvideo.run.sources import Source
-from fapvideo.structs import REASONS, FrameBatch
+from fapvideo.structs import REASONS, FrameBatch, VideoFrame, VideoInfo
 from fapvideo.video.coding import PictureEncoder
 from fapvideo.video.encoder import Encoding
 from fapvideo.video.packets import PacketFile, PacketTable
@@ -84,6 +85,8 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     """Spent on each stage."""
     warnings: list[str] = field(default_factory=list)
+    layers: LayerOutcome | None = None
+    """What there is of layers; None where none were asked for."""
 
     def add(self, swapped: SwappedBatch) -> None:
         """Take a batch that was painted."""
@@ -105,6 +108,7 @@ class Outcome:
             "outside": self.outside,
             "seconds": self.seconds,
             "warnings": self.warnings,
+            **({"layers": self.layers.to_dict()} if self.layers is not None else {}),
         }
 
     @classmethod
@@ -128,6 +132,7 @@ class Outcome:
             int(values["outside"]),
             {str(name): float(spent) for name, spent in values["seconds"].items()},
             [str(text) for text in values["warnings"]],
+            LayerOutcome.from_dict(values["layers"]) if "layers" in values else None,
         )
 
 
@@ -136,10 +141,11 @@ def render(
     source: Source,
     plan: Plan,
     segments: Sequence[Segment],
-    encoding: Encoding,
+    encoding: Encoding | None,
     partial: Callable[[Segment], Path],
     watch: Stopwatch,
     ticker: Ticker,
+    layers: LayerPlan | None = None,
 ) -> Iterator[tuple[Segment, Path, Outcome]]:
     """Paint and encode consecutive segments; yield each with its file of packets.
 
@@ -148,22 +154,26 @@ def render(
         source: the clip.
         plan: of the clip.
         segments: of `divide`.
-        encoding: of `choose_encoding`.
+        encoding: of `choose_encoding`; None where there is to be no finished video.
         partial: gives the name of a new file for the packets of a segment.
         watch: takes the seconds of each stage.
         ticker: told of every batch.
+        layers: what is to be written of layers, into a folder beside the packets.
 
     Raises:
         VideoReadError: the input is not what it was in the first pass.
         VideoWriteError: the encoder fails, or the disk is full.
     """
+    record = layers is not None
     batches = frames_of(source, plan, segments, engine.batch)
-    with closing(engine.swap(source, plan, watch, batches)) as work:
+    with closing(engine.swap(source, plan, watch, batches, record=record)) as work:
         for segment in segments:
             before, started = dict(watch.seconds), time.perf_counter()
             path = partial(segment)
             try:
-                outcome = _encode(work, source, segment, encoding, path, watch, ticker)
+                with _spool(layers, path) as spool:
+                    to = _Encoded(source.info, encoding, path, segment.index)
+                    outcome = _paint(work, segment, to, spool, watch, ticker)
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
@@ -173,35 +183,83 @@ def render(
             yield segment, path, outcome
 
 
-def _encode(
+def layers_beside(packets: Path) -> Path:
+    """Return where the layers of a segment lie whose packets are in a file."""
+    return packets.with_suffix(".layers")
+
+
+def _spool(layers: LayerPlan | None, packets: Path) -> AbstractContextManager[LayerSpool | None]:
+    return nullcontext() if layers is None else LayerSpool(layers, layers_beside(packets))
+
+
+class _Encoded:
+    """The finished pictures of one segment, encoded into a file."""
+
+    def __init__(
+        self, info: VideoInfo, encoding: Encoding | None, path: Path, segment: int
+    ) -> None:
+        """Make the file; without an encoding it stays empty."""
+        self.warnings: list[str] = []
+        self._encoding = encoding
+        self._what = f"{path}: writing segment {segment} failed"
+        self._encoder = (
+            None if encoding is None else PictureEncoder(info, encoding, self.warnings.append)
+        )
+        with self._explained():
+            self.file = PacketFile(path)
+
+    def write(self, frames: Sequence[VideoFrame]) -> None:
+        """Encode frames.
+
+        Raises:
+            VideoWriteError: the encoder fails, or the disk is full.
+        """
+        if self._encoder is not None:
+            with self._explained():
+                for frame in frames:
+                    self.file.write(self._encoder.encode(frame))
+
+    def finish(self) -> None:
+        """Write what is left.
+
+        Raises:
+            VideoWriteError: the encoder fails, or the disk is full.
+        """
+        with self._explained():
+            if self._encoder is not None:
+                self.file.write(self._encoder.finish())
+                self.file.table.extradata = self._encoder.extradata.hex()
+            self.file.close()
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self._what, self._encoding)
+
+
+def _paint(
     work: Iterator[tuple[FrameBatch, SwappedBatch]],
-    source: Source,
     segment: Segment,
-    encoding: Encoding,
-    path: Path,
+    to: _Encoded,
+    spool: LayerSpool | None,
     watch: Stopwatch,
     ticker: Ticker,
 ) -> Outcome:
-    """Take the frames of one segment from `work`; write their packets to `path`."""
-    what = f"{path}: writing segment {segment.index} failed"
-    warnings: list[str] = []
-    encoder = PictureEncoder(source.info, encoding, warnings.append)
-    with explained(what, encoding):
-        file = PacketFile(path)
-    with file:
-        outcome, done = Outcome(file.table, warnings=warnings), 0
+    """Take the frames of one segment from `work`; write them, and their layers."""
+    with to.file:
+        outcome, done = Outcome(to.file.table, warnings=to.warnings), 0
         while done < segment.frames:
             batch, swapped = next(work)
             outcome.add(swapped)
-            with watch.measure("encode_s"), explained(what, encoding):
-                for frame in swapped.frames:
-                    file.write(encoder.encode(frame))
+            with watch.measure("encode_s"):
+                to.write(swapped.frames)
+                if spool is not None:
+                    spool.write(batch, swapped)
             done += len(batch)
             ticker.advance(len(batch))
-        with watch.measure("encode_s"), explained(what, encoding):
-            file.write(encoder.finish())
-            file.close()
-    file.table.extradata = encoder.extradata.hex()
+        with watch.measure("encode_s"):
+            to.finish()
+            if spool is not None:
+                outcome.layers = spool.finish()
+                outcome.warnings += spool.warnings
     return outcome
 
 

@@ -55,6 +55,10 @@ class FrameSink:
         """Nothing to release."""
 
 
+NOWHERE = FrameSink(lambda batch: None)
+"""Takes frames that nobody wants."""
+
+
 def open_sink(
     output: str | Path | Sink | None,
     info: VideoInfo,

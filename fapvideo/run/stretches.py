@@ -62,6 +62,7 @@ class Stretches:
             sum(one.outside_changed for one in done),
             {face: reason for one in done for face, reason in one.refused.items()},
             {face: share for one in done for face, share in one.cut_off.items()},
+            strokes=tuple(strokes for one in done for strokes in one.strokes),
         )
 
     def _at(self, batch: FrameBatch, index: int) -> Pipeline:

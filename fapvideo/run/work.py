@@ -21,15 +21,17 @@ from fapvideo.errors import (
     VideoReadError,
     VideoWriteError,
 )
-from fapvideo.ops.files import scratch_folder, sha256_file
+from fapvideo.ops.files import scratch_folder, sweep_partial
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
 from fapvideo.run.direct import Casting, check_face
 from fapvideo.run.engine import Engine
-from fapvideo.run.job import Job, JobLock, differences, job_folder
+from fapvideo.run.job import Job, JobLock, differences
 from fapvideo.run.joining import hand_over, join
+from fapvideo.run.layering import layer_plan, result_hash
 from fapvideo.run.permission import check_permission
+from fapvideo.run.place import Place
 from fapvideo.run.report import (
     describe_bundle,
     describe_references,
@@ -37,10 +39,10 @@ from fapvideo.run.report import (
 )
 from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Segment, divide, render
-from fapvideo.structs import RunReport
+from fapvideo.structs import RunReport, VideoInfo
 from fapvideo.video.encoder import choose_encoding
 from fapvideo.video.reader import VideoReader
-from fapvideo.video.writer import output_place
+from fapvideo.video.writer import link_target
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class Wishes:
     """Go on with what an equal run has left that was stopped."""
     keep_work: bool = False
     """Leave the job's folder."""
+    layers: Path | None = None
+    """Write layers into this folder."""
 
 
 class Steps(Protocol):
@@ -64,8 +68,11 @@ class Steps(Protocol):
 
     preset: RunPreset
 
-    def begin(self, folder: Path, container: str, *, resume: bool) -> Job:
-        """Return the job of this run in a folder: with `resume` the one that is there."""
+    def begin(self, folder: Path, container: str, *, resume: bool, layers: str = "none") -> Job:
+        """Return the job of this run in a folder: with `resume` the one that is there.
+
+        `layers` is of `Job.layers`.
+        """
 
     def follow(self, job: Job) -> Plan:
         """Return the plan of a job; do the first pass where that is not done."""
@@ -91,12 +98,13 @@ class StepsHere:
         self._watch = Stopwatch()
         self._cast: Cast = ()
 
-    def begin(self, folder: Path, container: str, *, resume: bool) -> Job:
+    def begin(self, folder: Path, container: str, *, resume: bool, layers: str = "none") -> Job:
         """Read the references; return the job."""
         self._ticker.begin("references", 0)
         with self._watch.measure("reference_s"):
             self._cast, said = self._casting()
-        return begin(self._engine, self._source, self._cast, folder, container, said, resume=resume)
+        given = self._engine, self._source, self._cast, folder, container, said
+        return begin(*given, resume=resume, layers=layers)
 
     def follow(self, job: Job) -> Plan:
         """Return the plan."""
@@ -109,14 +117,14 @@ class StepsHere:
 
 
 def from_file_to_file(
-    steps: Steps, source: VideoReader, output: Path, ticker: Ticker, wishes: Wishes
+    steps: Steps, source: VideoReader, output: Path | None, ticker: Ticker, wishes: Wishes
 ) -> RunReport:
     """Do all steps, those that are done already excepted; remove the folder.
 
     Args:
         steps: do what needs networks.
         source: the input.
-        output: what to write.
+        output: what to write; None for layers only.
         ticker: told of the rest.
         wishes: see there.
 
@@ -124,20 +132,18 @@ def from_file_to_file(
         FapVideoError: one of its kinds.
     """
     started = time.perf_counter()
-    folder = job_folder(output_place(output, source.info, overwrite=True))
-    if not (wishes.overwrite or (wishes.resume and was_published(folder, output))):
-        output_place(output, source.info, overwrite=False)
-    # What is bound to fail at the end fails before hours of work.
-    seal = Seal(steps.preset, source.info)
-    seal.opened(source.info, output, overwrite=True)
-    choose_encoding(source.info, steps.preset.video, output.suffix.lower())
-    with JobLock(folder, output):
-        job = steps.begin(folder, output.suffix.lower(), resume=wishes.resume)
-        if job.finished and was_published(folder, output):
-            report = hand_over(job, output)
+    place = Place.of(output, wishes.layers)
+    target, folder = place.target, place.work(source.info)
+    seal = _checked(place, steps.preset, source.info, folder, wishes)
+    with JobLock(folder, target):
+        if wishes.layers is not None:
+            sweep_partial(link_target(wishes.layers))
+        job = steps.begin(folder, place.container, resume=wishes.resume, layers=place.layering)
+        if job.finished and was_published(folder, target):
+            report = hand_over(job, target)
             job.remove()
             return report
-        output_place(output, source.info, overwrite=wishes.overwrite)
+        place.check(steps.preset, source.info, overwrite=wishes.overwrite, of=job.name)
         with resumable(job):
             earlier_s = time.perf_counter() - started
             plan = steps.follow(job)
@@ -145,13 +151,37 @@ def from_file_to_file(
                 job.remove()
                 check_face(source, plan)
             steps.paint(job, plan, job.missing())
-            force = wishes.overwrite
-            report = join(job, source, output, seal, ticker, overwrite=force, earlier_s=earlier_s)
+            report = join(
+                job, source, target, seal, ticker,
+                overwrite=wishes.overwrite, earlier_s=earlier_s, layers=wishes.layers,
+            )  # fmt: skip
         if wishes.keep_work:
             job.save(finished={})  # what is to be told of it is told
         else:
             job.remove()
     return report
+
+
+def _checked(
+    place: Place, preset: RunPreset, info: VideoInfo, folder: Path, wishes: Wishes
+) -> Seal:
+    """Refuse what is bound to fail at the end before hours of work; return the output's seal."""
+    if not (wishes.resume and was_published(folder, place.target)):
+        of = _work_in(folder) if wishes.resume else ""
+        place.check(preset, info, overwrite=wishes.overwrite, of=of)
+    seal = Seal(preset, info)
+    if place.output is not None:
+        seal.opened(info, place.output, overwrite=True)
+        choose_encoding(info, preset.video, place.container)
+    return seal
+
+
+def _work_in(folder: Path) -> str:
+    """Return the name of the work in a job's folder; empty where there is none."""
+    try:
+        return Job.read(folder).name
+    except VideoReadError:
+        return ""
 
 
 def machine(engine: Engine) -> dict[str, Any]:
@@ -170,7 +200,7 @@ def was_published(folder: Path, output: Path) -> bool:
     """Tell whether a run was killed between giving the output its name and removing its folder."""
     try:
         finished = Job.read(folder).finished
-        return bool(finished) and sha256_file(output) == finished["output"]["sha256"]
+        return bool(finished) and result_hash(output) == finished["output"]["sha256"]
     except (OSError, VideoReadError):
         return False
 
@@ -184,6 +214,7 @@ def begin(
     said: Sequence[str] = (),
     *,
     resume: bool = True,
+    layers: str = "none",
 ) -> Job:
     """Return the job in a folder if it is of just this; else a new one there.
 
@@ -195,12 +226,14 @@ def begin(
         container: suffix of the output.
         said: warnings so far, for the report.
         resume: whether to go on with what is there.
+        layers: of `Job.layers`.
 
     Raises:
         VideoWriteError: the folder cannot be written to.
     """
     consent = check_permission(engine.preset, engine.painter.bundle, cast, source.info)
     of = {**engine.decided_by(source, cast), "container": container, **machine(engine)}
+    of |= {"layers": layers} if layers != "none" else {}
     if resume and (folder / "job.json").exists():
         known = _known(folder, of)
         if known is not None:
@@ -309,11 +342,15 @@ def second_pass(
         VideoReadError: the input is not what it was in the first pass.
         VideoWriteError: the encoder fails, or the disk is full.
     """
-    encoding = choose_encoding(source.info, engine.preset.video, job.of["container"])
+    config, info = engine.preset.video, source.info
+    only = job.layers == "only"
+    encoding = None if only else choose_encoding(info, config, job.of["container"])
+    layers = None if job.layers == "none" else layer_plan(engine.preset, info, plan)
     ticker.begin("swap", plan.frames)
     ticker.advance(plan.frames - sum(segment.frames for segment in segments))
     for _, group in groupby(enumerate(segments), lambda row: row[1].index - row[0]):
         run = [segment for _, segment in group]
-        done = render(engine, source, plan, run, encoding, job.partial, Stopwatch(), ticker)
+        given = encoding, job.partial, Stopwatch(), ticker, layers
+        done = render(engine, source, plan, run, *given)
         for segment, packets, outcome in done:
             job.keep(segment, packets, outcome)

@@ -264,13 +264,13 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
 
 
 @contextlib.contextmanager
-def explained(what: str, encoding: Encoding) -> Iterator[None]:
+def explained(what: str, encoding: Encoding | None) -> Iterator[None]:
     """Turn FFmpeg's and the system's errors into `VideoWriteError` that begins with `what`."""
     try:
         yield
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        hint = f"encoder {encoding.codec}, pixel format {encoding.pixel_format}"
+        hint = f"encoder {encoding.codec}, pixel format {encoding.pixel_format}" if encoding else ""
         if getattr(error, "errno", None) in _FULL_DISK:
             hint = "free space on the disk, or choose another folder"
         raise VideoWriteError(f"{what}: {reason}", hint=hint) from error

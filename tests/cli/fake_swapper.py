@@ -70,10 +70,12 @@ class FakeSwapper:
         require_face: bool = False,
         resume: bool = True,
         keep_work: bool = False,
+        layers: Path | None = None,
         progress: Callable[[Progress], None] | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> RunReport:
         self.calls.append((input, output, overwrite, require_face))
+        self.layers = layers
         if self.failure is not None:
             raise self.failure
         if require_face:

@@ -21,7 +21,7 @@ def job(preset: Path, tmp_path: Path) -> Path:
         "preset": package.load_preset(str(preset)).model_dump(mode="json"),
         "container": ".mp4", "input": "0", "bundle": {},
     }  # fmt: skip
-    facts = {"input": "talk.mp4", "warnings": [], "references": []}
+    facts = {"input": "talk.mp4", "warnings": [], "references": [], "consent": {}}
     made = Job.create(tmp_path / "job", of, facts)
     made.save(segments=[(8 * number, 8) for number in range(12)])
     return made.folder

@@ -206,6 +206,17 @@ def test_an_error_is_two_lines_and_an_exit_code(
     assert swapper.opened[0].closed
 
 
+def test_layers_go_to_a_folder(swapper: Any, fapvideo: Any, preset: Path, clip: Path) -> None:
+    asked = "run", clip, "--preset", preset, "--layers", clip.parent / "layers"
+    assert fapvideo(*asked).code == 0
+    assert swapper.opened[0].layers == clip.parent / "layers"
+    for more, why in (("--engine=ray", "write no layers"), ("--report", "makes none")):
+        refused = fapvideo(*asked, more)
+        assert refused.code == 2
+        assert why in refused.err
+    assert len(swapper.opened) == 1, "refused before anything is loaded"
+
+
 def test_an_error_in_json(run: Any, swapper: type[FakeSwapper]) -> None:
     swapper.failure = WeightsError("b.safetensors is damaged", hint="fetch it again")
     result = run("--json")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from runs import preset, read_tracks
 
-from fapvideo.errors import Cancelled, NoFaceFound, VideoReadError, VideoWriteError
+from fapvideo.errors import Cancelled, NoFaceFound, PresetError, VideoReadError, VideoWriteError
 from fapvideo.run.batch import Rules, run_batch
 from fapvideo.run.batch_jobs import jobs_of
 from fapvideo.run.farm import Farm, Hand
@@ -125,6 +125,8 @@ def test_what_goes_wrong_there_is_said_here(
             farm.run(source, output, cancel=lambda: True)
         with pytest.raises(VideoReadError, match=r"gone\.mp4"):
             farm.run(tmp_path / "gone.mp4", output)
+        with pytest.raises(PresetError, match="write no layers"):
+            farm.run(source, output, layers=tmp_path / "layers")
         missing = preset(video=VIDEO, references={"mouth": str(tmp_path / "gone.png")})
         with pytest.raises(Exception, match=r"gone\.png.* \(on "):
             farm.with_preset(missing).run(source, output)

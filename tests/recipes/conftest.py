@@ -27,6 +27,12 @@ enabled = false
 """Quick; four segments of 32 frames; the same file every time."""
 
 
+@pytest.fixture
+def mine() -> str:
+    """Return the text of `mine.toml`, for recipes with a clip of their own."""
+    return PRESET
+
+
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the clip once."""

@@ -1,0 +1,1 @@
+"""What was painted, apart from what it was painted on: layers for a compositor."""
