@@ -76,9 +76,6 @@ def check_plan(plan: Plan) -> None:
             raise ValueError(f"{name}: source is no list of frames")
         if length and not 0 <= frames.source.min() <= frames.source.max() < length:
             raise ValueError(f"{name}: source leaves the track")
-        whole = np.atleast_1d(np.isfinite(target.track.landmarks).all(axis=(1, 2)))
-        if not whole[frames.source[frames.weight > 0]].all():
-            raise ValueError(f"{name}: landmarks to be painted are not finite")
         front = target.occlusion
         if front is not None:
             rises = np.diff(front.ends, prepend=0)

@@ -11,6 +11,7 @@ from fapvideo.mask.leftovers import FAR as FAR_OUT
 from fapvideo.mask.leftovers import SAMPLES
 from fapvideo.mask.occlusion import TrackOcclusion
 from fapvideo.nets.occlusion import SIZE
+from fapvideo.ops.memory import release
 from fapvideo.parts import PARTS
 from fapvideo.plan.targets import Target
 from fapvideo.structs import REASONS, STATES, Array, Reference
@@ -19,6 +20,9 @@ MAX_CROP = 2048
 """`composite.max_size` allows no larger ones."""
 FAR: Final = 1e6
 """Pixels, or inter-ocular distances, that no landmark is away."""
+
+AT_ONCE: Final = 1000
+"""Frames whose landmarks are in memory together."""
 
 
 def check_target(target: Target) -> None:
@@ -57,8 +61,10 @@ def _check_numbers(target: Target) -> None:
     ):
         if len(words) != length or not set(words) <= set(known):
             raise ValueError(f"{name}: {what} does not say one for each frame")
-    used = np.unique(frames.source[frames.weight > 0])
-    _check_near(f"{name}: landmarks", np.asarray(target.track.landmarks)[used])
+    used, landmarks = np.unique(frames.source[frames.weight > 0]), target.track.landmarks
+    for start in range(0, len(used), AT_ONCE):  # of a long clip they are large
+        _check_near(f"{name}: landmarks", np.asarray(landmarks[used[start : start + AT_ONCE]]))
+    release(landmarks)
     _check_near(f"{name}: neutral", target.track.neutral)
 
 

@@ -21,6 +21,7 @@ from fapvideo.mask.occlusion import TrackOcclusion
 from fapvideo.mask.open_set import TrackBoxes
 from fapvideo.mask.policy import TrackPlan
 from fapvideo.ops.files import write_atomically
+from fapvideo.ops.memory import release
 from fapvideo.parts import PARTS
 from fapvideo.plan.kept import check_digests, check_plan, digests
 from fapvideo.plan.targets import Plan, Target
@@ -76,6 +77,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         partial.mkdir()
         for track in plan.tracks:
             np.save(partial / f"track-{track.id}.npy", track.landmarks)
+            release(track.landmarks)
         try:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()},
                       partial / "arrays.safetensors")  # fmt: skip

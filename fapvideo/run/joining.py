@@ -13,6 +13,7 @@ from pathlib import Path
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import VideoReadError, VideoWriteError
 from fapvideo.ops.files import remove, write_atomically
+from fapvideo.ops.memory import release
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Ticker
 from fapvideo.run.books import Books
@@ -26,6 +27,9 @@ from fapvideo.trust.credentials import sidecar_path
 from fapvideo.video.packets import joined_times, read_packets
 from fapvideo.video.reader import VideoReader
 from fapvideo.video.writer import VideoWriter, publish
+
+LET_GO = 500
+"""Frames after which landmarks that were looked at go out of memory; they lie in files."""
 
 
 def join(
@@ -182,6 +186,9 @@ def _replay(books: Books, outcomes: Sequence[Outcome]) -> None:
         )
     for frame, time_s in enumerate(books.plan.times_s):
         books.enter(frame, float(time_s), refused, cut_off)
+        if frame % LET_GO == 0:
+            for track in books.plan.tracks:
+                release(track.landmarks)
 
 
 def _check_encoders(job: Job, outcomes: Sequence[Outcome]) -> None:
