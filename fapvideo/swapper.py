@@ -9,19 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from fapvideo.composite.planes import displayed
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
-from fapvideo.errors import NoFaceFound, PresetError, VideoReadError
+from fapvideo.errors import PresetError
 from fapvideo.ops.files import scratch_folder
-from fapvideo.ops.image import picture_fault
 from fapvideo.paint.painter import Painter
 from fapvideo.plan.people import Cast, Person
 from fapvideo.plan.references import References, asked_references
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Ticker
 from fapvideo.run.clip import Clip, planned
-from fapvideo.run.direct import Casting, through
+from fapvideo.run.direct import Casting, one_picture, through
 from fapvideo.run.engine import finished
 from fapvideo.run.networks import Shelf
 from fapvideo.run.people_sheet import write_sheet
@@ -30,11 +28,12 @@ from fapvideo.run.preview import column, join_columns
 from fapvideo.run.report import inspection
 from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Segment
+from fapvideo.run.session import Session
 from fapvideo.run.sinks import Sink, default_output, open_sink
-from fapvideo.run.sources import FrameSource, Source, open_source
+from fapvideo.run.sources import Source, open_source
 from fapvideo.run.work import Wishes, from_file_to_file
 from fapvideo.run.workbench import Workbench
-from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
+from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport, VideoInfo
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
 
@@ -287,6 +286,31 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
                 yield finished(source, batch, swapped.frames)
                 self._bench.check_open()
 
+    def session(
+        self,
+        info: VideoInfo,
+        lookahead_s: float = 0.5,
+        references: References | None = None,
+        *,
+        people: Sequence[Person] | None = None,
+    ) -> Session:
+        """Return what swaps a stream while it comes: `push` frames, `flush` at its end.
+
+        Args:
+            info: `stream_info(...)`, or an open clip's `info`.
+            lookahead_s: seconds between the newest frame and one that comes out.
+            references: part -> images, instead of the preset's.
+            people: who gets what, instead of the preset's.
+
+        Raises:
+            FapVideoError: one of its kinds.
+        """
+        with self._bench.in_use():
+            cast, said = self._bench.cast(references, people)
+            session = Session(self._bench.engine(), cast, info, lookahead_s, self._bench.in_use)
+            session.warnings += said
+            return session
+
     def swap_image(
         self,
         rgb: Bytes,
@@ -300,20 +324,9 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
             VideoReadError: `rgb` is no picture uint8 [H, W, 3].
             NoFaceFound: there is no face in the picture.
         """
-        with self._bench.in_use(), scratch_folder() as scratch:
-            fault = picture_fault(rgb)
-            if fault:
-                raise VideoReadError(fault, hint="give RGB pixels uint8 [height, width, 3]")
-            engine, source = self._bench.engine(), FrameSource(rgb[None], 1)
-            plan = engine.plan(source, self._bench.cast(references, people)[0], scratch)
-            if not (plan.targets or plan.cast):
-                raise NoFaceFound(
-                    "; ".join(plan.warnings)
-                    or f"no face found in the picture of {rgb.shape[1]}x{rgb.shape[0]} pixels",
-                    hint="give a picture in which a face is at least 24 pixels wide",
-                )
-            ((_, swapped),) = engine.swap(source, plan)
-            return displayed(swapped.frames[0], source.info)
+        with self._bench.in_use():
+            cast = partial(self._bench.cast, references, people)
+            return one_picture(self._bench.engine(), rgb, cast)
 
     # --------------------------------------------------------------------- looking at a clip
 

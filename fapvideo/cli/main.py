@@ -16,6 +16,7 @@ import fapvideo
 from fapvideo.cli import doctor, output, presets, protect, references, signals, weights
 from fapvideo.cli.batch import batch
 from fapvideo.cli.eval import evaluate
+from fapvideo.cli.filter import filter_stream
 from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.jobs import join, plan, segment
 from fapvideo.cli.preview import preview
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run)
+app.command("filter")(filter_stream)
 app.command()(plan)
 app.command()(segment)
 app.command()(join)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from fapvideo.errors import NoFaceFound
+from fapvideo.composite.planes import displayed
+from fapvideo.errors import NoFaceFound, VideoReadError
 from fapvideo.ops.files import scratch_folder
+from fapvideo.ops.image import picture_fault
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
@@ -23,8 +25,8 @@ from fapvideo.run.report import (
 )
 from fapvideo.run.seal import Seal
 from fapvideo.run.sinks import Sink
-from fapvideo.run.sources import Source
-from fapvideo.structs import RunReport
+from fapvideo.run.sources import FrameSource, Source
+from fapvideo.structs import Bytes, RunReport
 from fapvideo.video.writer import VideoWriter
 
 Casting = Callable[[], tuple[Cast, Sequence[str]]]
@@ -76,6 +78,29 @@ def through(
             if target is None or lines is None:
                 return report
             return write_report(report, lines, target)
+
+
+def one_picture(engine: Engine, rgb: Bytes, casting: Casting) -> Bytes:
+    """Return a picture uint8 [H, W, 3] with the parts of its face(s) swapped.
+
+    Raises:
+        VideoReadError: it is no picture.
+        NoFaceFound: there is no face in it.
+    """
+    fault = picture_fault(rgb)
+    if fault:
+        raise VideoReadError(fault, hint="give RGB pixels uint8 [height, width, 3]")
+    source = FrameSource(rgb[None], 1)
+    with scratch_folder() as scratch:
+        plan = engine.plan(source, casting()[0], scratch)
+        if not (plan.targets or plan.cast):
+            raise NoFaceFound(
+                "; ".join(plan.warnings)
+                or f"no face found in the picture of {rgb.shape[1]}x{rgb.shape[0]} pixels",
+                hint="give a picture in which a face is at least 24 pixels wide",
+            )
+        ((_, swapped),) = engine.swap(source, plan)
+        return displayed(swapped.frames[0], source.info)
 
 
 def check_face(source: Source, plan: Plan) -> None:

@@ -143,6 +143,14 @@ class FaceSampler:
         looks = Looks()
         return {number: looks.of_crops(self._best(number)) for number in seen}
 
+    def look_of(self, number: int, looks: Looks) -> Floats | None:
+        """Return what one track's face looks like by now; None if it was not seen."""
+        return looks.of_crops(self._best(number)) if number in self._tracks else None
+
+    def forget(self, number: int) -> None:
+        """Let go of a track's crops."""
+        self._tracks.pop(number, None)
+
     def _best(self, number: int) -> list[Bytes]:
         """Return up to SAMPLES crops of a track: the best, and what is not much worse."""
         crops = sorted(self._tracks[number].crops, key=lambda crop: -crop[0])
