@@ -153,12 +153,15 @@ def fates(
     return found
 
 
-def crop_size(track: Track, smallest: int, largest: int) -> int:
-    """Return one crop size for the whole track: about one crop pixel per frame pixel."""
+def crop_size(track: Track, smallest: int, largest: int, room: float = 1.0) -> int:
+    """Return one crop size for the whole track: about one crop pixel per frame pixel.
+
+    With `room` the face may become so many times as large.
+    """
     step = max(1, len(track) // 50)
     shapes = [shape for shape in track.landmarks[::step] if np.isfinite(shape).all()]
     scale = float(np.percentile([head_pose(shape).scale for shape in shapes] or [1.0], 90))
-    size = int(np.ceil(scale / CROP_INTEROCULAR / SIZE_STEP)) * SIZE_STEP
+    size = int(np.ceil(room * scale / CROP_INTEROCULAR / SIZE_STEP)) * SIZE_STEP
     return max(smallest, min(size, largest))
 
 

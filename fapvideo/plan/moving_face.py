@@ -25,6 +25,8 @@ from fapvideo.plan.targets import Target
 from fapvideo.structs import Bytes, Floats, FrameState, Track, VideoInfo
 from fapvideo.track.moving import SETTLE_S, MovingTrack
 
+NEARER = 1.1
+"""How many times as large a face may become, as it was at first, before its crop grows."""
 LOOK_EVERY = 2
 """Frames from one look for leftovers of old parts to the next, at first."""
 NOTHING = 0.004
@@ -58,10 +60,10 @@ class Window:
 
     def step_s(self, row: int) -> float:
         """Return the time from the frame before to that of a row."""
-        near = max(1, row)
-        return (
-            float(self.times_s[near] - self.times_s[near - 1]) if len(self.times_s) > near else 0.0
-        )
+        if len(self.times_s) < 2:
+            return 0.0
+        row = max(1, row)
+        return float(self.times_s[row] - self.times_s[row - 1])
 
 
 class MovingFace:
@@ -127,9 +129,7 @@ class MovingFace:
         role, track = self._role, window.track
         if role is None or role.keep or not window.rows():
             return None, {}
-        self._crop = max(
-            self._crop, crop_size(track, self._resolution, self._preset.composite.max_size)
-        )
+        self._crop = self._crop_for(track)
         plan = fates(
             track,
             window.times_s,
@@ -168,6 +168,17 @@ class MovingFace:
             self._share = min(1.0, max(0.0, self._share + change))
             shares[row] = self._share
         return shares
+
+    def _crop_for(self, track: Track) -> int:
+        """Return the size of the crop: as for a clip, with room for a head that comes nearer.
+
+        A crop of another size looks a little sharper or softer, so it only grows, and seldom.
+        """
+        largest = self._preset.composite.max_size
+        needed = crop_size(track, self._resolution, largest)
+        if needed <= self._crop:
+            return self._crop
+        return crop_size(track, self._resolution, largest, room=NEARER)
 
     def _choices(self, window: Window, role: Role) -> dict[str, list[int]]:
         """Choose for every part among its references, going on from the frame before."""
