@@ -294,10 +294,10 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         *,
         people: Sequence[Person] | None = None,
     ) -> Session:
-        """Return what swaps a stream while it comes: `push` frames, `flush` at its end.
+        """Return what swaps a stream while it comes: `push`, and `flush` at its end.
 
         Args:
-            info: `stream_info(...)`, or an open clip's `info`.
+            info: `fapvideo.stream_info(...)`.
             lookahead_s: seconds between the newest frame and one that comes out.
             references: part -> images, instead of the preset's.
             people: who gets what, instead of the preset's.

@@ -65,12 +65,8 @@ def test_a_windows_border_does_not_show(face: Decoded) -> None:
 
 def test_frames_come_out_in_time_and_all_of_them(plain: VideoSwapper, face: Decoded) -> None:
     session = plain.session(stream_info(320, 240, 25), 0.2)
-    waiting = []
-    for number, picture in enumerate(face.rgb):
-        out = len(session.push(picture))
-        waiting.append(number + 1 if not waiting else waiting[-1] + 1)
-        waiting[-1] -= out
-    held = np.array(waiting)
+    came = np.cumsum([len(session.push(picture)) for picture in face.rgb])
+    held = np.arange(1, len(face.rgb) + 1) - came
     assert held.max() < 5 + 8 + 1, "the lookahead and a batch"
     assert len(session.flush()) == held[-1]
     report = session.report()
