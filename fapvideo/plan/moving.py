@@ -10,21 +10,21 @@ does not show in time is cut to it: fades ahead of poor frames last no longer th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fapvideo.config.schema import MaskConfig, RunPreset
-from fapvideo.mask.leftovers import Growth
 from fapvideo.mask.occlusion import WORN_S
 from fapvideo.ops.display import square_pixels
 from fapvideo.plan.moving_cast import MovingCast
-from fapvideo.plan.moving_face import MovingFace, Window
+from fapvideo.plan.moving_face import Eased, MovingFace, Window
 from fapvideo.plan.people import Cast
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan, Target
-from fapvideo.structs import Bytes, Floats, Placement, Track, VideoInfo
+from fapvideo.structs import Bytes, Placement, Track, VideoInfo
 from fapvideo.track.moving import MovingTrack
 from fapvideo.track.tracker import FaceTracker, shortest_track
 
@@ -38,8 +38,7 @@ CUTS = 256
 class StreamPlan(Plan):
     """A plan of some frames of a stream; `times_s` are those of its window."""
 
-    eased: Mapping[tuple[int, int], tuple[Floats, Growth | None]] = field(default_factory=dict)
-    """(frame, track) -> the neutral shape and the growth there: they change frame by frame."""
+    eased: Eased = field(default_factory=dict)
 
     def placements(self, frame: int) -> list[tuple[Target, Placement]]:
         """Return the faces to be swapped in one frame."""
@@ -60,7 +59,7 @@ class MovingPlan:
         cast: Cast,
         boxes: BoxFinder,
         resolution: int,
-        searched: Callable[[tuple[str, ...]], tuple[str, ...]],
+        searched: Callable[[Sequence[str]], Sequence[str]],
         info: VideoInfo,
         lookahead_s: float,
     ) -> None:
@@ -83,9 +82,7 @@ class MovingPlan:
         self._base = self._count = 0
         self._pictures: dict[int, Bytes] = {}
         self._faces: dict[int, MovingFace] = {}
-        self._make = lambda moving: MovingFace(
-            moving, preset, self.mask, boxes, resolution, searched, info
-        )
+        self._of_faces = boxes, resolution, searched, info
         fades = [self.mask(one) for one in (preset, *map(preset.within, preset.spans))]
         reach = max(mask.fade_s + mask.hold_s for mask in fades)
         self._history_s = max(4 * preset.track.smooth_s, WORN_S, reach) + SPARE_S
@@ -112,7 +109,10 @@ class MovingPlan:
             face.moving.ended |= all(one.track_id != face.moving.id for one in measured)
         for one in measured:
             if one.track_id not in self._faces:
-                self._faces[one.track_id] = self._make(MovingTrack(one.track_id, frame))
+                track = MovingTrack(one.track_id, frame)
+                self._faces[one.track_id] = MovingFace(
+                    track, self._preset, self.mask, *self._of_faces
+                )
             self._faces[one.track_id].moving.append(one)
 
     def plan(self, first: int, stop: int) -> StreamPlan:
@@ -133,7 +133,9 @@ class MovingPlan:
         here = {n: t for n, t in tracks.items() if t.first_frame < stop and t.last_frame >= first}
         firsts = {number: face.moving.first_frame for number, face in self._faces.items()}
         self.cast.decide(here, firsts, tuple(self.cuts), self._times[first - self._base])
-        targets, eased, starts = [], {}, frozenset({0, *self.cuts})
+        targets: list[Target] = []
+        eased: Eased = {}
+        starts = frozenset({0, *self.cuts})
         for number, track in here.items():
             times_s = self._times_of(self._faces[number].moving)[: len(track)]
             window = Window(track, times_s, range(first, stop), self._pictures, starts)
@@ -155,7 +157,7 @@ class MovingPlan:
             eased=eased,
         )
 
-    def _times_of(self, moving: MovingTrack) -> np.ndarray:  # type: ignore[type-arg]
+    def _times_of(self, moving: MovingTrack) -> NDArray[np.float64]:
         start = moving.base - self._base
         return np.array(self._times[start : moving.last_frame + 1 - self._base])
 

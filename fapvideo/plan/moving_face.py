@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from fapvideo.mask.occlusion import WORN_S, OcclusionSearch
 from fapvideo.mask.open_set import BoxSearch
 from fapvideo.mask.policy import TrackPlan
 from fapvideo.nets.occlusion import SIZE
+from fapvideo.ops.geometry import Matrix
 from fapvideo.ops.pose import expression
 from fapvideo.plan.decide import crop_size, fates, finite
 from fapvideo.plan.people import Role
@@ -31,6 +32,10 @@ LOOK_EVERY = 2
 """Frames from one look for leftovers of old parts to the next, at first."""
 NOTHING = 0.004
 """Growth under this is none, inter-ocular distances."""
+
+
+Eased = dict[tuple[int, int], tuple[Floats, Growth | None]]
+"""(frame, track) -> the neutral shape and the growth there: they change frame by frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class MovingFace:
         mask_of: Callable[[RunPreset], MaskConfig],
         boxes: BoxFinder,
         resolution: int,
-        searched: Callable[[tuple[str, ...]], tuple[str, ...]],
+        searched: Callable[[Sequence[str]], Sequence[str]],
         info: VideoInfo,
     ) -> None:
         """See `plan.moving.MovingPlan`."""
@@ -108,7 +113,7 @@ class MovingFace:
 
     def plan(
         self, window: Window, wanted: Role | None, *, at_once: bool
-    ) -> tuple[Target | None, dict[tuple[int, int], tuple[Floats, Growth | None]]]:
+    ) -> tuple[Target | None, Eased]:
         """Return the target for the frames that are due; None where nothing is swapped.
 
         Args:
@@ -122,6 +127,8 @@ class MovingFace:
         if not self._begun:
             self._begun = True
             self._take(wanted)
+            if self.moving.first_frame < window.due.start:  # it was too brief to be believed yet
+                self._share = 0.0
         elif wanted is not self._role and (at_once or self._role is None or self._share <= 0):
             self._take(wanted)
             self._share = 0.0
@@ -144,7 +151,7 @@ class MovingFace:
         )  # fmt: skip
         target = self._searched_for(target, window)
         goal = self._leftovers_of(target, window)
-        eased = {}
+        eased: Eased = {}
         for row in window.rows():
             step_s = window.step_s(row)
             self._growth = _eased(self._growth, goal, step_s)
@@ -259,7 +266,9 @@ class MovingFace:
         return self._leftovers.finish() or None
 
     @staticmethod
-    def _cut(target: Target, window: Window, row: int, source: int, size: int):  # type: ignore[no-untyped-def]
+    def _cut(
+        target: Target, window: Window, row: int, source: int, size: int
+    ) -> tuple[Bytes, Floats, Matrix]:
         picture = window.pictures[target.track.first_frame + row]
         return cut_face(target.track.landmarks[source], picture, size)
 
