@@ -306,10 +306,8 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
             FapVideoError: one of its kinds.
         """
         with self._bench.in_use():
-            cast, said = self._bench.cast(references, people)
-            session = Session(self._bench.engine(), cast, info, lookahead_s, self._bench.in_use)
-            session.warnings += said
-            return session
+            cast = self._bench.cast(references, people)
+            return Session(self._bench.engine(), cast, info, lookahead_s, self._bench.in_use)
 
     def swap_image(
         self,

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import Any, TypeVar
@@ -67,7 +67,7 @@ class Session:
     def __init__(
         self,
         engine: Engine,
-        cast: Cast,
+        cast: tuple[Cast, Sequence[str]],
         info: VideoInfo,
         lookahead_s: float,
         in_use: Callable[[], AbstractContextManager[None]],
@@ -76,7 +76,7 @@ class Session:
 
         Args:
             engine: paints.
-            cast: who gets which references.
+            cast: who gets which references, and warnings about those.
             info: of the stream.
             lookahead_s: seconds between the newest frame and one that comes out.
             in_use: holds the networks for one call.
@@ -89,19 +89,19 @@ class Session:
             raise VideoReadError(
                 f"lookahead_s is {lookahead_s}", hint=f"give 0 to {LONGEST_S:g} seconds"
             )
-        check_permission(engine.preset, engine.painter.bundle, cast, info)
+        check_permission(engine.preset, engine.painter.bundle, cast[0], info)
         self.info, self.lookahead_s = info, lookahead_s
-        self._engine, self._cast, self._in_use = engine, cast, in_use
+        self._engine, self._cast, self._in_use = engine, cast[0], in_use
         self._batch = engine.preset.denoise.batch_size
         self._waiting: deque[_Waiting] = deque()
         self._count = 0
         self._start: Fraction | None = None
-        self._last_s = -1.0
+        self._last: Fraction | None = None
         self._kind: type | None = None
         self._moving: MovingPlan | None = None
         self._pipeline: Stretches | None = None
         self._tally = Tally()
-        self.warnings: list[str] = [UNSIGNED, *_shortened(engine, lookahead_s)]
+        self.warnings: list[str] = [UNSIGNED, *_shortened(engine, lookahead_s), *cast[1]]
         """What should be known of the stream."""
 
     def push(self, frame: Frame, time_s: float | None = None) -> list[Frame]:
@@ -157,17 +157,12 @@ class Session:
             raise VideoReadError(
                 f"frame {self._count}: {type(given).__name__} after {self._kind.__name__}"
             )
-        number, shown_s = self._count, self._time_of(given, time_s)
-        if handed.is_av_frame(given):
-            frame = handed.taken(given, number, shown_s)
-        elif isinstance(given, VideoFrame):
-            frame = given
-        else:
+        number = self._count
+        if not handed.is_av_frame(given) and not isinstance(given, VideoFrame):
             fault = picture_fault(given)
             if fault:
                 raise VideoReadError(f"frame {number}: {fault}", hint=_KINDS)
-            frame = frame_of_picture(given, number, shown_s)
-        height, width = frame.planes[0].shape
+        width, height = _size_of(given)
         if (width, height) != (self.info.width, self.info.height):
             raise VideoReadError(
                 f"frame {number}: {width}x{height} in a stream of"
@@ -175,11 +170,16 @@ class Session:
             )
         if isinstance(given, VideoFrame) and given.index != number:
             raise VideoReadError(f"frame {given.index} where frame {number} is next")
+        shown_s = self._time_of(given, time_s)
         self._count += 1
-        picture = handed.is_av_frame(given) or isinstance(given, VideoFrame)
-        return _Waiting(
-            given, frame, partial(displayed, frame, self.info) if picture else lambda: given
-        )
+        if isinstance(given, VideoFrame):
+            frame = replace(given, time_s=shown_s)
+        elif handed.is_av_frame(given):
+            frame = handed.taken(given, number, shown_s)
+        else:
+            frame = frame_of_picture(given, number, shown_s)
+            return _Waiting(given, frame, lambda: given)
+        return _Waiting(given, frame, partial(displayed, frame, self.info))
 
     def _begin(self, given: Any) -> None:
         """Know by the first frame what kind they are."""
@@ -209,24 +209,22 @@ class Session:
 
     def _time_of(self, given: Any, time_s: float | None) -> float:
         """Return the time of a frame, seconds from the first one."""
-        if time_s is not None:
-            at = Fraction(time_s)
-        elif isinstance(given, VideoFrame):
-            at = Fraction(given.time_s)
-        else:
-            own = handed.time_of(given) if handed.is_av_frame(given) else None
-            at = self._count / self.info.frame_rate if own is None else own
-        if self._start is None:
-            self._start = at
-        shown_s = float(at - self._start)
-        if shown_s <= self._last_s:
+        own: Fraction | None = None if time_s is None else Fraction(time_s)
+        if own is None and isinstance(given, VideoFrame):
+            own = Fraction(given.time_s)
+        elif own is None and handed.is_av_frame(given):
+            own = handed.time_of(given)
+        if own is None:
+            own = Fraction(0) if self._last is None else self._last + 1 / self.info.frame_rate
+        if self._last is not None and own <= self._last:
             raise VideoReadError(
-                f"frame {self._count}: shown at {shown_s:.6f} s, not after the one before"
-                f" ({self._last_s:.6f} s)",
+                f"frame {self._count}: shown at {float(own):.6f} s, not after the one before"
+                f" ({float(self._last):.6f} s)",
                 hint="give frames in the order they are shown",
             )
-        self._last_s = shown_s
-        return shown_s
+        self._last = own
+        self._start = own if self._start is None else self._start
+        return float(own - self._start)
 
     def _finish(self, count: int) -> list[Any]:
         """Paint the oldest frames, in batches."""
@@ -261,6 +259,16 @@ class Session:
         ]
 
 
+def _size_of(given: Any) -> tuple[int, int]:
+    """Return (width, height) of a frame of any kind."""
+    if isinstance(given, VideoFrame):
+        height, width = given.planes[0].shape
+        return width, height
+    if isinstance(given, np.ndarray):
+        return given.shape[1], given.shape[0]
+    return given.width, given.height
+
+
 _KINDS = "give uint8 RGB [height, width, 3], or av.VideoFrame"
 
 
@@ -269,7 +277,7 @@ def _given_back(given: Any, frame: VideoFrame, painted: VideoFrame) -> Any:
     if painted is frame:
         return given
     if isinstance(given, VideoFrame):
-        return painted
+        return replace(painted, time_s=given.time_s)
     if handed.is_av_frame(given):
         return handed.handed_back(painted, given)
     green, blue, red = painted.planes
