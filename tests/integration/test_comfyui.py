@@ -32,7 +32,7 @@ folder, clip, face, temporary = sys.argv[1:]
 import folder_paths
 folder_paths.get_temp_directory = lambda: temporary
 names = load_nodes_from_path(folder)
-settings = "bundle=tiny\\ndenoise.mode=off\\ncomposite.max_size=64\\nvideo.speed=ultrafast"
+settings = "denoise.mode=off\\ncomposite.max_size=64\\nvideo.speed=ultrafast"
 (swapper,) = execute_node("FapvideoPreset", preset="brand_avatar", settings=settings, device="cpu")
 import cv2
 picture = torch.from_numpy(cv2.imread(face)[..., ::-1].copy()).float()[None] / 255
