@@ -5,7 +5,8 @@
 Two passes over the video. The first (`plan/`) follows every face and, knowing the whole clip,
 smooths its geometry and decides what happens to poor frames. The second, `Pipeline.swap`, treats
 batches of frames, each a function of the frame and of the plan alone, so results do not depend on
-the batch size. What happens between a crop and a finished crop is the painter's (`paint/`).
+the batch size. What happens between a crop and a finished crop is the painter's (`paint/`). Its
+three steps may run in three threads, each on another batch (`run/engine.py`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,26 @@ Check = Callable[[FaceJob, Floats], str]
 def shown_as_it_is(job: FaceJob, result: Floats) -> str:
     """Let every finished crop pass."""
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBatch:
+    """Frames whose faces are cut, masked and ready for the painter."""
+
+    batch: FrameBatch
+    plan: Plan
+    canvases: Sequence[FrameCanvas]
+    jobs: tuple[tuple[FaceJob, ...], ...]
+    """Per frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaintedBatch:
+    """The same with what the painter made of the crops."""
+
+    prepared: PreparedBatch
+    results: tuple[tuple[Floats, ...], ...]
+    """Per frame and face: the finished crop [S, S, 3]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +105,31 @@ class Pipeline:
         keep_freed_memory()
 
     def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
-        """Swap the parts of all targets in a batch of frames."""
+        """Swap the parts of all targets in a batch of frames: the three steps, one by one."""
+        return self.composite(self.paint(self.prepare(batch, plan)))
+
+    def prepare(self, batch: FrameBatch, plan: Plan) -> PreparedBatch:
+        """Cut the crops, mask the parts, build what the painter starts from."""
         canvases = [FrameCanvas(frame, self.info) for frame in batch.frames]
         with self.stopwatch.measure("guide_s"):
             jobs = tuple(
                 tuple(self._prepare(canvas, *face) for face in plan.placements(frame.index))
                 for frame, canvas in zip(batch.frames, canvases, strict=True)
             )
-        flat = [job for group in jobs for job in group]
+        return PreparedBatch(batch, plan, canvases, jobs)
+
+    def paint(self, prepared: PreparedBatch) -> PaintedBatch:
+        """Let the painter finish the crops."""
+        flat = [job for group in prepared.jobs for job in group]
         with self.stopwatch.measure("denoise_s"):
             finished = iter(self.painter.paint(flat) if flat else [])
-        results = tuple(tuple(next(finished) for _ in group) for group in jobs)
+        results = tuple(tuple(next(finished) for _ in group) for group in prepared.jobs)
+        return PaintedBatch(prepared, results)
+
+    def composite(self, painted: PaintedBatch) -> SwappedBatch:
+        """Look at the finished crops, and put into the frames what may be shown."""
+        batch, canvases = painted.prepared.batch, painted.prepared.canvases
+        jobs, results = painted.prepared.jobs, painted.results
         refused, cut_off = _beyond(batch, jobs, self.info.display_size)
         with self.stopwatch.measure("composite_s"):
             refused |= self._wrong(batch, jobs, results, refused)

@@ -38,12 +38,19 @@ class Stopwatch:
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Add the time of a `with` block to `stage`."""
-        started = time.perf_counter()
+        """Add the time of a `with` block to `stage`, a name that ends in `_s`.
+
+        The processor time of the calling thread is added to the same name with `_cpu_s`.
+        """
+        wall, cpu = time.perf_counter(), time.thread_time()
         try:
             yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+            self._add(stage, time.perf_counter() - wall)
+            self._add(f"{stage.removesuffix('_s')}_cpu_s", time.thread_time() - cpu)
+
+    def _add(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
 class Ticker:

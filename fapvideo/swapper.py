@@ -31,7 +31,7 @@ from fapvideo.run.segments import Segment
 from fapvideo.run.session import Session
 from fapvideo.run.sinks import Sink, default_output, open_sink
 from fapvideo.run.sources import Source, open_source
-from fapvideo.run.work import Wishes, from_file_to_file
+from fapvideo.run.work import StepsHere, Wishes, from_file_to_file
 from fapvideo.run.workbench import Workbench
 from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport, VideoInfo
 from fapvideo.video.probe import probe
@@ -177,7 +177,8 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
                 path = default_output(source.info.path) if output is None else Path(output)
                 if isinstance(source, VideoReader) and engine.painter.bundle is not None:
                     wishes = Wishes(overwrite, require_face, resume, keep_work)
-                    return from_file_to_file(engine, source, casting, path, ticker, wishes, plan)
+                    steps = StepsHere(engine, source, casting, ticker, plan)
+                    return from_file_to_file(steps, source, path, ticker, wishes)
                 output = path
             seal, video = Seal(self.preset, source.info), self.preset.video
             sink = open_sink(output, source.info, video, overwrite=overwrite, seal=seal)

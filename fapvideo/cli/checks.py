@@ -33,6 +33,7 @@ EXTRAS: Final = {
     "groundingdino": "groundingdino",
     "decord": "decord",
     "fast": "onnxruntime",
+    "ray": "ray",
 }
 """Extra -> module."""
 

@@ -1,15 +1,17 @@
-"""`fapvideo plan`, `segment`, `join`: the steps of a run one by one, on one machine or several."""
+"""`fapvideo plan`, `segment`, `jobs`, `join`: the steps of a run, on one machine or several."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fapvideo.cli import options, output, summary
 from fapvideo.cli.swapping import open_swapper, stop_on_signal
-from fapvideo.errors import PresetError
+from fapvideo.errors import PresetError, VideoReadError
 
 if TYPE_CHECKING:
     from fapvideo.swapper import VideoSwapper
@@ -62,16 +64,17 @@ def plan(
         missing = swapper.plan(
             input_path, folder, container=container, progress=progress, cancel=cancel
         )
+    told = _told(folder)
     if as_json:
-        output.print_json({"folder": str(folder), "missing": [one.index for one in missing]})
+        output.print_json(told)
     elif missing:
-        last = missing[-1].index
         output.print_text(
-            f"{len(missing)} segments to do: `fapvideo segment {folder} --index I`, "
-            f"I from {missing[0].index} to {last}; then `fapvideo join {folder}`"
+            f"{len(missing)} of {told['segments']} segments to do: "
+            f"`fapvideo segment {folder} --index I`, I {told['array']}; "
+            f"then `fapvideo join {folder}`"
         )
     else:
-        output.print_text(f"all segments are done: `fapvideo join {folder}`")
+        output.print_text(f"all {told['segments']} segments are done: `fapvideo join {folder}`")
 
 
 def segment(
@@ -103,6 +106,18 @@ def segment(
         output.print_text(f"segment {index} {'is painted' if made else 'was done already'}")
 
 
+def jobs(folder: Folder, as_json: options.Json = False) -> None:
+    """Print which segments of a job are missing, as an array job takes them; nothing if none are.
+
+    Example: sbatch $(fapvideo jobs job) segment.sh job
+    """
+    told = _told(folder)
+    if as_json:
+        output.print_json(told)
+    elif told["missing"]:
+        output.print_text(f"--array={told['array']}")
+
+
 def join(
     folder: Folder,
     output_path: options.Output = None,
@@ -119,6 +134,33 @@ def join(
         output.print_json(done.to_dict())
     else:
         summary.print_summary(done)
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """Return what there is to do of a job.
+
+    Raises:
+        VideoReadError: there is none, or its first pass is not done.
+    """
+    from fapvideo.run.job import Job
+
+    job = Job.read(folder)
+    if not job.segments:
+        raise VideoReadError(
+            f"{folder}: the first pass is not done", hint="`fapvideo plan IN -o FOLDER` does it"
+        )
+    missing = [segment.index for segment in job.missing()]
+    count = {"segments": len(job.segments), "missing": missing}
+    return {"folder": str(folder), **count, "array": array_of(missing)}
+
+
+def array_of(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as array jobs take them: `0-3,7`."""
+    runs = [
+        [number for _, number in run]
+        for _, run in groupby(enumerate(numbers), lambda row: row[1] - row[0])
+    ]
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
 def _swapper_of(folder: Path, device: str) -> VideoSwapper:

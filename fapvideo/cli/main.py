@@ -15,10 +15,11 @@ import typer
 import fapvideo
 from fapvideo.cli import doctor, output, presets, protect, references, signals, weights
 from fapvideo.cli.batch import batch
+from fapvideo.cli.bench import bench
 from fapvideo.cli.eval import evaluate
 from fapvideo.cli.filter import filter_stream
 from fapvideo.cli.inspect_video import inspect
-from fapvideo.cli.jobs import join, plan, segment
+from fapvideo.cli.jobs import jobs, join, plan, segment
 from fapvideo.cli.preview import preview
 from fapvideo.cli.run import run
 from fapvideo.cli.scan import scan
@@ -36,6 +37,7 @@ app.command()(run)
 app.command("filter")(filter_stream)
 app.command()(plan)
 app.command()(segment)
+app.command()(jobs)
 app.command()(join)
 app.command()(batch)
 app.command()(preview)
@@ -43,6 +45,7 @@ app.command()(inspect)
 app.command()(scan)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(bench)
 app.command()(verify)
 app.add_typer(presets.app, name="presets")
 app.add_typer(references.app, name="references")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -154,6 +154,10 @@ People = Annotated[
         help="anna.png:eyes=her.png or left=1, track=3, largest, everyone_else;"
         " also strength=0.5, seed=7, keep. Repeatable.",
     ),
+]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Where it is computed: here, or on a Ray cluster (docs/recipes/ray.md)."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 KeepWork = Annotated[

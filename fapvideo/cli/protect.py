@@ -20,12 +20,18 @@ def add(
     name: Annotated[str, typer.Option(metavar="NAME", help="What to call them.")],
 ) -> None:
     """Put a person on the list: what their face looks like, no picture."""
-    from fapvideo.run.protecting import looks_of_photos
+    from fapvideo.run.protecting import seen_in_photos
     from fapvideo.trust.protected import add_protected, list_file
+    from fapvideo.trust.recognition import HINT, available
 
-    looks = looks_of_photos(photos)
-    add_protected(name, looks)
-    output.print_text(f"{name}: {len(looks)} photo(s), in {list_file()}")
+    seen = seen_in_photos(photos)
+    add_protected(name, seen)
+    output.print_text(f"{name}: {len(seen)} photo(s), in {list_file()}")
+    if not available():
+        output.print_warning(
+            "the packaged network alone misses about half of people on photos of another day; "
+            f"{HINT}, and add the photos again (docs/responsible-use.md)"
+        )
 
 
 @app.command("list")
@@ -33,11 +39,15 @@ def list_people(as_json: options.Json = False) -> None:
     """Show who is on the list."""
     from fapvideo.trust.protected import read_protected
 
-    people = read_protected()
+    rows = [
+        (one.name, len(one.photos), sum(photo.face is not None for photo in one.photos))
+        for one in read_protected()
+    ]
     if as_json:
-        output.print_json([{"name": one.name, "photos": len(one.looks)} for one in people])
+        names = ("name", "photos", "recognised_by_identity")
+        output.print_json([dict(zip(names, row, strict=True)) for row in rows])
     else:
-        output.print_table("", ("name", "photos"), [(one.name, len(one.looks)) for one in people])
+        output.print_table("", ("name", "photos", "seen by the extra identity"), rows)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from fapvideo.cli import options, output, summary
-from fapvideo.cli.swapping import open_swapper, stop_on_signal
+from fapvideo.cli.swapping import open_engine, stop_on_signal
 from fapvideo.ops.files import fitting_name
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ def run(
     person: options.People = [],  # noqa: B006
     settings: options.Settings = [],  # noqa: B006
     device: options.Device = "auto",
+    engine: options.Engine = "local",
     start: Annotated[
         float | None,
         typer.Option(parser=options.parse_time, metavar="TIME", help="Begin here: 75 or 1:15."),
@@ -70,7 +71,7 @@ def run(
         overrides["require_licence"] = require_licence
     with (
         # Loading is simply broken off by a signal; from here on it has to leave no half output.
-        open_swapper(preset, device, overrides) as swapper,
+        open_engine(engine, preset, device, overrides) as swapper,
         stop_on_signal() as cancel,
         output.show_progress(as_json=as_json) as progress,
     ):

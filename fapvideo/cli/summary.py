@@ -67,6 +67,9 @@ def _provenance(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "provenance", signed if said.get("signed") else f"NOT SIGNED: {said.get('why')}"
     if said.get("sidecar"):
         yield "credentials", said["sidecar"]
+    label = said.get("label") or {}
+    if label:
+        yield "visible label", f"{label['text']!r} in every frame"
     consent = said.get("consent") or {}
     if consent:
         who = ", ".join(consent.get("who", ()))

@@ -12,6 +12,8 @@ from fapvideo.cli.signals import Listener, current, nothing_to_lose
 from fapvideo.progress import ShouldStop
 
 if TYPE_CHECKING:
+    from fapvideo.run.farm import Farm
+    from fapvideo.run.pool import Pool
     from fapvideo.swapper import VideoSwapper
 
 
@@ -22,6 +24,31 @@ def open_swapper(preset: str, device: str, overrides: Mapping[str, Any]) -> Vide
         from fapvideo.swapper import VideoSwapper  # torch: only once everything else is right
 
         return VideoSwapper.from_preset(resolved, device=device)
+
+
+@contextmanager
+def open_engine(
+    engine: str, preset: str, device: str, overrides: Mapping[str, Any]
+) -> Iterator[VideoSwapper | Farm]:
+    """Yield what runs: a swapper here, or the workers of a Ray cluster."""
+    if engine == "local":
+        with open_swapper(preset, device, overrides) as swapper:
+            yield swapper
+        return
+    resolved = fapvideo.load_preset(preset, overrides)
+    with open_pool(device) as pool:
+        from fapvideo.run.farm import Farm
+
+        yield Farm(resolved, pool)
+
+
+@contextmanager
+def open_pool(device: str) -> Iterator[Pool]:
+    """Yield the workers of a Ray cluster."""
+    with nothing_to_lose():
+        from fapvideo.run.on_ray import ray_pool
+    with ray_pool(device) as pool:
+        yield pool
 
 
 @contextmanager

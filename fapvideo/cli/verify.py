@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STATES = {
     "whole": "whole: nothing was changed since it was signed",
     "broken": "BROKEN: the file or its account was changed after it was signed",
-    "unsigned": "none: nobody signed this file",
+    "unsigned": "none: no signature was found",
 }
 
 
@@ -76,6 +76,9 @@ def _run_rows(run: Any) -> Iterator[tuple[str, str]]:
     yield "parts changed", ", ".join(run.get("parts", ())) or "none"
     bundle = run.get("bundle", {})
     yield "bundle", f"{bundle.get('name', '')}: {'; '.join(bundle.get('licences', ()))}"
+    label = run.get("label") or {}
+    if label:
+        yield "visible label", f"{label.get('text')!r} in every frame"
     consent = run.get("consent") or {}
     if consent:
         who = ", ".join(consent.get("who", ()))

@@ -43,8 +43,11 @@ def as_sources(value: Any) -> Any:
     }
 
 
+MOST_REFERENCES = 100
+"""Of one part: all of them are in memory while a clip is painted."""
+
 Sources = Annotated[
-    dict[Part, tuple[ReferenceSource, ...]],
+    dict[Part, Annotated[tuple[ReferenceSource, ...], Field(max_length=MOST_REFERENCES)]],
     BeforeValidator(
         as_sources, json_schema_input_type=dict[Part, ImageOrTable | tuple[ImageOrTable, ...]]
     ),

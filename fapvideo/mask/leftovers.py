@@ -43,6 +43,7 @@ eyes; and what is over the upper lip: inter-ocular distances."""
 SIDEWAYS = 0.5
 """Cosine of the angle to the side within which a way leads out of an eye's corner."""
 
+_NEXT, _AFTER_NEXT, _BEFORE_LAST = ((np.arange(SAMPLES) + step) % SAMPLES for step in (1, 2, -2))
 Growth = Mapping[str, Floats]
 """Part -> [outlines, SAMPLES] how far it reaches beyond them, inter-ocular distances."""
 
@@ -56,10 +57,10 @@ def outline_samples(ring: Floats) -> tuple[Floats, Floats]:
     lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
     at = np.linspace(0.0, lengths[-1], SAMPLES, endpoint=False)
     places = np.stack([np.interp(at, lengths, closed[:, k]) for k in range(2)], axis=1)
-    along = np.roll(places, -2, axis=0) - np.roll(places, 2, axis=0)
+    along = places[_AFTER_NEXT] - places[_BEFORE_LAST]
     ways = np.stack([along[:, 1], -along[:, 0]], axis=1)
-    x, y = places.T
-    area = float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+    (x, y), (x_next, y_next) = places.T, places[_NEXT].T
+    area = float(np.sum(x * y_next - x_next * y))
     ways *= np.sign(area) / np.maximum(np.linalg.norm(ways, axis=1, keepdims=True), 1e-6)
     return places, ways
 

@@ -35,6 +35,8 @@ class PaintCheck:
     def __init__(self) -> None:
         """Load the mesh's network."""
         self._mesh = FaceMesh()
+        self._photos: dict[str, Floats] = {}
+        """SHA-256 of a reference -> the range of its chroma."""
 
     def __call__(self, job: FaceJob, result: Floats) -> str:
         """Return why a finished crop [S, S, 3] must not be shown: a code of `structs.REASONS`.
@@ -46,7 +48,7 @@ class PaintCheck:
             return ""
         if not (np.isfinite(result).all() and np.isfinite(alpha).all()):
             return "numeric"
-        if _foreign_colours(job, result) > OFF_COLOUR:
+        if self._foreign_colours(job, result) > OFF_COLOUR:
             return "looks_wrong"
         if job.face.placement.state == "held":
             return ""  # the face is not where it is painted, or something is before it
@@ -70,16 +72,22 @@ class PaintCheck:
         ]
         return float(max(away, default=0.0)) / unit
 
+    def _foreign_colours(self, job: FaceJob, result: Floats) -> float:
+        """Return the share of the painted pixels whose chroma no frame, guide or photo has."""
+        painted = chroma(result[job.masks.hole > 0.5])
+        if not len(painted):
+            return 0.0
+        ranges = [_chroma_range(job.face.picture), _chroma_range(job.guide)]
+        for photo in (one for group in job.face.target.references.values() for one in group):
+            if photo.sha256 not in self._photos:
+                self._photos[photo.sha256] = _chroma_range(photo.crop)
+            ranges.append(self._photos[photo.sha256])
+        low = np.min([one[0] for one in ranges], axis=0) - MARGIN
+        high = np.max([one[1] for one in ranges], axis=0) + MARGIN
+        foreign = (painted < low) | (painted > high)
+        return float(foreign.any(axis=-1).mean())
 
-def _foreign_colours(job: FaceJob, result: Floats) -> float:
-    """Return the share of the painted pixels whose chroma neither frame, guide nor photo has."""
-    painted = chroma(result[job.masks.hole > 0.5])
-    if not len(painted):
-        return 0.0
-    photos = {one.path: one.crop for group in job.face.target.references.values() for one in group}
-    low, high = np.full(2, np.inf), np.full(2, -np.inf)
-    for picture in (job.face.picture, job.guide, *photos.values()):
-        seen = np.percentile(chroma(picture[::4, ::4].reshape(-1, 3)), OUTERMOST, axis=0)
-        low, high = np.minimum(low, seen[0]), np.maximum(high, seen[1])
-    foreign = (painted < low - MARGIN) | (painted > high + MARGIN)
-    return float(foreign.any(axis=-1).mean())
+
+def _chroma_range(picture: Floats) -> Floats:
+    """Return [2, 2] the lowest and the highest chroma of [S, S, 3], outliers left out."""
+    return np.percentile(chroma(picture[::4, ::4].reshape(-1, 3)), OUTERMOST, axis=0)

@@ -86,7 +86,7 @@ def found_protected(plan: Plan, wanted: Sequence[int], preset: RunPreset) -> dic
         ConsentError: there are some, and the preset or the site refuses that.
     """
     people = {track.id: plan.people.get(track.id, track.id) for track in plan.tracks}
-    known = found_among(plan.looks, people)
+    known = found_among(plan.looks, people, plan.faces)
     found = {track: known[track] for track in wanted if track in known}
     if found and "refuse" in (preset.protected, load_site().protected):
         track, name = next(iter(found.items()))

@@ -10,11 +10,13 @@ import numpy as np
 from fapvideo.config.schema import TrackConfig
 from fapvideo.ops.display import square_pixels
 from fapvideo.plan.targets import Plan
-from fapvideo.structs import Bytes, Face, FrameBatch, VideoInfo
-from fapvideo.track.identity import FaceSampler, link
+from fapvideo.structs import Bytes, Face, Floats, FrameBatch, Track, VideoInfo
+from fapvideo.track.identity import FaceSampler, Shot, link
 from fapvideo.track.landmarks import FaceMesh
 from fapvideo.track.tracker import FaceTracker
 
+Recognise = Callable[[Bytes, Floats], Floats]
+"""Makes numbers [D] of the face with these landmarks [478, 3] in a picture."""
 Look = Callable[[Bytes, Sequence[tuple[int, Face]]], None]
 """Shown every frame's picture, with square pixels, and the tracks and faces measured in it."""
 
@@ -29,6 +31,7 @@ def follow(
     mesh: FaceMesh | None = None,
     look: Look | None = None,
     identify_single: bool = True,
+    recognise: Recognise | None = None,
 ) -> Plan:
     """Return a plan with all tracks, of whom each is, and no targets yet (`decide` chooses them).
 
@@ -42,6 +45,7 @@ def follow(
         look: takes part in looking at the pictures.
         identify_single: whether to find out what a track looks like that is the only one; who is
             meant by a photo depends on it, and nothing else.
+        recognise: a second opinion about who a track is, for `Plan.faces`.
     """
     tracker = FaceTracker(config, scratch, mesh)
     sampler = FaceSampler()
@@ -68,6 +72,20 @@ def follow(
         (),
         people=link(tracks, looks),
         looks=looks,
+        faces=_recognised(tracks, sampler, recognise) if recognise is not None else {},
         keys=np.array(keys, np.bool_),
         fingerprints=np.array(fingerprints, np.uint32),
     )
+
+
+def _recognised(
+    tracks: Sequence[Track], sampler: FaceSampler, recognise: Recognise
+) -> dict[int, Floats]:
+    """Return track id -> the median of what `recognise` makes of its best looks."""
+    seen = {track.id: sampler.best(track.id) for track in tracks}
+    return {number: numbers_of(shots, recognise) for number, shots in seen.items() if shots}
+
+
+def numbers_of(shots: Sequence[Shot], recognise: Recognise) -> Floats:
+    """Return the median of what `recognise` makes of these looks at one face."""
+    return np.median([recognise(shot.crop, shot.points) for shot in shots], axis=0)

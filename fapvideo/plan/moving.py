@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.mask.occlusion import WORN_S
 from fapvideo.ops.display import square_pixels
+from fapvideo.plan.follow import Recognise
 from fapvideo.plan.moving_cast import MovingCast
 from fapvideo.plan.moving_face import Eased, MovingFace, Window
 from fapvideo.plan.people import Cast
@@ -39,6 +40,13 @@ class StreamPlan(Plan):
     """A plan of some frames of a stream; `times_s` are those of its window."""
 
     eased: Eased = field(default_factory=dict)
+    begun: bool = False
+    """Whether somebody was swapped by now."""
+
+    @property
+    def swaps(self) -> bool:
+        """Whether somebody is swapped in the stream, as far as it is known."""
+        return self.begun
 
     def placements(self, frame: int) -> list[tuple[Target, Placement]]:
         """Return the faces to be swapped in one frame."""
@@ -62,6 +70,7 @@ class MovingPlan:
         searched: Callable[[Sequence[str]], Sequence[str]],
         info: VideoInfo,
         lookahead_s: float,
+        recognise: Recognise | None = None,
     ) -> None:
         """Begin before the first frame.
 
@@ -73,13 +82,15 @@ class MovingPlan:
             searched: from swapped parts to those whose boxes the painter needs.
             info: of the stream.
             lookahead_s: how far it sees ahead, seconds.
+            recognise: see `plan.follow.follow`.
         """
-        self.cast = MovingCast(cast, preset)
+        self.cast = MovingCast(cast, preset, recognise)
         self.cuts: deque[int] = deque(maxlen=CUTS)
         self._preset, self._info, self._lookahead_s = preset, info, lookahead_s
         self._tracker = FaceTracker(preset.track, None)
         self._times: list[float] = []
         self._base = self._count = 0
+        self._begun = False
         self._pictures: dict[int, Bytes] = {}
         self._faces: dict[int, MovingFace] = {}
         self._of_faces = boxes, resolution, searched, info
@@ -148,6 +159,7 @@ class MovingPlan:
                 targets.append(target)
         for frame in range(first, stop):
             del self._pictures[frame]
+        self._begun |= bool(targets)
         return StreamPlan(
             np.array(self._times),
             tuple(self.cuts),
@@ -155,6 +167,7 @@ class MovingPlan:
             tuple(targets),
             protected=dict(self.cast.protected),
             eased=eased,
+            begun=self._begun,
         )
 
     def _times_of(self, moving: MovingTrack) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ import numpy as np
 from fapvideo.config.schema import RunPreset
 from fapvideo.plan.casting import assign
 from fapvideo.plan.decide import found_protected
+from fapvideo.plan.follow import Recognise, numbers_of
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import Bytes, Face, Floats, Track
@@ -31,8 +32,8 @@ TAKES_OVER = 2.0
 class MovingCast:
     """Gives the faces of a stream their roles."""
 
-    def __init__(self, cast: Cast, preset: RunPreset) -> None:
-        """Give the roles of `cast`; see `plan.casting.assign`."""
+    def __init__(self, cast: Cast, preset: RunPreset, recognise: Recognise | None = None) -> None:
+        """Give the roles of `cast`; see `plan.casting.assign`, and `plan.follow` of `recognise`."""
         self.cast, self._preset = cast, preset
         self.roles: dict[int, int | None] = {}
         """Track -> index of its role; None: it stays as it is. Absent: not decided yet."""
@@ -45,6 +46,9 @@ class MovingCast:
         self._sampler = FaceSampler()
         self._net: Looks | None = None
         self._looks: dict[int, Floats] = {}
+        self._recognise_by = recognise
+        self._numbers: dict[int, Floats] = {}
+        """Track -> what `recognise` makes of it."""
         self._gone: list[tuple[Track, int | None]] = []
         """Averages of tracks that have gone, and their roles."""
         self._again: dict[int, tuple[float, float]] = {}
@@ -97,13 +101,17 @@ class MovingCast:
         for kept in (self._again, self._beside, self.protected):
             kept.pop(number, None)
         if track is None or number not in self._looks:
-            self._looks.pop(number, None)
+            self._drop(number)
             return
         self._gone.append((average(track, first_frame), role))
         if len(self._gone) > REMEMBERED:
             idle = [one for one in self._gone if one[1] is None] or self._gone
             self._gone.remove(idle[0])
-            self._looks.pop(idle[0][0].id, None)
+            self._drop(idle[0][0].id)
+
+    def _drop(self, number: int) -> None:
+        self._looks.pop(number, None)
+        self._numbers.pop(number, None)
 
     def _take_largest(self, tracks: Mapping[int, Track]) -> None:
         """Choose by size as `select` does; who is swapped stays so unless another is far larger."""
@@ -135,6 +143,9 @@ class MovingCast:
         look = self._sampler.look_of(number, self._net)
         if look is not None:
             self._looks[number] = look
+        shots = self._sampler.best(number)
+        if shots and self._recognise_by is not None:
+            self._numbers[number] = numbers_of(shots, self._recognise_by)
 
     def _recognise(
         self, tracks: Mapping[int, Track], firsts: Mapping[int, int], cuts: Sequence[int]
@@ -143,7 +154,10 @@ class MovingCast:
         here = tuple(average(track, firsts[number]) for number, track in tracks.items())
         known = (*(track for track, _ in self._gone), *here)
         people = link(known, self._looks)
-        plan = Plan(np.zeros(0), tuple(cuts), known, (), people=people, looks=self._looks)
+        plan = Plan(
+            np.zeros(0), tuple(cuts), known, (), people=people, looks=self._looks,
+            faces=self._numbers,
+        )  # fmt: skip
         if not self._by_rule:
             roles = assign(plan, self.cast, self._preset.track.faces).roles
             self.roles |= {number: roles.get(number) for number in tracks}

@@ -26,7 +26,7 @@ from fapvideo.plan.kept import check_digests, check_plan, digests
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 _REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder", "licence")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _FRAME_ARRAYS = ("times_s", "keys", "fingerprints")
@@ -48,14 +48,14 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
     """
     arrays: Arrays = {name: getattr(plan, name) for name in _FRAME_ARRAYS}
     references: dict[int, Reference] = {}
+    held: dict[int, str] = {}
     for track in plan.tracks:
         for name in ("presence", "jump", "neutral"):
             arrays[f"track.{track.id}.{name}"] = getattr(track, name)
     arrays |= {f"looks.{track}": looks for track, looks in plan.looks.items()}
+    arrays |= {f"faces.{track}": numbers for track, numbers in plan.faces.items()}
     targets = [_describe(target, arrays, references) for target in plan.targets]
-    for number, reference in enumerate(references.values()):
-        for name in _REFERENCE_ARRAYS:
-            arrays[f"reference.{number}.{name}"] = getattr(reference, name)
+    described = [_describe_reference(one, arrays, held) for one in references.values()]
     text = {
         "schema_version": SCHEMA_VERSION,
         "made_from": made_from,
@@ -67,10 +67,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         "people": list(plan.people.items()),
         "cast": list(plan.cast.items()),
         "protected": list(plan.protected.items()),
-        "references": [
-            {name: getattr(reference, name) for name in _REFERENCE}
-            for reference in references.values()
-        ],
+        "references": described,
         "targets": targets,
         "warnings": plan.warnings,
         "damaged": plan.damaged,
@@ -123,6 +120,19 @@ def _describe(target: Target, arrays: Arrays, references: dict[int, Reference]) 
     }
 
 
+def _describe_reference(one: Reference, arrays: Arrays, held: dict[int, str]) -> dict[str, Any]:
+    """Return what JSON holds of a reference; put its arrays to the others, each once.
+
+    All references to one photo share its crop: `held` knows the name of an array by its `id`.
+    """
+    names = {}
+    for name in _REFERENCE_ARRAYS:
+        array = getattr(one, name)
+        names[name] = held.setdefault(id(array), f"reference.{len(held)}.{name}")
+        arrays[names[name]] = array
+    return {**{name: getattr(one, name) for name in _REFERENCE}, "arrays": names}
+
+
 def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
     """Return the plan in `folder`; None where there is none, or one of something else.
 
@@ -138,11 +148,11 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
         tracks = {row["id"]: _track(row, folder, arrays) for row in text["tracks"]}
         references = [
             Reference(
-                **row,
-                **{name: arrays[f"reference.{number}.{name}"] for name in _REFERENCE_ARRAYS},
+                **{name: row[name] for name in _REFERENCE},
+                **{name: arrays[row["arrays"][name]] for name in _REFERENCE_ARRAYS},
                 cached=True,
             )
-            for number, row in enumerate(text["references"])
+            for row in text["references"]
         ]
         casts: dict[str, dict[str, tuple[Reference, ...]]] = {}
         targets = tuple(_target(row, tracks, references, arrays, casts) for row in text["targets"])
@@ -159,6 +169,7 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
             arrays["keys"],
             arrays["fingerprints"],
             text["damaged"],
+            {int(name): numbers for name, numbers in _labelled(arrays, "faces.").items()},
         )
         check_plan(plan)
         return plan

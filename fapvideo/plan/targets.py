@@ -82,11 +82,18 @@ class Plan:
     """[N] of every frame (`VideoFrame.fingerprint`)."""
     damaged: int = 0
     """Packets of the input that gave no frame."""
+    faces: Mapping[int, Floats] = field(default_factory=dict)
+    """Track id -> what `trust.recognition` makes of it, where somebody is protected."""
 
     @property
     def frames(self) -> int:
         """How many frames the clip has."""
         return len(self.times_s)
+
+    @property
+    def swaps(self) -> bool:
+        """Whether somebody is swapped: frames in which nobody is are labelled like the others."""
+        return bool(self.targets)
 
     def placements(self, frame: int) -> list[tuple[Target, Placement]]:
         """Return the faces to be swapped in one frame."""

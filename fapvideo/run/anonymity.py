@@ -19,9 +19,9 @@ from fapvideo.ops import mesh
 from fapvideo.ops.geometry import Matrix, stretched, transform
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
 from fapvideo.pipeline import Pipeline, SwappedBatch
-from fapvideo.plan.targets import Plan, Target
-from fapvideo.run.stretches import Stretch, Stretches
-from fapvideo.structs import Floats, FrameBatch, VideoFrame, VideoInfo
+from fapvideo.plan.targets import Target
+from fapvideo.run.stretches import Painted, Stretch, Stretches
+from fapvideo.structs import Floats, VideoFrame, VideoInfo
 from fapvideo.trust.recognition import IdentityEmbedding, recognised_apart
 
 SIDE = 256
@@ -47,11 +47,13 @@ class Anonymous(Stretches):
         super().__init__(usual, others)
         self._info, self._distance, self._embed = info, distance, embed
 
-    def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
-        """Swap the parts of all targets, and see that nobody is recognised."""
-        swapped = super().swap(batch, plan)
+    def composite(self, painted: Painted) -> SwappedBatch:
+        """Do the third step, and see that nobody is recognised."""
+        swapped = super().composite(painted)
         frames, apart = [], {}
-        for filmed, shown in zip(batch.frames, swapped.frames, strict=True):
+        plan = painted[0][1].prepared.plan
+        filmed_frames = (one for _, part in painted for one in part.prepared.batch.frames)
+        for filmed, shown in zip(filmed_frames, swapped.frames, strict=True):
             for target in plan.targets:
                 index = filmed.index - target.track.first_frame
                 if 0 <= index < len(target.track):

@@ -1,12 +1,15 @@
-"""Many clips, one after the other: models loaded once, what is done skipped, failures survived."""
+"""Many clips: models loaded once, what is done skipped, failures survived."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -15,7 +18,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.errors import Cancelled, FapVideoError
 from fapvideo.progress import OnProgress, ShouldStop
 from fapvideo.run.batch_jobs import Job
-from fapvideo.run.batch_summary import Outcome, Summary
+from fapvideo.run.batch_summary import Diary, Outcome, Summary
 from fapvideo.run.done import Report, made_from, report_of, tells_of
 from fapvideo.run.networks import networks_key
 from fapvideo.structs import RunReport
@@ -70,13 +73,17 @@ class Family(AbstractContextManager["Family"]):
 
     def __init__(self, load: Callable[[RunPreset], Swapper]) -> None:
         """Begin without any; `load` makes the first one."""
-        self._load = load
+        self._load, self._lock = load, threading.Lock()
         self._homes: dict[Any, Swapper] = {}
         """What keeps networks loaded while other presets use them."""
         self._now: Swapper | None = None
 
     def of(self, preset: RunPreset) -> Swapper:
         """Return a swapper for a preset; the one before is closed unless it keeps networks."""
+        with self._lock:
+            return self._of(preset)
+
+    def _of(self, preset: RunPreset) -> Swapper:
         if self._now is not None and self._now.preset == preset:
             return self._now
         kin = next(iter(self._homes.values()), None)
@@ -113,12 +120,13 @@ def run_batch(
     watch: Watch = lambda number, job: nullcontext(),
     told: Callable[[Outcome], None] = lambda outcome: None,
     cancel: ShouldStop | None = None,
+    at_once: int = 1,
 ) -> Summary:
     """Do all jobs in order; return what became of each.
 
-    What is done (`is_done`) is not done again. After every job the summary in `folder` is written,
-    so that it is true whatever happens next. At the first failure without `rules.keep_going`, and
-    when asked to stop, the rest is `left`.
+    What is done (`is_done`) is not done again. The summary in `folder` is written after every job,
+    but for a small share of the time at most (`Diary`). At the first failure without
+    `rules.keep_going`, and when asked to stop, the rest is `left`.
 
     Args:
         jobs: of `jobs_of` or `jobs_listed`.
@@ -129,6 +137,7 @@ def run_batch(
         watch: around every job that is worked on; gives what is told of its progress.
         told: called with every outcome as soon as it is known.
         cancel: asked as in `VideoSwapper.run`.
+        at_once: so many jobs are under way at a time; the swappers have to serve them (`Farm`).
 
     Raises:
         Cancelled, KeyboardInterrupt: asked to stop; the summary is written by then.
@@ -138,18 +147,47 @@ def run_batch(
     if rules.retry:
         summary.keep(last)
         jobs = [job for job in jobs if summary.of(job).status == "failed"]
+    diary, stop = Diary(summary, folder), threading.Event()
+
+    def asked() -> bool:
+        return stop.is_set() or (cancel is not None and cancel())
+
     try:
         with Family(load) as family:
-            for number, job in enumerate(jobs):
-                outcome = _outcome(number, job, last, family, rules, watch, cancel)
-                summary.add(outcome)
-                summary.write(folder)
-                told(outcome)
-                if outcome.status == "failed" and not rules.keep_going:
-                    break
+            do = partial(_outcome, last=last, family=family, rules=rules, watch=watch, cancel=asked)
+            with closing(_outcomes(jobs, do, at_once, stop)) as outcomes:
+                for outcome in outcomes:
+                    summary.add(outcome)
+                    diary.write()
+                    told(outcome)
+                    if outcome.status == "failed" and not rules.keep_going:
+                        break
     finally:
         summary.write(folder)
     return summary
+
+
+def _outcomes(
+    jobs: Sequence[Job],
+    do: Callable[[int, Job], Outcome],
+    at_once: int,
+    stop: threading.Event,
+) -> Generator[Outcome]:
+    """Yield the outcomes of jobs as they come; `stop` is set where nobody asks for more."""
+    if at_once == 1:
+        yield from (do(number, job) for number, job in enumerate(jobs))
+        return
+    with ThreadPoolExecutor(at_once) as threads:
+        try:
+            running = set[Future[Outcome]]()
+            for number, job in enumerate(jobs):
+                running.add(threads.submit(do, number, job))
+                if len(running) == at_once:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (one.result() for one in done)
+            yield from (one.result() for one in as_completed(running))
+        finally:
+            stop.set()
 
 
 def _outcome(

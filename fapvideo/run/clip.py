@@ -109,7 +109,7 @@ class Clip:
         stretch = (Segment(0, first, count),)
         with self._change(self, settings or {}, references) as (engine, plan):
             pipeline = engine.pipeline(self.info)
-            size = engine.preset.denoise.batch_size
+            size = engine.batch
             batches = frames_of(self.source, self.plan, stretch, size)
             done = [frame for batch in batches for frame in pipeline.swap(batch, plan).frames]
         return np.stack([displayed(frame, self.info) for frame in done])

@@ -21,22 +21,26 @@ from fapvideo.paint.check import PaintCheck
 from fapvideo.paint.painter import Painter
 from fapvideo.pipeline import Pipeline, SwappedBatch, shown_as_it_is
 from fapvideo.plan.decide import decide
-from fapvideo.plan.follow import follow
+from fapvideo.plan.follow import Recognise, follow
 from fapvideo.plan.people import Cast, described, parts_of
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker, clock
 from fapvideo.run.anonymity import Anonymous
 from fapvideo.run.books import Books
+from fapvideo.run.labelled import Labelled
 from fapvideo.run.permission import check_permission
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
-from fapvideo.run.stretches import Stretch, Stretches
+from fapvideo.run.stretches import Painted, Prepared, Stretch, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.track.tracker import scratch_bytes
-from fapvideo.trust.protected import protected_version
+from fapvideo.trust.label import draw_label
+from fapvideo.trust.protected import is_recognised, protected_version
 from fapvideo.trust.recognition import IdentityEmbedding
 
+CPU_BATCH = 4
+"""Larger batches make a CPU no faster, and several are under way at once."""
 LET_GO = 32
 """Batches after which the landmarks that were looked at go out of memory; they lie in files."""
 
@@ -62,6 +66,13 @@ class Engine:
         self.preset, self.painter, self.boxes = preset, painter, boxes
         self._spans = tuple(spans) or (painter,) * len(preset.spans)
 
+    @property
+    def batch(self) -> int:
+        """Frames in a batch: `denoise.batch_size`, on a CPU `CPU_BATCH` at most."""
+        size, bundle = self.preset.denoise.batch_size, self.painter.bundle
+        on_gpu = bundle is not None and bundle.device.type != "cpu"
+        return size if on_gpu else min(size, CPU_BATCH)
+
     @cached_property
     def _check(self) -> PaintCheck:
         """What looks at finished crops; loaded when something is painted."""
@@ -71,6 +82,21 @@ class Engine:
     def _recognition(self) -> IdentityEmbedding:
         """What tells whether somebody can still be recognised."""
         return IdentityEmbedding()
+
+    def check(self, cast: Cast, info: VideoInfo) -> None:
+        """See to it that a long pass does not end in an error that can be told now.
+
+        Raises:
+            ConsentError, WeightsError: something forbids it, or an extra is missing.
+        """
+        check_permission(self.preset, self.painter.bundle, cast, info)
+        if self.preset.anonymize.distance > 0:
+            _ = self._recognition
+        self.boxes.load(self.painter.searched(parts_of(cast)))
+
+    def recognise(self) -> Recognise | None:
+        """Return the second opinion about who somebody is, where somebody is protected."""
+        return self._recognition if is_recognised() else None
 
     def plan(
         self,
@@ -93,17 +119,19 @@ class Engine:
             ConsentError, WeightsError: something forbids it.
         """
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
-        check_permission(self.preset, self.painter.bundle, cast, source.info)
-        if self.preset.anonymize.distance > 0:
-            _ = self._recognition  # an extra that is missing has to be told now
-        self.boxes.load(
-            self.painter.searched(parts_of(cast))
-        )  # a long pass must not end in an error
+        self.check(cast, source.info)
         check_room(scratch, scratch_bytes(source.expected))
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
             batches = self._decoded(source, watch, looked_at=True)
-            plan = follow(batches, source.info, self.preset.track, scratch, ticker.advance)
+            plan = follow(
+                batches,
+                source.info,
+                self.preset.track,
+                scratch,
+                ticker.advance,
+                recognise=self.recognise(),
+            )
             plan = replace(plan, damaged=source.damaged)
             return self._decided(plan, source, cast, watch, ticker)
 
@@ -137,7 +165,7 @@ class Engine:
         batches = self._decoded(source, watch, looked_at=True)
         return self.boxes.find(plan, batches, source.info, self.painter.searched, ticker)
 
-    def pipeline(self, info: VideoInfo, watch: Stopwatch | None = None) -> Stretches:
+    def pipeline(self, info: VideoInfo, watch: Stopwatch | None = None) -> Stretches | Labelled:
         """Return the second pass over a clip."""
 
         def by(preset: RunPreset, painter: Painter) -> Pipeline:
@@ -150,9 +178,12 @@ class Engine:
             for span, painter in zip(self.preset.spans, self._spans, strict=True)
         ]
         usual, distance = by(self.preset, self.painter), self.preset.anonymize.distance
+        swaps = Stretches(usual, others)
         if distance > 0:
-            return Anonymous(usual, others, info, distance, self._recognition)
-        return Stretches(usual, others)
+            swaps = Anonymous(usual, others, info, distance, self._recognition)
+        said = self.preset.provenance
+        label = draw_label(said.label, said.label_corner, info)
+        return Labelled(swaps, label, info) if label else swaps
 
     def swap(
         self,
@@ -161,7 +192,10 @@ class Engine:
         watch: Stopwatch | None = None,
         frames: Iterable[FrameBatch] | None = None,
     ) -> Generator[tuple[FrameBatch, SwappedBatch]]:
-        """Run the second pass, ahead in a thread, so that what is done with it overlaps.
+        """Run the second pass ahead, so that what is done with it overlaps.
+
+        Its three steps have a thread each, with a batch of its own: the guide of one batch is
+        built while the networks paint the batch before it, and the one before that is composited.
 
         Args:
             source: the clip.
@@ -173,16 +207,30 @@ class Engine:
         pipeline = self.pipeline(source.info, watch)
         batches = self._decoded(source, watch, frames=frames)
 
-        def painted() -> Iterator[tuple[FrameBatch, SwappedBatch]]:
-            for number, batch in enumerate(batches):
+        def prepared() -> Iterator[tuple[FrameBatch, Prepared]]:
+            for batch in batches:
                 with _located(source, batch):
-                    swapped = pipeline.swap(batch, plan)
-                yield batch, swapped
+                    ready = pipeline.prepare(batch, plan)
+                yield batch, ready
+
+        def painted() -> Iterator[tuple[FrameBatch, Painted]]:
+            for batch, ready in prefetch(prepared(), 1):
+                with _located(source, batch):
+                    finished = pipeline.paint(ready)
+                del ready
+                yield batch, finished
+
+        def swapped() -> Iterator[tuple[FrameBatch, SwappedBatch]]:
+            for number, (batch, finished) in enumerate(prefetch(painted(), 1)):
+                with _located(source, batch):
+                    done = pipeline.composite(finished)
+                del finished
+                yield batch, replace(done, jobs=(), results=())  # large, and of no use any more
                 if number % LET_GO == 0:
                     for track in plan.tracks:
                         release(track.landmarks)
 
-        return prefetch(painted(), max(1, self.preset.video.prefetch_batches // 2))
+        return prefetch(swapped(), max(1, self.preset.video.prefetch_batches // 2))
 
     def write(
         self,
@@ -227,7 +275,7 @@ class Engine:
 
         `looked_at` says that the pictures are needed: then the thread makes them, too.
         """
-        batches = source.batches(self.preset.denoise.batch_size) if frames is None else frames
+        batches = source.batches(self.batch) if frames is None else frames
         ahead = prefetch(
             _seen(batches) if looked_at else batches, self.preset.video.prefetch_batches
         )

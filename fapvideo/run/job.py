@@ -270,8 +270,13 @@ def _check(content: Mapping[str, Any]) -> None:
     texts = of["input"], facts["input"], *facts["warnings"]
     if not all(isinstance(text, str) for text in texts) or isinstance(facts["warnings"], str):
         raise ValueError("something that is to be a text is none")
-    if not isinstance(of["bundle"], dict) or not isinstance(facts["references"], list):
-        raise ValueError("bundle or references are of another form")
+    for name, kind, value in (
+        ("bundle", dict, of["bundle"]),
+        ("references", list, facts["references"]),
+        ("consent", dict, facts["consent"]),
+    ):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} has another form")
     if not all(isinstance(spent, int | float) for spent in facts.get("seconds", {}).values()):
         raise ValueError("seconds that are no numbers")
     following = 0

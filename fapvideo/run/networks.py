@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -83,8 +83,9 @@ class Networks:
 class Shelf:
     """The networks of a family of swappers, by what they were loaded from."""
 
-    def __init__(self) -> None:
-        """Begin empty."""
+    def __init__(self, load: Callable[..., Bundle] | None = None) -> None:
+        """Begin empty; `load` is called in the place of `load_bundle`."""
+        self._load = load or load_bundle
         self._known: dict[Hashable, Networks] = {}
         self._lock = threading.Lock()
 
@@ -101,7 +102,7 @@ class Shelf:
             if networks is None:
                 options = preset.denoise
                 dtype = number_format(options, device)
-                bundle = load_bundle(preset.bundle, device, dtype, options=options)
+                bundle = self._load(preset.bundle, device, dtype, options=options)
                 bundle = with_runtime(bundle, options)
                 networks = self._known[key] = Networks(bundle, device)
             else:

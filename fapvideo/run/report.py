@@ -27,7 +27,7 @@ from fapvideo.structs import REASONS, STATES, RunReport, VideoInfo
 from fapvideo.weights.bundle import Bundle
 
 PACKAGES = ("fapvideo", "torch", "diffusers", "transformers", "av", "numpy")
-TIMINGS = (
+STAGES = (
     "decode_s",
     "track_s",
     "reference_s",
@@ -35,8 +35,9 @@ TIMINGS = (
     "denoise_s",
     "composite_s",
     "encode_s",
-    "wall_s",
 )
+TIMINGS = (*STAGES, *(f"{stage.removesuffix('_s')}_cpu_s" for stage in STAGES), "wall_s")
+"""Wall time by stage, processor time of the thread that worked at it, and the whole."""
 
 
 def make_report(

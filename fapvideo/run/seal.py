@@ -26,10 +26,13 @@ from fapvideo.trust.credentials import (
     sign,
 )
 from fapvideo.trust.keys import SigningKey, signing_key
+from fapvideo.trust.label import draw_label
 from fapvideo.trust.metadata import ISO_MEDIA, append_xmp, marked, stated
 
 log = logging.getLogger(__name__)
 
+TRANSPARENT = ("yuva", "gbrap", "ya", "rgba", "bgra", "argb", "abgr")
+"""How FFmpeg's pixel formats begin that have a plane of transparency."""
 OFF = "provenance is switched off: the output does not say that AI changed it"
 
 
@@ -51,7 +54,7 @@ class Seal:
         Raises:
             PresetError: the site's file is wrong.
         """
-        self._preset, self.config = preset, preset.provenance
+        self._preset, self.config, self._info = preset, preset.provenance, info
         self.claims: dict[str, Any] = {"version": fapvideo.__version__, "parts": []}
         self.warnings: list[str] = []
         self._parent = info.path if info.container and info.path.is_file() else None
@@ -159,6 +162,7 @@ class Seal:
             "frames": dict(books.frames),
             "consent": dict(consent),
             "input": self.input,
+            "label": self._label(books),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -167,6 +171,7 @@ class Seal:
             **self._result,
             "input": self.input,
             "consent": self.claims.get("consent", {}),
+            "label": self.claims.get("label", {}),
             "licences": {
                 "bundle": self.claims.get("bundle", {}).get("licences", []),
                 "references": sorted(
@@ -174,6 +179,18 @@ class Seal:
                 ),
             },
         }
+
+    def _label(self, books: Books) -> dict[str, Any]:
+        """Return what the plate in the picture says and its box; empty where there is none."""
+        label = draw_label(self.config.label, self.config.label_corner, self._info)
+        if label is None or not books.plan.targets:
+            return {}
+        if self._info.pixel_format.startswith(TRANSPARENT):
+            self.warnings.append(
+                "the visible label is in the colour planes only: where the video is transparent "
+                "nobody sees it"
+            )
+        return {"kind": self.config.label, "text": label.text, "box": list(label.box)}
 
     def _failed(self, error: ProvenanceError) -> None:
         """Go on without a signature where that is allowed.

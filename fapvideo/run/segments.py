@@ -157,7 +157,7 @@ def render(
         VideoReadError: the input is not what it was in the first pass.
         VideoWriteError: the encoder fails, or the disk is full.
     """
-    batches = frames_of(source, plan, segments, engine.preset.denoise.batch_size)
+    batches = frames_of(source, plan, segments, engine.batch)
     with closing(engine.swap(source, plan, watch, batches)) as work:
         for segment in segments:
             before, started = dict(watch.seconds), time.perf_counter()

@@ -8,7 +8,7 @@
         for finished in session.flush():
             show(finished)
 
-A frame comes out once those up to `lookahead_s` after it were seen, `denoise.batch_size` at a time.
+A frame comes out once those up to `lookahead_s` after it were seen, a batch at a time.
 What comes out is frames, not a file: nothing can be signed or tagged here. Whoever makes a file of
 them has to say that it was changed.
 """
@@ -32,7 +32,7 @@ from fapvideo.ops.yuv import plane_layout
 from fapvideo.plan.moving import MovingPlan
 from fapvideo.plan.people import Cast
 from fapvideo.run.engine import Engine
-from fapvideo.run.permission import check_permission
+from fapvideo.run.labelled import Labelled
 from fapvideo.run.sources import frame_of_picture
 from fapvideo.run.stretches import Stretches
 from fapvideo.run.tally import Tally
@@ -89,17 +89,18 @@ class Session:
             raise VideoReadError(
                 f"lookahead_s is {lookahead_s}", hint=f"give 0 to {LONGEST_S:g} seconds"
             )
-        check_permission(engine.preset, engine.painter.bundle, cast[0], info)
+        _check_anonymity(engine.preset.anonymize.distance, lookahead_s)
+        engine.check(cast[0], info)
         self.info, self.lookahead_s = info, lookahead_s
         self._engine, self._cast, self._in_use = engine, cast[0], in_use
-        self._batch = engine.preset.denoise.batch_size
+        self._batch = engine.batch
         self._waiting: deque[_Waiting] = deque()
         self._count = 0
         self._start: Fraction | None = None
         self._last: Fraction | None = None
         self._kind: type | None = None
         self._moving: MovingPlan | None = None
-        self._pipeline: Stretches | None = None
+        self._pipeline: Stretches | Labelled | None = None
         self._tally = Tally()
         self.warnings: list[str] = [UNSIGNED, *_shortened(engine, lookahead_s), *cast[1]]
         """What should be known of the stream."""
@@ -205,6 +206,7 @@ class Session:
             painter.searched,
             self.info,
             self.lookahead_s,
+            self._engine.recognise(),
         )
 
     def _time_of(self, given: Any, time_s: float | None) -> float:
@@ -282,6 +284,20 @@ def _given_back(given: Any, frame: VideoFrame, painted: VideoFrame) -> Any:
         return handed.handed_back(painted, given)
     green, blue, red = painted.planes
     return np.stack([red, green, blue], axis=-1)
+
+
+def _check_anonymity(distance: float, lookahead_s: float) -> None:
+    """See that a face is known before its first frame goes out.
+
+    Raises:
+        VideoReadError: it is not, and nobody was to be recognised.
+    """
+    if distance > 0 and lookahead_s < SHORT_S:
+        raise VideoReadError(
+            f"a lookahead of {lookahead_s:g} s shows the first frames of a face before it is known"
+            " to be one; with [anonymize] none may be shown as it is",
+            hint=f"give {SHORT_S:g} seconds or more",
+        )
 
 
 def _shortened(engine: Engine, lookahead_s: float) -> list[str]:

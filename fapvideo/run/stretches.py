@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from fapvideo.pipeline import Pipeline, SwappedBatch
+from fapvideo.pipeline import PaintedBatch, Pipeline, PreparedBatch, SwappedBatch
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import FrameBatch
 
@@ -20,6 +20,11 @@ class Stretch:
     pipeline: Pipeline
 
 
+Prepared = tuple[tuple[Pipeline, PreparedBatch], ...]
+"""A batch after the first step, in the pieces that have settings of their own."""
+Painted = tuple[tuple[Pipeline, PaintedBatch], ...]
+
+
 class Stretches:
     """Swaps batches like `Pipeline`, frame by frame with the one whose time it is."""
 
@@ -29,14 +34,27 @@ class Stretches:
 
     def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
         """Swap the parts of all targets in a batch of frames."""
-        if not self._others:
-            return self._usual.swap(batch, plan)
-        done = []
+        return self.composite(self.paint(self.prepare(batch, plan)))
+
+    def prepare(self, batch: FrameBatch, plan: Plan) -> Prepared:
+        """Do the first step of `Pipeline.swap`."""
+        ready = []
         for pipeline, numbers in groupby(range(len(batch)), lambda i: self._at(batch, i)):
             run = list(numbers)
             part = slice(run[0], run[-1] + 1)
             frames = FrameBatch(batch.frames[part], batch.time_base, batch.views[part])
-            done.append(pipeline.swap(frames, plan))
+            ready.append((pipeline, pipeline.prepare(frames, plan)))
+        return tuple(ready)
+
+    def paint(self, prepared: Prepared) -> Painted:
+        """Do the second step."""
+        return tuple((pipeline, pipeline.paint(ready)) for pipeline, ready in prepared)
+
+    def composite(self, painted: Painted) -> SwappedBatch:
+        """Do the third step."""
+        done = [pipeline.composite(finished) for pipeline, finished in painted]
+        if len(done) == 1:
+            return done[0]
         return SwappedBatch(
             tuple(frame for one in done for frame in one.frames),
             tuple(jobs for one in done for jobs in one.jobs),

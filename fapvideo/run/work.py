@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from fapvideo.config.schema import RunPreset
 from fapvideo.errors import (
     Cancelled,
     VideoReadError,
@@ -58,43 +59,80 @@ class Wishes:
     """Leave the job's folder."""
 
 
+class Steps(Protocol):
+    """What of a run needs networks: done in this process, or by workers (`run/farm.py`)."""
+
+    preset: RunPreset
+
+    def begin(self, folder: Path, container: str, *, resume: bool) -> Job:
+        """Return the job of this run in a folder: with `resume` the one that is there."""
+
+    def follow(self, job: Job) -> Plan:
+        """Return the plan of a job; do the first pass where that is not done."""
+
+    def paint(self, job: Job, plan: Plan, segments: Sequence[Segment]) -> None:
+        """Paint segments of a job into its folder."""
+
+
+class StepsHere:
+    """The steps of a run in this process."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        source: VideoReader,
+        casting: Casting,
+        ticker: Ticker,
+        plan: Plan | None = None,
+    ) -> None:
+        """Take what works; `plan` is that of an open clip."""
+        self.preset, self._engine, self._source = engine.preset, engine, source
+        self._casting, self._ticker, self._plan = casting, ticker, plan
+        self._watch = Stopwatch()
+        self._cast: Cast = ()
+
+    def begin(self, folder: Path, container: str, *, resume: bool) -> Job:
+        """Read the references; return the job."""
+        self._ticker.begin("references", 0)
+        with self._watch.measure("reference_s"):
+            self._cast, said = self._casting()
+        return begin(self._engine, self._source, self._cast, folder, container, said, resume=resume)
+
+    def follow(self, job: Job) -> Plan:
+        """Return the plan."""
+        given = self._watch, self._ticker, self._plan
+        return first_pass(job, self._engine, self._source, self._cast, *given)
+
+    def paint(self, job: Job, plan: Plan, segments: Sequence[Segment]) -> None:
+        """Paint one segment after the other."""
+        second_pass(job, self._engine, self._source, plan, segments, self._ticker)
+
+
 def from_file_to_file(
-    engine: Engine,
-    source: VideoReader,
-    casting: Casting,
-    output: Path,
-    ticker: Ticker,
-    wishes: Wishes,
-    plan: Plan | None = None,
+    steps: Steps, source: VideoReader, output: Path, ticker: Ticker, wishes: Wishes
 ) -> RunReport:
     """Do all steps, those that are done already excepted; remove the folder.
 
     Args:
-        engine: with preset and painter.
+        steps: do what needs networks.
         source: the input.
-        casting: gives who gets which references, and warnings about those.
         output: what to write.
-        ticker: told of every batch.
+        ticker: told of the rest.
         wishes: see there.
-        plan: of an open clip.
 
     Raises:
         FapVideoError: one of its kinds.
     """
-    started, watch = time.perf_counter(), Stopwatch()
+    started = time.perf_counter()
     folder = job_folder(output_place(output, source.info, overwrite=True))
     if not (wishes.overwrite or (wishes.resume and was_published(folder, output))):
         output_place(output, source.info, overwrite=False)
     # What is bound to fail at the end fails before hours of work.
-    seal = Seal(engine.preset, source.info)
+    seal = Seal(steps.preset, source.info)
     seal.opened(source.info, output, overwrite=True)
-    choose_encoding(source.info, engine.preset.video, output.suffix.lower())
-    container = output.suffix.lower()
+    choose_encoding(source.info, steps.preset.video, output.suffix.lower())
     with JobLock(folder, output):
-        ticker.begin("references", 0)
-        with watch.measure("reference_s"):
-            cast, said = casting()
-        job = begin(engine, source, cast, folder, container, said, resume=wishes.resume)
+        job = steps.begin(folder, output.suffix.lower(), resume=wishes.resume)
         if job.finished and was_published(folder, output):
             report = hand_over(job, output)
             job.remove()
@@ -102,11 +140,11 @@ def from_file_to_file(
         output_place(output, source.info, overwrite=wishes.overwrite)
         with resumable(job):
             earlier_s = time.perf_counter() - started
-            plan = first_pass(job, engine, source, cast, watch, ticker, plan)
+            plan = steps.follow(job)
             if wishes.require_face and not plan.targets:
                 job.remove()
                 check_face(source, plan)
-            second_pass(job, engine, source, plan, job.missing(), ticker)
+            steps.paint(job, plan, job.missing())
             force = wishes.overwrite
             report = join(job, source, output, seal, ticker, overwrite=force, earlier_s=earlier_s)
         if wishes.keep_work:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
-from fapvideo.ops.geometry import scale_of, warp
+from fapvideo.ops.geometry import scale_of, transform, warp
 from fapvideo.ops.packaged import read_packaged
 from fapvideo.ops.pose import crop_matrix, head_pose
 from fapvideo.structs import Bytes, Face, Floats, Track
@@ -107,13 +107,24 @@ def apart(one: Floats, other: Floats) -> float:
 # ------------------------------------------------------------------------------- sampling
 
 
+class Shot(NamedTuple):
+    """One look at a face."""
+
+    worth: float
+    """How well it can be recognised, in [0, 1]."""
+    crop: Bytes
+    """[SIZE, SIZE, 3]."""
+    points: Floats
+    """[478, 3] landmarks in it."""
+
+
 @dataclass(slots=True)
 class _Kept:
     """The crops of one track, and how good each is."""
 
     every: int = EVERY
     age: int = 0
-    crops: list[tuple[float, Bytes]] = field(default_factory=list)
+    crops: list[Shot] = field(default_factory=list)
 
 
 class FaceSampler:
@@ -128,10 +139,12 @@ class FaceSampler:
         for number, face in faces:
             kept = self._tracks.setdefault(number, _Kept())
             if kept.age % kept.every == 0 and np.isfinite(face.landmarks).all():
-                kept.crops.append((_worth(face.landmarks, rgb), aligned(rgb, face.landmarks)))
+                points = transform(crop_matrix(head_pose(face.landmarks), SIZE), face.landmarks)
+                worth, crop = _worth(face.landmarks, rgb), aligned(rgb, face.landmarks)
+                kept.crops.append(Shot(worth, crop, points))
                 if len(kept.crops) == 2 * SAMPLES:  # of two neighbours the better one stays
                     pairs = zip(kept.crops[::2], kept.crops[1::2], strict=True)
-                    kept.crops = [max(pair, key=lambda crop: crop[0]) for pair in pairs]
+                    kept.crops = [max(pair, key=lambda shot: shot.worth) for pair in pairs]
                     kept.every *= 2
             kept.age += 1
 
@@ -141,20 +154,24 @@ class FaceSampler:
         if not seen:
             return {}
         looks = Looks()
-        return {number: looks.of_crops(self._best(number)) for number in seen}
+        return {
+            number: looks.of_crops([shot.crop for shot in self.best(number)]) for number in seen
+        }
 
     def look_of(self, number: int, looks: Looks) -> Floats | None:
         """Return what one track's face looks like by now; None if it was not seen."""
-        return looks.of_crops(self._best(number)) if number in self._tracks else None
+        shots = self.best(number)
+        return looks.of_crops([shot.crop for shot in shots]) if shots else None
 
     def forget(self, number: int) -> None:
         """Let go of a track's crops."""
         self._tracks.pop(number, None)
 
-    def _best(self, number: int) -> list[Bytes]:
-        """Return up to SAMPLES crops of a track: the best, and what is not much worse."""
-        crops = sorted(self._tracks[number].crops, key=lambda crop: -crop[0])
-        return [crop for worth, crop in crops[:SAMPLES] if worth >= WORSE * crops[0][0]]
+    def best(self, number: int) -> list[Shot]:
+        """Return up to SAMPLES looks at a track: the best, and what is not much worse."""
+        kept = self._tracks.get(number, _Kept()).crops
+        shots = sorted(kept, key=lambda shot: -shot.worth)[:SAMPLES]
+        return [shot for shot in shots if shot.worth >= WORSE * shots[0].worth]
 
 
 def _worth(landmarks: Floats, rgb: Bytes) -> float:

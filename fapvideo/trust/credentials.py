@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from fapvideo.errors import ProvenanceError
 from fapvideo.ops.files import fitting_name
 from fapvideo.trust.keys import SigningKey
-from fapvideo.trust.metadata import SOURCE_TYPE, SYSTEM
+from fapvideo.trust.metadata import SOURCE_TYPE, SYSTEM, has_uuid_box
 
 if TYPE_CHECKING:
     import c2pa
@@ -32,6 +33,8 @@ OTHER = "application/octet-stream"
 """Everything else is hashed as a whole; the credentials lie beside it."""
 RUN = "org.fapvideo.run"
 """Label of this program's own assertion."""
+C2PA_BOX = UUID("d8fec3d6-1b0e-483c-9297-5828877ec481").bytes
+"""Of the box at the top level of ISO media (C2PA specification 2, A.5)."""
 UNTRUSTED = "signingCredential.untrusted"
 _SETTINGS = {
     "verify": {
@@ -78,9 +81,30 @@ def sidecar_path(path: Path) -> Path:
     return path.with_name(fitting_name(path.stem, ".c2pa"))
 
 
+def found_sidecar(path: Path) -> Path | None:
+    """Return the file beside `path`, or beside what it links to, that holds its credentials."""
+    beside = (sidecar_path(one) for one in (path, path.resolve()))
+    return next((one for one in beside if one != path and one.is_file()), None)
+
+
 def holds(path: Path) -> bool:
-    """Tell whether a file's container can hold credentials."""
+    """Tell whether the container of a file that is called so can hold credentials."""
     return path.suffix.lower() in FORMATS
+
+
+def kind_of(path: Path) -> str:
+    """Return a file's media type by its first bytes, whatever it is called.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp":
+        return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "video/x-msvideo"
+    return FORMATS.get(path.suffix.lower(), OTHER)
 
 
 # --------------------------------------------------------------------------------- reading
@@ -98,20 +122,34 @@ def read_credentials(path: Path, anchors: bytes = b"") -> Credentials | None:
     """
     import c2pa
 
-    beside = sidecar_path(path if sidecar_path(path).is_file() else path.resolve())
-    store = beside.read_bytes() if not holds(path) and beside.is_file() else None
-    if store is None and not holds(path):
+    kind = kind_of(path)
+    beside = found_sidecar(path) if kind == OTHER else None
+    store = beside.read_bytes() if beside is not None else None
+    if store is None and kind == OTHER:
         return None
     with path.open("rb") as file:
         try:
-            kind = FORMATS.get(path.suffix.lower(), OTHER)
             with c2pa.Reader(kind, file, manifest_data=store, context=_context(anchors)) as reader:
                 return _described(json.loads(reader.json()), sidecar=store is not None)
         except c2pa.C2paError.ManifestNotFound:
             return None
         except c2pa.C2paError as error:
+            if store is None and not carries_credentials(path):
+                return None  # it cannot be read as a video, and nobody ever signed it
             reason = str(error).splitlines()[0][:300]
             return Credentials(False, False, "", "", problems=(reason,), sidecar=store is not None)
+
+
+def carries_credentials(path: Path) -> bool:
+    """Tell whether there is something in a file that C2PA put there, be it whole or not.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if has_uuid_box(path, C2PA_BOX):
+        return True
+    with path.open("rb") as file:  # of an AVI; c2pa puts it behind the headers
+        return b"c2pa" in file.read(1 << 20) if kind_of(path) == "video/x-msvideo" else False
 
 
 def _context(anchors: bytes = b"") -> c2pa.Context:
@@ -249,11 +287,17 @@ def _manifest(run: Mapping[str, Any], name: str, parent: Path | None) -> dict[st
         "softwareAgent": agent,
         "description": f"facial parts changed with AI: {parts}",
     }
+    label = run.get("label") or {}
+    shown = {"action": "c2pa.addedText", "softwareAgent": agent,
+             "description": f"visible label: {label.get('text', '')}"}  # fmt: skip
     return {
         "claim_generator_info": [agent],
         "title": name,
         "assertions": [
-            {"label": "c2pa.actions.v2", "data": {"actions": [begun, edited]}},
+            {
+                "label": "c2pa.actions.v2",
+                "data": {"actions": [begun, edited, *([shown] if label else [])]},
+            },
             {"label": RUN, "data": dict(run)},
         ],
     }
@@ -272,11 +316,11 @@ def _add_parent(builder: c2pa.Builder, parent: Path, *, carried: bool) -> None:
         "instance_id": "input",
         "label": "input",
     }
-    beside = sidecar_path(parent)
-    if holds(parent):
+    kind, beside = kind_of(parent), found_sidecar(parent)
+    if kind != OTHER:
         with parent.open("rb") as file:
-            builder.add_ingredient(_text(about), FORMATS[parent.suffix.lower()], file)
-    elif carried and beside.is_file():
+            builder.add_ingredient(_text(about), kind, file)
+    elif carried and beside is not None:
         with beside.open("rb") as file:
             builder.add_ingredient(_text(about), "application/c2pa", file)
     else:

@@ -79,6 +79,11 @@ def _own_key() -> SigningKey:
             return _checked(BEGIN_CERTIFICATE + chain, key, str(path), own=True)
         except _RanOut:
             path.unlink()
+        except ProvenanceError as error:
+            raise ProvenanceError(
+                f"this installation's own key is damaged: {error}",
+                hint=f"remove {path}: another one is made",
+            ) from None
     text = _made()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

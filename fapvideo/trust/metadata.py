@@ -104,7 +104,7 @@ def read_xmp(path: Path) -> str:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        for kind, start, size in _boxes(path):
+        for kind, start, size in top_level_boxes(path):
             if kind == b"uuid" and 16 < size <= LONGEST_XMP:
                 file.seek(start)
                 if file.read(16) == XMP_BOX:
@@ -112,7 +112,21 @@ def read_xmp(path: Path) -> str:
     return ""
 
 
-def _boxes(path: Path) -> Iterator[tuple[bytes, int, int]]:
+def has_uuid_box(path: Path, name: bytes) -> bool:
+    """Tell whether there is a `uuid` box of this name [16] at the top level of ISO media.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        for kind, start, _ in top_level_boxes(path):
+            file.seek(start)
+            if kind == b"uuid" and file.read(16) == name:
+                return True
+    return False
+
+
+def top_level_boxes(path: Path) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, start and length of the content of the boxes at the top level of ISO media."""
     end = path.stat().st_size
     with path.open("rb") as file:

@@ -1,8 +1,11 @@
 """People who must not be touched: a list of what their faces look like, encrypted on this machine.
 
-The list holds names and embeddings of `track.identity`, no pictures. It is encrypted (Fernet:
-AES-128-CBC with HMAC-SHA-256) with a key of its own file that only the user may read, or of
-`$FAPVIDEO_PROTECT_KEY`, so that a copy of the list alone tells nothing.
+The list holds names and embeddings, no pictures: of `track.identity`, which is always there, and,
+where the extra `identity` was installed when a photo was added, of `trust.recognition`, which knows
+people on photos of another day. Where both sides have the latter it decides, else the former, so a
+list works on either kind of machine. It is encrypted (Fernet: AES-128-CBC with HMAC-SHA-256) with
+a key of its own file that only the user may read, or of `$FAPVIDEO_PROTECT_KEY`, so that a copy of
+the list alone tells nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import platformdirs
@@ -22,6 +25,7 @@ from fapvideo.ops.files import sha256_file, write_atomically
 from fapvideo.structs import Bytes, Floats
 from fapvideo.track.identity import Looks, apart
 from fapvideo.trust.keys import write_private
+from fapvideo.trust.recognition import IdentityEmbedding, available, recognised_apart
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -30,6 +34,24 @@ FOLDER_VARIABLE, KEY_VARIABLE = "FAPVIDEO_PROTECT", "FAPVIDEO_PROTECT_KEY"
 NEAR = 0.65
 """A face nearer than this to one on the list is taken for that person (docs/responsible-use.md has
 the curve): missing somebody is worse here than leaving a stranger alone."""
+NEAR_FACE = 0.6
+"""The same for `trust.recognition`, where both sides have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a face looks like, by one network or two."""
+
+    looks: Floats
+    """[D] by `track.identity`."""
+    face: Floats | None = None
+    """[128] by `trust.recognition`, where that was installed."""
+
+    def gap(self, other: Seen) -> float:
+        """Return how far two faces are apart, in shares of the distance that counts as near."""
+        if self.face is not None and other.face is not None:
+            return recognised_apart(self.face, other.face) / NEAR_FACE
+        return apart(self.looks, other.looks) / NEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +59,7 @@ class Protected:
     """One person of the list."""
 
     name: str
-    looks: tuple[Floats, ...]
-    """[D] of each photo."""
+    photos: tuple[Seen, ...]
 
 
 def protect_folder() -> Path:
@@ -53,9 +74,14 @@ def list_file() -> Path:
 
 
 def protected_version() -> str:
-    """Return a text that changes when the list does; empty where there is none."""
+    """Return a text that changes when the list does, or who looks; empty where there is none."""
     path = list_file()
-    return sha256_file(path) if path.exists() else ""
+    return f"{sha256_file(path)} {available()}" if path.exists() else ""
+
+
+def is_recognised() -> bool:
+    """Tell whether faces are to be looked at by `trust.recognition`: somebody is on the list."""
+    return available() and bool(read_protected())
 
 
 def read_protected() -> tuple[Protected, ...]:
@@ -75,10 +101,7 @@ def read_protected() -> tuple[Protected, ...]:
 
     try:
         rows = json.loads(_cipher(make=False).decrypt(data))
-        people = [
-            Protected(row["name"], tuple(np.array(one, np.float32) for one in row["looks"]))
-            for row in rows
-        ]
+        people = [_person(row) for row in rows]
     except InvalidToken:
         raise _unreadable("the key is not this list's, or the list was changed") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -95,7 +118,14 @@ def write_protected(people: Sequence[Protected]) -> None:
     path = list_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
-        {"name": one.name, "looks": [look.astype(float).tolist() for look in one.looks]}
+        {
+            "name": one.name,
+            "looks": [photo.looks.astype(float).tolist() for photo in one.photos],
+            "faces": [
+                None if photo.face is None else photo.face.astype(float).tolist()
+                for photo in one.photos
+            ],
+        }
         for one in people
     ]
     token = _cipher(make=True).encrypt(json.dumps(rows).encode())
@@ -103,16 +133,30 @@ def write_protected(people: Sequence[Protected]) -> None:
         write_private(fresh, token)
 
 
-def add_protected(name: str, looks: Iterable[Floats]) -> tuple[Protected, ...]:
+def _person(row: Mapping[str, Any]) -> Protected:
+    """Return a row of the list; the first lists had no `faces`."""
+    looks = [np.array(one, np.float32) for one in row["looks"]]
+    faces = [
+        None if one is None else np.array(one) for one in row.get("faces", [None] * len(looks))
+    ]
+    pairs = zip(looks, faces, strict=True)
+    return Protected(str(row["name"]), tuple(Seen(look, face) for look, face in pairs))
+
+
+def add_protected(name: str, photos: Iterable[Seen]) -> tuple[Protected, ...]:
     """Put somebody on the list, or more photos of somebody who is; return the list.
 
     Raises:
+        FapVideoError: the name is empty.
         ConsentError: the list cannot be read.
         OSError: it cannot be written.
     """
+    name = name.strip()
+    if not name:
+        raise FapVideoError("a person on the list needs a name", hint='--name "somebody"')
     people = {one.name: one for one in read_protected()}
-    known = people[name].looks if name in people else ()
-    people[name] = Protected(name, (*known, *looks))
+    known = people[name].photos if name in people else ()
+    people[name] = Protected(name, (*known, *photos))
     write_protected(list(people.values()))
     return tuple(people.values())
 
@@ -132,20 +176,16 @@ def remove_protected(name: str) -> None:
     write_protected([one for one in people if one.name != name])
 
 
-def recognised(looks: Floats, people: Sequence[Protected], near: float = NEAR) -> str:
-    """Return the name of whom a face is nearest to; empty where nobody is near.
-
-    Args:
-        looks: [D] of the face.
-        people: the list.
-        near: the farthest that counts.
-    """
-    gaps = [(apart(looks, one), person.name) for person in people for one in person.looks]
+def recognised(seen: Seen, people: Sequence[Protected]) -> str:
+    """Return the name of whom a face is nearest to; empty where nobody is near."""
+    gaps = [(seen.gap(photo), person.name) for person in people for photo in person.photos]
     gap, name = min(gaps, default=(np.inf, ""))
-    return name if gap < near else ""
+    return name if gap < 1.0 else ""
 
 
-def found_among(looks: Mapping[int, Floats], people: Mapping[int, int]) -> dict[int, str]:
+def found_among(
+    looks: Mapping[int, Floats], people: Mapping[int, int], faces: Mapping[int, Floats]
+) -> dict[int, str]:
     """Return track -> name of the protected; all tracks of one person count if one of them does.
 
     So does a track of whom nobody knows what they look like, as "somebody unknown".
@@ -153,6 +193,7 @@ def found_among(looks: Mapping[int, Floats], people: Mapping[int, int]) -> dict[
     Args:
         looks: track -> [D].
         people: track -> person.
+        faces: track -> [128] by `trust.recognition`, of those that it has looked at.
 
     Raises:
         ConsentError: the list cannot be read.
@@ -162,7 +203,9 @@ def found_among(looks: Mapping[int, Floats], people: Mapping[int, int]) -> dict[
         return {}
     names: dict[int, str] = {}
     for track, person in people.items():
-        name = recognised(looks[track], listed) if track in looks else ""
+        if track not in looks:
+            continue
+        name = recognised(Seen(looks[track], faces.get(track)), listed)
         if name:
             names.setdefault(person, name)
     known = {person for track, person in people.items() if track in looks}
@@ -182,15 +225,29 @@ def check_references(photos: Iterable[tuple[str, Floats, Floats]]) -> None:
     listed = read_protected()
     if not listed:
         return
-    looker = Looks()
+    look = Looker()
     for path, crop, landmarks in photos:
-        pixels: Bytes = np.round(np.clip(crop, 0.0, 1.0) * 255).astype(np.uint8)
-        name = recognised(looker.of_faces([(pixels, landmarks)]), listed)
+        name = recognised(look(crop, landmarks), listed)
         if name:
             raise ConsentError(
                 f"the reference {path} looks like {name}, who is protected",
                 hint="take another photo; `fapvideo protect list` shows who is on the list",
             )
+
+
+class Looker:
+    """Looks at photos with all networks that there are."""
+
+    def __init__(self) -> None:
+        """Load them."""
+        self._looks = Looks()
+        self._recognition = IdentityEmbedding() if available() else None
+
+    def __call__(self, crop: Floats, landmarks: Floats) -> Seen:
+        """Return what a face looks like: crop [S, S, 3] in [0, 1], landmarks [478, 3] in it."""
+        pixels: Bytes = np.round(np.clip(crop, 0.0, 1.0) * 255).astype(np.uint8)
+        face = self._recognition(pixels, landmarks) if self._recognition is not None else None
+        return Seen(self._looks.of_faces([(pixels, landmarks)]), face)
 
 
 def _cipher(*, make: bool) -> Fernet:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from fapvideo.errors import NoCredentials, ProvenanceError, VideoReadError
 from fapvideo.ops.files import fitting_name, sha256_file
-from fapvideo.trust.credentials import combined, read_credentials, sidecar_path
+from fapvideo.trust.credentials import combined, found_sidecar, read_credentials
 from fapvideo.trust.metadata import stated
 from fapvideo.video.probe import probe
 
@@ -60,7 +60,8 @@ class Verification:
         if self.state == "unsigned":
             raise NoCredentials(
                 f"{self.file} carries no Content Credentials",
-                hint="they may have been removed, as most programs do that encode a video again",
+                hint="they may have been removed, as most programs do that encode a video again; "
+                "those of a container that holds none lie beside it, in NAME.c2pa",
             )
 
 
@@ -72,17 +73,22 @@ def verify_file(path: Path, anchors: Path | None = None) -> Verification:
         anchors: a PEM file of certificates; signers that they vouch for are trusted.
 
     Raises:
-        VideoReadError: it cannot be read.
+        VideoReadError: it cannot be read, or the anchors are no certificates.
     """
     try:
-        pem = anchors.read_bytes() if anchors is not None else b""
+        pem = _anchors(anchors) if anchors is not None else b""
         found = read_credentials(path, pem)
         digest = sha256_file(path)
-        said = stated(path, _tags(path))
+        tags = _tags(path)
+        said = stated(path, tags or {})
         report = _report_of(path, digest)
     except OSError as error:
         name = error.filename or path
         raise VideoReadError(f"{name} cannot be read: {error.strerror or error}") from None
+    if found is None and tags is None:
+        raise VideoReadError(
+            f"{path} is no video that can be read", hint="`fapvideo inspect` says what it is"
+        )
     if found is None:
         return Verification(str(path), digest, "unsigned", stated=said, report=report)
     return Verification(
@@ -92,7 +98,7 @@ def verify_file(path: Path, anchors: Path | None = None) -> Verification:
         found.trusted,
         found.signer,
         found.generator,
-        str(sidecar_path(path) if found.sidecar else path),
+        str(found_sidecar(path) if found.sidecar else path),
         found.problems,
         found.source_types,
         said,
@@ -102,12 +108,31 @@ def verify_file(path: Path, anchors: Path | None = None) -> Verification:
     )
 
 
-def _tags(path: Path) -> Mapping[str, str]:
-    """Return the container's tags; of a file that is no video, none."""
+def _anchors(path: Path) -> bytes:
+    """Return a PEM file of certificates.
+
+    Raises:
+        VideoReadError: it is none: c2pa would take a whole signature for a broken one.
+        OSError: it cannot be read.
+    """
+    from cryptography import x509
+
+    data = path.read_bytes()
+    try:
+        x509.load_pem_x509_certificates(data)
+    except ValueError as error:
+        raise VideoReadError(
+            f"{path} holds no certificates: {error}", hint="give PEM certificates as anchors"
+        ) from None
+    return data
+
+
+def _tags(path: Path) -> Mapping[str, str] | None:
+    """Return the container's tags; None of a file that is no video."""
     try:
         return probe(path).metadata
     except VideoReadError:
-        return {}
+        return None
 
 
 def _report_of(path: Path, digest: str) -> str:

@@ -119,12 +119,12 @@ def load_bundle(
         manifest = tiny_manifest() if name == "tiny" else tiny_sd15_manifest()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(TINY_SEED)
-            bundle = _assemble(resized_manifest(manifest, options), None, device, dtype)
+            bundle = assemble(resized_manifest(manifest, options), None, device, dtype)
     else:
         folder = bundle_folder(name_or_folder)
         manifest = load_manifest(folder)
         verify_files(folder, manifest)
-        bundle = _assemble(resized_manifest(manifest, options), folder, device, dtype)
+        bundle = assemble(resized_manifest(manifest, options), folder, device, dtype)
     if options is None:
         return bundle
     codec, files = with_options(bundle.unet, bundle.codec, manifest.name, options)
@@ -170,7 +170,7 @@ def verify_files(folder: Path, manifest: BundleManifest) -> None:
 # --------------------------------------------------------------------------------- assembling
 
 
-def _assemble(
+def assemble(
     manifest: BundleManifest, folder: Path | None, device: torch.device, dtype: torch.dtype
 ) -> Bundle:
     """Build all networks; from files where there is a folder, else with random weights."""

@@ -45,8 +45,8 @@ def test_a_face_is_swapped_between_two_ffmpegs(mine: Path, tmp_path: Path) -> No
         tmp_path, "one_face", frames=12, suffix=".mkv", codec="ffv1", options={}
     )
     done = shell(
-        f"ffmpeg -v error -i {clip} -fps_mode passthrough -f yuv4mpegpipe - | {PROGRAM} --preset {mine}"
-        " | ffmpeg -v error -i - -c:v ffv1 out.mkv",
+        f"ffmpeg -v error -i {clip} -fps_mode passthrough -f yuv4mpegpipe -"
+        f" | {PROGRAM} --preset {mine} | ffmpeg -v error -i - -c:v ffv1 out.mkv",
         tmp_path,
     )
     assert done.returncode == 0, done.stderr

@@ -25,6 +25,7 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     "a long name": (f'[references]\neyes = "{"a" * 5000}"', "not found"),
     "an unknown home": ('bundle = "~nosuchuser/x"', "nosuchuser"),
     "an address": ('[references]\neyes = "https://example.org/a.png"', "addresses are not read"),
+    "a thousand photos": (f"[references]\neyes = {['pkg:brand_face.png'] * 1000}", "at most 100"),
     "out of the package": ('[references]\neyes = "pkg:../structs.py"', "does not come with"),
     "out of the package, too": ('[references]\neyes = "pkg:/etc/passwd"', "does not come with"),
 }

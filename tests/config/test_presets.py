@@ -56,6 +56,8 @@ def test_every_shipped_preset_is_valid(path: Path) -> None:
     preset = load_preset(path)
     assert preset.name == path.stem
     assert preset.references, "a preset without a reference swaps nothing"
+    assert preset.provenance.enabled, "every output says what it is"
+    assert preset.provenance.on_failure == "stop"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

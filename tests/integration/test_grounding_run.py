@@ -20,9 +20,8 @@ from fapvideo.errors import Cancelled, PresetError, WeightsError
 from fapvideo.mask.boxes import Detection
 from fapvideo.paint import guided
 from fapvideo.paint.painter import FaceJob
-from fapvideo.pipeline import Pipeline, SwappedBatch
+from fapvideo.pipeline import PaintedBatch, Pipeline, SwappedBatch
 from fapvideo.plan import search
-from fapvideo.plan.targets import Plan
 from fapvideo.progress import Progress
 from fapvideo.run import engine
 from fapvideo.structs import Bytes, FrameBatch
@@ -79,9 +78,9 @@ class Recorder(Pipeline):
 
     batches: list[tuple[FrameBatch, SwappedBatch]]
 
-    def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
-        done = super().swap(batch, plan)
-        self.batches.append((batch, done))
+    def composite(self, painted: PaintedBatch) -> SwappedBatch:
+        done = super().composite(painted)
+        self.batches.append((painted.prepared.batch, done))
         return done
 
 

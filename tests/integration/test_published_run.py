@@ -27,11 +27,10 @@ from fapvideo.mask.boxes import Detection, chain_boxes
 from fapvideo.nets.clip import pil_pixels
 from fapvideo.paint import guided, published
 from fapvideo.paint.painter import FaceJob
-from fapvideo.pipeline import Pipeline, SwappedBatch
+from fapvideo.pipeline import PaintedBatch, Pipeline, SwappedBatch
 from fapvideo.plan import decide, search
-from fapvideo.plan.targets import Plan
 from fapvideo.run import engine
-from fapvideo.structs import Bytes, FrameBatch
+from fapvideo.structs import Bytes
 from fapvideo.swapper import VideoSwapper
 from fapvideo.weights.bundle import load_bundle
 from fapvideo.weights.importer import import_bundle
@@ -64,10 +63,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         return fuse_parity(face, parts, boxes)
 
     class Recorder(Pipeline):
-        def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
-            done = super().swap(batch, plan)
+        def composite(self, painted: PaintedBatch) -> SwappedBatch:
+            done = super().composite(painted)
             notes.jobs += [job for group in done.jobs for job in group]
-            notes.source.append(batch.rgb)
+            notes.source.append(painted.prepared.batch.rgb)
             return done
 
     class Recording(Denoiser):

@@ -62,6 +62,25 @@ def test_targets_that_share_references_share_them_again(plan: Plan, tmp_path: Pa
     assert first.references is second.references
 
 
+def test_a_photo_is_written_once_however_often_it_is_asked_for(plan: Plan, tmp_path: Path) -> None:
+    """A preset may name one photo a hundred times; its crop is most of a small plan."""
+    first = plan.targets[0]
+    crop = np.zeros((64, 64, 3), np.float32)
+    one = replace(first.references["mouth"][0], crop=crop)
+    many = {"mouth": tuple(replace(one, weight=1.0 + n) for n in range(50))}
+    chosen = {"mouth": [0] * 5}
+    one_of_them, all_of_them = (
+        replace(plan, targets=(replace(first, references=given, chosen=chosen),), cast={})
+        for given in ({"mouth": (one,)}, many)
+    )
+    sizes = []
+    for each in (one_of_them, all_of_them):
+        write_plan(each, tmp_path / "plan", {})
+        assert_same(read_plan(tmp_path / "plan", {}), each)
+        sizes.append((tmp_path / "plan" / "arrays.safetensors").stat().st_size)
+    assert sizes[1] - sizes[0] < crop.nbytes
+
+
 def test_a_plan_of_something_else_is_none(plan: Plan, tmp_path: Path) -> None:
     assert read_plan(tmp_path / "plan", {}) is None
     write_plan(plan, tmp_path / "plan", {"input": "abc"})

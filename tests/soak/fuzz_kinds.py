@@ -128,8 +128,10 @@ class Videos:
         finally:
             left = {file.name for file in self.folder.iterdir()}
             for file in self.folder.iterdir():
-                file.unlink()
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
             named = {output.name, f"{output.name}.report.json", f"{output.name}.tracks.jsonl"}
+            if whole:  # a run that fails leaves its job, for the next one to go on with
+                named.add(f".{output.name}.fapvideo")
             if left - named - {"in.bin"}:
                 raise AssertionError(f"left behind: {sorted(left)}")
 
@@ -159,7 +161,8 @@ class Presets:
     """TOML of people: read; what is accepted has to run."""
 
     def __init__(self, folder: Path) -> None:
-        self.samples = [path.read_bytes() for path in (presets_root() / "run").glob("*.toml")]
+        shipped = sorted((presets_root() / "run").glob("*.toml"))
+        self.samples = [path.read_bytes() for path in shipped]
         self.samples.append(RICH.encode())
         self.path, self.clip = folder / "a.toml", brand_clip(folder, 2)
         self.output = folder / "out.mkv"
@@ -438,7 +441,7 @@ def mutated_array(array: np.ndarray, chance: random.Random) -> np.ndarray:
     flat = out.reshape(-1)
     for _ in range(chance.randint(1, 4) if len(flat) else 0):
         odd = (np.nan, np.inf, 3e38, -1e9, 0.0) if out.dtype.kind == "f" else (-1, 0, 2**31 - 1)
-        flat[chance.randrange(len(flat))] = chance.choice(odd)
+        flat[chance.randrange(len(flat))] = np.array(chance.choice(odd)).astype(out.dtype)
     return out
 
 

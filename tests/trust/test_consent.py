@@ -67,6 +67,13 @@ def test_the_document_has_to_be_the_one_that_was_signed(tmp_path: Path) -> None:
         checked(document=str(paper), document_sha256=digest)
 
 
+@pytest.mark.parametrize("changes", [{"who": [""]}, {"who": [" "]}, {"by": "  "}])
+def test_nobodys_consent_is_none(changes: dict[str, Any]) -> None:
+    given = {"who": ["Anna"], "by": "Studio", "until": "2027-01-01"}
+    with pytest.raises(ValueError, match=r"at least 1 character|needs who, by and until"):
+        ConsentConfig.model_validate({**given, **changes})
+
+
 def test_half_a_consent_is_a_wrong_preset() -> None:
     for wrong in ({"who": ["Anna"]}, {"by": "Studio", "until": "2026-12-31"}):
         with pytest.raises(ValueError, match="a consent needs who"):

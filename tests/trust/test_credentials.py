@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sealing import sealed
 
 from fapvideo.cli.main import run_program
-from fapvideo.errors import ProvenanceError, VideoWriteError
+from fapvideo.errors import ProvenanceError, VideoReadError, VideoWriteError
 from fapvideo.trust.credentials import read_credentials, sidecar_path
 from fapvideo.trust.keys import own_key_file
 from fapvideo.trust.metadata import SOURCE_TYPE, append_xmp, read_xmp
@@ -150,8 +150,27 @@ def test_broken_credentials_of_the_input_are_told(clip: Clip, tmp_path: Path, su
 def test_files_of_others_without_credentials(clip: Clip, tmp_path: Path) -> None:
     for name in ("plain", "tracks_mkv"):
         assert verify_file(clip(name)).state == "unsigned"
-    (tmp_path / "junk.mp4").write_bytes(b"no video at all")
-    assert verify_file(tmp_path / "junk.mp4").state in ("unsigned", "broken")
+    for name, data in (("junk.mp4", b"no video at all"), ("empty.mp4", b""), ("junk.mkv", b"x")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(VideoReadError, match="no video"):
+            verify_file(tmp_path / name)
+
+
+def test_a_file_is_what_its_bytes_say(signed: Path, clip: Clip, tmp_path: Path) -> None:
+    """Without its suffix, by another one, through a link, cut off: never called unsigned."""
+    for name in ("upload", "upload.bin", "upload.mkv"):
+        shutil.copy(signed, tmp_path / name)
+        assert verify_file(tmp_path / name).state == "whole"
+    sealed(tmp_path / "upload.bin", tmp_path / "next.mp4")
+    (ingredient,) = verify_file(tmp_path / "next.mp4").ingredients
+    assert ingredient["whole"]
+    sealed(clip("plain"), tmp_path / "out.mkv")
+    (tmp_path / "link.mkv").symlink_to(tmp_path / "out.mkv")
+    assert verify_file(tmp_path / "link.mkv").credentials == str(tmp_path / "out.c2pa")
+    with pytest.raises(VideoReadError, match="no video"):
+        verify_file(tmp_path / "out.c2pa")
+    (tmp_path / "cut.mp4").write_bytes(signed.read_bytes()[:3000])
+    assert verify_file(tmp_path / "cut.mp4").state == "broken"
 
 
 def test_a_missing_key_stops_before_anything_is_written(clip: Clip, tmp_path: Path) -> None:
@@ -234,6 +253,9 @@ def test_what_is_trusted_is_for_the_one_who_checks_to_say(signed: Path, tmp_path
     anchors.write_bytes(own_key_file().read_bytes())
     assert verify_file(signed, anchors).trusted
     assert not verify_file(signed).trusted
+    anchors.write_text("no certificates", "utf-8")
+    with pytest.raises(VideoReadError, match="holds no certificates"):
+        verify_file(signed, anchors)
 
 
 def test_an_old_comment_stays(clip: Clip, tmp_path: Path) -> None:

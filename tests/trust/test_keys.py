@@ -34,6 +34,15 @@ def test_the_own_key_is_made_anew_when_it_has_run_out(monkeypatch: pytest.Monkey
     assert "self-signed" in signing_key(ProvenanceConfig()).name
 
 
+def test_an_own_key_that_is_damaged_is_not_replaced_silently() -> None:
+    """Whoever relies on one signature for all outputs has to know."""
+    own_key_file().parent.mkdir(parents=True)
+    own_key_file().write_text("x", "utf-8")
+    with pytest.raises(ProvenanceError, match="own key is damaged") as caught:
+        signing_key(ProvenanceConfig())
+    assert f"remove {own_key_file()}" in caught.value.hint
+
+
 @pytest.fixture
 def studio(tmp_path: Path) -> tuple[Path, Path]:
     """Return a certificate and its key, as two files."""

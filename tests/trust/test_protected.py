@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,21 +10,26 @@ import cv2
 import face_clips
 import numpy as np
 import pytest
+from cryptography.fernet import Fernet
 from portrait import astronaut
 from runs import BRAND, audit, preset
 
 from fapvideo.cli.main import run_program
-from fapvideo.errors import ConsentError
+from fapvideo.errors import ConsentError, FapVideoError
 from fapvideo.swapper import VideoSwapper
 from fapvideo.trust import protected
 from fapvideo.trust.protected import (
+    NEAR_FACE,
     Protected,
+    Seen,
+    add_protected,
     found_among,
     list_file,
     read_protected,
     recognised,
     write_protected,
 )
+from fapvideo.trust.recognition import available
 
 
 @pytest.fixture
@@ -55,7 +61,8 @@ def test_the_list_is_kept_encrypted(
     assert program("protect", "add", photo, "--name", "Eileen")[0] == 0
     assert program("protect", "add", photo, "--name", "Eileen")[0] == 0
     (one,) = read_protected()
-    assert (one.name, len(one.looks)) == ("Eileen", 2)
+    assert (one.name, len(one.photos)) == ("Eileen", 2)
+    assert all((photo.face is not None) == available() for photo in one.photos)
     assert "Eileen" in program("protect", "list")[1]
     data = list_file().read_bytes()
     assert b"Eileen" not in data
@@ -67,10 +74,12 @@ def test_the_list_is_kept_encrypted(
     assert program("protect", "remove", "Eileen")[0] == 0
     assert read_protected() == ()
     assert program("protect", "add", BRAND + ".none", "--name", "x")[0] == 6
+    with pytest.raises(FapVideoError, match="needs a name"):
+        add_protected(" ", [])
 
 
 def test_a_list_that_cannot_be_read_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    write_protected([Protected("Eileen", (np.ones(4, np.float32),))])
+    write_protected([Protected("Eileen", (Seen(np.ones(4, np.float32)),))])
     key = (list_file().parent / "key").read_bytes()
     monkeypatch.setenv("FAPVIDEO_PROTECT_KEY", key.decode())
     (list_file().parent / "key").unlink()
@@ -86,19 +95,67 @@ def test_a_list_that_cannot_be_read_stops_everything(monkeypatch: pytest.MonkeyP
 
 def test_tracks_of_one_person_and_of_nobody_known() -> None:
     east, north = np.eye(4, dtype=np.float32)[:2]
-    write_protected([Protected("Eileen", (east,))])
+    write_protected([Protected("Eileen", (Seen(east),))])
     looks = {0: east, 1: north, 2: north}
     people = {0: 0, 1: 0, 2: 2, 3: 3}
-    assert found_among(looks, people) == {0: "Eileen", 1: "Eileen", 3: "somebody unknown"}
-    assert recognised(north, read_protected()) == ""
+    assert found_among(looks, people, {}) == {0: "Eileen", 1: "Eileen", 3: "somebody unknown"}
+    assert recognised(Seen(north), read_protected()) == ""
     list_file().unlink()
-    assert found_among(looks, people) == {}
+    assert found_among(looks, people, {}) == {}
 
 
+def test_the_better_network_decides_where_both_sides_have_it() -> None:
+    """A list works on machines with the extra and without, whoever made it."""
+    east, north = np.eye(4, dtype=np.float32)[:2]
+    here, there = np.zeros(128), np.eye(128)[0]
+    write_protected([Protected("Eileen", (Seen(east, here),))])
+    listed = read_protected()
+    assert np.array_equal(np.asarray(listed[0].photos[0].face), here)
+    assert recognised(Seen(north, here + 0.9 * NEAR_FACE * there), listed) == "Eileen"
+    assert recognised(Seen(east, here + 1.1 * NEAR_FACE * there), listed) == ""
+    assert recognised(Seen(east), listed) == "Eileen", "a machine without the extra"
+    write_protected([Protected("Eileen", (Seen(east),))])
+    assert recognised(Seen(east, there), read_protected()) == "Eileen", "a list made without it"
+    people, looks = {0: 0}, {0: north}
+    write_protected([Protected("Eileen", (Seen(east, here),))])
+    assert found_among(looks, people, {0: here}) == {0: "Eileen"}
+
+
+def test_a_list_of_the_first_kind_is_still_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had no `faces`."""
+    write_protected([])
+    rows = [{"name": "Eileen", "looks": [[1.0, 0.0]]}]
+    key = (list_file().parent / "key").read_bytes()
+    list_file().write_bytes(Fernet(key).encrypt(json.dumps(rows).encode()))
+    (one,) = read_protected()
+    assert one.photos[0].face is None
+    assert one.photos[0].looks.tolist() == [1.0, 0.0]
+
+
+def test_who_looks_is_part_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that was kept is made anew when the extra comes or goes."""
+    assert protected.protected_version() == ""
+    write_protected([])
+    monkeypatch.setattr(protected, "available", lambda: True)
+    with_it = protected.protected_version()
+    monkeypatch.setattr(protected, "available", lambda: False)
+    assert protected.protected_version() != with_it
+
+
+@pytest.mark.parametrize("extra", [True, False])
 def test_a_protected_face_is_left_or_the_run_refused(
-    program: Callable[..., tuple[int, str, str]], photo: Path, source: Path, tmp_path: Path
+    program: Callable[..., tuple[int, str, str]],
+    photo: Path,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    extra: bool,
 ) -> None:
+    if extra and not available():
+        pytest.skip("needs the extra identity")
+    monkeypatch.setattr(protected, "available", lambda: extra)
     program("protect", "add", photo, "--name", "Eileen")
+    assert (read_protected()[0].photos[0].face is not None) == extra
     output = tmp_path / "o.mkv"
     with VideoSwapper(preset(), "cpu") as swapper:
         report = swapper.run(source, output)

@@ -1,0 +1,61 @@
+"""The second pass with a visible label: put on last, on every frame, and counted like the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fapvideo.composite.planes import FrameCanvas, changed_outside
+from fapvideo.pipeline import SwappedBatch
+from fapvideo.plan.targets import Plan
+from fapvideo.run.stretches import Painted, Prepared, Stretches
+from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
+from fapvideo.trust.label import Label
+
+
+class Labelled:
+    """Swaps as another does, and puts a plate into every frame of a clip with targets.
+
+    Into every frame, not only into those that were painted: whoever begins to look later, takes a
+    still or cuts a piece out has to be told, too, and a plate that comes and goes with the swap
+    would flicker. Whether there are targets is the plan's to say, so that every segment of a job
+    has it or none. A clip in which nobody is to be swapped gets none: it would be untrue. A stream
+    gets it when somebody is first swapped, and keeps it.
+    """
+
+    def __init__(self, swaps: Stretches, label: Label, info: VideoInfo) -> None:
+        """Put `label` on what `swaps` gives."""
+        self._swaps, self._label, self._info = swaps, label, info
+
+    def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
+        """Swap, and label."""
+        return self.composite(self.paint(self.prepare(batch, plan)))
+
+    def prepare(self, batch: FrameBatch, plan: Plan) -> Prepared:
+        """Do the first step of `Pipeline.swap`."""
+        return self._swaps.prepare(batch, plan)
+
+    def paint(self, prepared: Prepared) -> Painted:
+        """Do the second step."""
+        return self._swaps.paint(prepared)
+
+    def composite(self, painted: Painted) -> SwappedBatch:
+        """Do the third step, and label."""
+        swapped = self._swaps.composite(painted)
+        if not painted[0][1].prepared.plan.swaps:
+            return swapped
+        frames, changed = [], 0
+        for frame in swapped.frames:
+            shown, beyond = self._put_on(frame)
+            frames.append(shown)
+            changed += beyond
+        return replace(
+            swapped, frames=tuple(frames), outside_changed=swapped.outside_changed + changed
+        )
+
+    def _put_on(self, frame: VideoFrame) -> tuple[VideoFrame, int]:
+        """Return the frame with the plate, and how many samples beyond the plate changed."""
+        canvas, label = FrameCanvas(frame, self._info), self._label
+        canvas.blend(label.rgb, label.alpha, label.box)
+        shown = canvas.frame()
+        declared = [(label.box, label.alpha)]
+        return shown, changed_outside(frame, shown, self._info, declared)
