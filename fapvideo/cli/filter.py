@@ -50,10 +50,10 @@ def filter_stream(
     overrides = options.collect_overrides(settings, reference, people=person)
     if require_licence is not None:
         overrides["require_licence"] = require_licence
-    with open_swapper(preset, device, overrides) as swapper, stop_on_signal() as cancel:
-        from fapvideo.video.pipes import raw_stream, read_header
+    from fapvideo.video.pipes import raw_stream, read_header
 
-        stream = raw_stream(size, pix_fmt, rate) if size else read_header(pipes[0])
+    stream = raw_stream(size, pix_fmt, rate) if size else read_header(pipes[0])
+    with open_swapper(preset, device, overrides) as swapper, stop_on_signal() as cancel:
         session = swapper.session(stream.info, lookahead)
         told = [*session.warnings]
         if stream.info.field_order != "progressive":

@@ -141,6 +141,7 @@ class BoxSearch:
         self._prompts = [*(PARTS[part].prompt for part in self._parts), *config.keep_out]
         self._found = {part: _nothing(length) for part in self._parts}
         self._kept = {label: _nothing(length) for label in config.keep_out}
+        self._looked: set[int] = set()
 
     def look(self, index: int, crop: Bytes, landmarks: Floats) -> None:
         """Detect in the track's frame `index`.

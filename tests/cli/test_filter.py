@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import face_clips
-import numpy as np
 import pytest
 from runs import decode
 
@@ -54,12 +53,12 @@ def test_a_face_is_swapped_between_two_ffmpegs(mine: Path, tmp_path: Path) -> No
     assert "12 frames, 12 of them swapped" in done.stderr
     before, after = decode(clip), decode(tmp_path / "out.mkv")
     assert len(after.frames) == 12
-    changed = (before.rgb != after.rgb).any(axis=-1)
-    assert changed.any(axis=(1, 2)).all()
-    assert changed.mean() < 0.2
-    # What is far from the face has its samples as they were.
+    # Samples, not colours: FFmpeg's pipe carries no colour tags.
     for one, other in zip(before.frames, after.frames, strict=True):
-        assert np.array_equal(one.planes[0][:40], other.planes[0][:40])
+        changed = one.planes[0] != other.planes[0]
+        assert changed.any()
+        assert changed.mean() < 0.2
+        assert not changed[:40].any(), "what is far from the face stays"
 
 
 def test_ten_bits_without_a_face_come_out_byte_for_byte(mine: Path, tmp_path: Path) -> None:
