@@ -1,7 +1,7 @@
 """Five nodes: load a preset, references per person, swap, preview, report.
 
-A VIDEO goes through as a file, not as a tensor of all its frames: memory does not grow with its
-length, and sound, subtitles, frame times and colours stay what they were. Without a preset of your
+A VIDEO goes through as a file, not as a tensor of all its frames: sound, subtitles, frame times and
+colours stay what they were. Without a preset of your
 own the brand face of the package is used.
 """
 

