@@ -45,7 +45,7 @@ def main() -> None:
     round_trip = [*range(POSES), *range(POSES - 2, 0, -1)]
     rows, waited, process = [], 0, psutil.Process()
     started = time.perf_counter()
-    with VideoSwapper.from_preset("brand_avatar", "cpu", overrides=SETTINGS) as swapper:
+    with VideoSwapper.from_preset("brand_avatar", device="cpu", overrides=SETTINGS) as swapper:
         session = swapper.session(stream_info(width, height, RATE), args.lookahead)
         came = 0
         for number in range(1, args.frames + 1):

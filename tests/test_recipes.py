@@ -27,6 +27,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow  # tests/cli/test_filter.py has the same pipe
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="the program ffmpeg is not installed")
 def test_the_pipe_of_the_ffmpeg_page_works(checkout: Path, folder: Path) -> None:
     first = blocks(checkout / "docs/recipes/ffmpeg.md", "sh")[0]

@@ -11,6 +11,8 @@ import face_clips
 import pytest
 from runs import decode
 
+from fapvideo.cli.main import run_program
+
 pytestmark = pytest.mark.skipif(
     shutil.which("ffmpeg") is None, reason="the program ffmpeg is not installed"
 )
@@ -61,16 +63,26 @@ def test_a_face_is_swapped_between_two_ffmpegs(mine: Path, tmp_path: Path) -> No
         assert not changed[:40].any(), "what is far from the face stays"
 
 
-def test_ten_bits_without_a_face_come_out_byte_for_byte(mine: Path, tmp_path: Path) -> None:
+def here(preset: Path, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run the filter in this process, which has everything loaded already."""
+    with source.open() as stdin, target.open("w") as stdout:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stdout", stdout)
+        return run_program(["filter", "--preset", str(preset), "--json"], as_json=True)
+
+
+def test_ten_bits_without_a_face_come_out_byte_for_byte(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = shell(
         "ffmpeg -v error -f lavfi -i testsrc2=s=96x64:r=25 -frames:v 5 -pix_fmt yuv422p10le"
-        f" -strict -1 -f yuv4mpegpipe in.y4m && {PROGRAM} --preset {mine} --json"
-        " < in.y4m > out.y4m",
+        " -strict -1 -f yuv4mpegpipe in.y4m",
         tmp_path,
     )
     assert made.returncode == 0, made.stderr
+    assert here(mine, tmp_path / "in.y4m", tmp_path / "out.y4m", monkeypatch) == 0
     assert (tmp_path / "in.y4m").read_bytes() == (tmp_path / "out.y4m").read_bytes()
-    assert '"event": "report"' in made.stderr
+    assert '"event": "report"' in capsys.readouterr().err
 
 
 def test_a_reader_that_goes_ends_it_quietly(mine: Path, tmp_path: Path) -> None:
@@ -84,7 +96,9 @@ def test_a_reader_that_goes_ends_it_quietly(mine: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_what_is_no_stream_is_refused_in_words(mine: Path, tmp_path: Path) -> None:
-    done = shell(f"echo hello | {PROGRAM} --preset {mine} > out.y4m", tmp_path)
-    assert done.returncode == 3
-    assert "no YUV4MPEG2" in done.stderr
+def test_what_is_no_stream_is_refused_in_words(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.y4m").write_text("hello\n", "utf-8")
+    assert here(mine, tmp_path / "in.y4m", tmp_path / "out.y4m", monkeypatch) == 3
+    assert "no YUV4MPEG2" in capsys.readouterr().err

@@ -27,7 +27,10 @@ from fapvideo.trust.recognition import available
 @pytest.fixture(scope="module")
 def face(tmp_path_factory: pytest.TempPathFactory) -> Decoded:
     folder = tmp_path_factory.mktemp("clips")
-    return decode(face_clips.face_clip(folder, "one_face", suffix=".mkv", codec="ffv1", options={}))
+    clip = face_clips.face_clip(
+        folder, "one_face", frames=16, suffix=".mkv", codec="ffv1", options={}
+    )
+    return decode(clip)
 
 
 @pytest.fixture(scope="module")
