@@ -5,7 +5,7 @@
 The stream is the packaged brand face, talking, a second that goes to and fro; nothing of it is kept
 here. The bundle is the tiny one and paints nothing (`denoise.mode = "off"`): what is looked for is
 memory that a session holds on to frame by frame, not that of networks. Written to
-benchmarks/results/session_memory.json: the resident set at every hundredth frame.
+`session_memory.json` among the results: the resident set at every hundredth frame.
 """
 
 from __future__ import annotations
