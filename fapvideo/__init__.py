@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from fapvideo.progress import Progress
     from fapvideo.run.pieces import join_job
     from fapvideo.run.ranking import rank_references
+    from fapvideo.run.session import Session
     from fapvideo.run.sources import FrameSource
     from fapvideo.structs import FrameBatch, PartMasks, Reference, RunReport, Track
     from fapvideo.swapper import VideoSwapper
+    from fapvideo.video.stream import stream_info
 
 __version__ = "0.1.0"
 
@@ -58,6 +60,7 @@ __all__ = [
     "ReferenceImageError",
     "RunPreset",
     "RunReport",
+    "Session",
     "Track",
     "VideoReadError",
     "VideoSwapper",
@@ -68,6 +71,7 @@ __all__ = [
     "list_presets",
     "load_preset",
     "rank_references",
+    "stream_info",
 ]
 
 _HOMES: Final = {
@@ -79,12 +83,14 @@ _HOMES: Final = {
     "Reference": "fapvideo.structs",
     "RunPreset": "fapvideo.config.schema",
     "RunReport": "fapvideo.structs",
+    "Session": "fapvideo.run.session",
     "Track": "fapvideo.structs",
     "VideoSwapper": "fapvideo.swapper",
     "join_job": "fapvideo.run.pieces",
     "list_presets": "fapvideo.config.presets",
     "load_preset": "fapvideo.config.presets",
     "rank_references": "fapvideo.run.ranking",
+    "stream_info": "fapvideo.video.stream",
 }
 """Where the public names live that are not errors."""
 

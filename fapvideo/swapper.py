@@ -9,33 +9,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from fapvideo.composite.planes import displayed
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
-from fapvideo.errors import NoFaceFound, PresetError, VideoReadError
+from fapvideo.errors import PresetError
 from fapvideo.layers.frame import layered
 from fapvideo.ops.files import scratch_folder
-from fapvideo.ops.image import picture_fault
 from fapvideo.paint.painter import Painter
-from fapvideo.plan.people import Cast, Person
+from fapvideo.plan.people import Person
 from fapvideo.plan.references import References, asked_references
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Ticker
 from fapvideo.run.clip import Clip, planned
-from fapvideo.run.direct import Casting, LayersWish, through
+from fapvideo.run.direct import Casting, LayersWish, one_picture, through
 from fapvideo.run.engine import finished
 from fapvideo.run.networks import Shelf
 from fapvideo.run.people_sheet import write_sheet
 from fapvideo.run.pieces import paint_segment, plan_job
-from fapvideo.run.preview import column, join_columns
+from fapvideo.run.preview import contact_sheet
 from fapvideo.run.report import inspection
 from fapvideo.run.seal import Seal
 from fapvideo.run.segments import Segment
+from fapvideo.run.session import Session
 from fapvideo.run.sinks import NOWHERE, Sink, default_output, open_sink
-from fapvideo.run.sources import FrameSource, Source, open_source
+from fapvideo.run.sources import Source, open_source
 from fapvideo.run.work import StepsHere, Wishes, from_file_to_file
 from fapvideo.run.workbench import Workbench
-from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport
+from fapvideo.structs import Bytes, FrameBatch, Reference, RunReport, VideoInfo
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
 
@@ -198,7 +197,7 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
     ) -> tuple[Source, Casting, Plan | None]:
         """Return the frames, what gives the cast, and the plan if there is one."""
         if isinstance(input, Clip):
-            return input.source, partial(_cast_of, input), input.plan
+            return input.source, lambda: (input.cast, ()), input.plan
         source = open_source(input, self.preset.video)
         return source, partial(self._bench.cast, references, people), None
 
@@ -293,6 +292,29 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
                 yield layered(done, batch, swapped, source.info, plan) if layers else done
                 self._bench.check_open()
 
+    def session(
+        self,
+        info: VideoInfo,
+        lookahead_s: float = 0.5,
+        references: References | None = None,
+        *,
+        people: Sequence[Person] | None = None,
+    ) -> Session:
+        """Return what swaps a stream while it comes: `push`, and `flush` at its end.
+
+        Args:
+            info: `fapvideo.stream_info(...)`.
+            lookahead_s: seconds between the newest frame and one that comes out.
+            references: part -> images, instead of the preset's.
+            people: who gets what, instead of the preset's.
+
+        Raises:
+            FapVideoError: one of its kinds.
+        """
+        with self._bench.in_use():
+            cast = self._bench.cast(references, people)
+            return Session(self._bench.engine(), cast, info, lookahead_s, self._bench.in_use)
+
     def swap_image(
         self,
         rgb: Bytes,
@@ -306,22 +328,9 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
             VideoReadError: `rgb` is no picture uint8 [H, W, 3].
             NoFaceFound: there is no face in the picture.
         """
-        with self._bench.in_use(), scratch_folder() as scratch:
-            fault = picture_fault(rgb)
-            if fault:
-                raise VideoReadError(fault, hint="give RGB pixels uint8 [height, width, 3]")
-            engine, source = self._bench.engine(), FrameSource(rgb[None], 1)
-            plan = engine.plan(source, self._bench.cast(references, people)[0], scratch)
-            if not (plan.targets or plan.cast):
-                raise NoFaceFound(
-                    "; ".join(plan.warnings)
-                    or f"no face found in the picture of {rgb.shape[1]}x{rgb.shape[0]} pixels",
-                    hint="give a picture in which a face is at least 24 pixels wide",
-                )
-            ((_, swapped),) = engine.swap(source, plan)
-            return displayed(swapped.frames[0], source.info)
-
-    # --------------------------------------------------------------------- looking at a clip
+        with self._bench.in_use():
+            cast = partial(self._bench.cast, references, people)
+            return one_picture(self._bench.engine(), rgb, cast)
 
     def open(
         self,
@@ -362,9 +371,8 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         """
         with self._bench.in_use(), scratch_folder() as scratch:
             source = open_source(input, self.preset.video)
-            plan = self._bench.engine().plan(
-                source, self._bench.reader.bystanders(self.preset), scratch
-            )
+            cast = self._bench.reader.bystanders(self.preset)
+            plan = self._bench.engine().plan(source, cast, scratch)
             if sheet is not None:
                 write_sheet(Path(sheet), source, plan)
             return inspection(source, plan, self.preset.video)
@@ -387,13 +395,5 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         """
         with self._bench.in_use():
             reader = VideoReader(probe(Path(input)), self.preset.video)
-            cast, warnings = self._bench.cast(references, people)
-            for text in warnings:
-                log.warning(text)
-            return join_columns(
-                [column(self._bench.engine(), reader, cast, time) for time in times_s]
-            )
-
-
-def _cast_of(clip: Clip) -> tuple[Cast, Sequence[str]]:
-    return clip.cast, ()
+            casting = partial(self._bench.cast, references, people)
+            return contact_sheet(self._bench.engine(), reader, casting, times_s)

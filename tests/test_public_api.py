@@ -33,6 +33,7 @@ NAMES = [
     "ReferenceImageError",
     "RunPreset",
     "RunReport",
+    "Session",
     "Track",
     "VideoReadError",
     "VideoSwapper",
@@ -43,6 +44,7 @@ NAMES = [
     "list_presets",
     "load_preset",
     "rank_references",
+    "stream_info",
 ]
 LIGHT = ["RunPreset", "list_presets", "load_preset", *errors.__all__]
 

@@ -17,6 +17,7 @@ from fapvideo.cli import doctor, output, presets, protect, references, signals, 
 from fapvideo.cli.batch import batch
 from fapvideo.cli.bench import bench
 from fapvideo.cli.eval import evaluate
+from fapvideo.cli.filter import filter_stream
 from fapvideo.cli.inspect_video import inspect
 from fapvideo.cli.jobs import jobs, join, plan, segment
 from fapvideo.cli.preview import preview
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run)
+app.command("filter")(filter_stream)
 app.command()(plan)
 app.command()(segment)
 app.command()(jobs)

@@ -103,6 +103,11 @@ def print_warning(message: str) -> None:
     console.print(f"[bold yellow]warning:[/] {escape(plain(message))}")
 
 
+def print_note(message: str) -> None:
+    """Write a line to stderr: for programs whose stdout is not for people."""
+    _Console(stderr=True, soft_wrap=True, highlight=False).print(escape(plain(message)))
+
+
 class _Plain(logging.Formatter):
     """Log records as text that a terminal may be given."""
 

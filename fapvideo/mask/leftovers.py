@@ -99,6 +99,16 @@ class LeftoverSearch:
                 rows.append(np.minimum(_reach(dark, places, ways, unit), _most(part, ways, side)))
             self._seen[part].append(np.stack(rows))
 
+    @property
+    def looks(self) -> int:
+        """How many frames were looked at, and are remembered."""
+        return max(map(len, self._seen.values()), default=0)
+
+    def thin(self) -> None:
+        """Forget every second look."""
+        for rows in self._seen.values():
+            del rows[1::2]
+
     def finish(self) -> dict[str, Floats]:
         """Return how far the parts reach: the median over all looks."""
         return {

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fapvideo.mask.open_set import without
+from fapvideo.mask.covered import hidden_over_time, shown_over_time
+from fapvideo.mask.open_set import moved, without
 from fapvideo.nets.occlusion import SIZE, OcclusionNet, folded, seen_by
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import Matrix, warp
@@ -42,10 +43,6 @@ NUDGE = 0.85
 decide (hysteresis), beyond that the frame itself does, so that a fast hand drags no shadow."""
 WORN_S, WORN_NUDGE = 0.35, 1.5
 """The same for frames of glasses, which move with the head: how far around, and how much."""
-COVERED = (0.65, 0.45)
-"""Covered share of a part from which it is left, and under which it is painted again."""
-FADE_S = 0.2
-"""How long such a part takes to go and to come back, seconds."""
 SOFT = (0.25, 0.45)
 """Chances where something begins to be kept, and is kept whole."""
 REACH, EDGE = 0.012, 0.02
@@ -124,6 +121,26 @@ class OcclusionSearch:
             name: np.full((length, len(part.outline)), np.nan, np.float32)
             for name, part in PARTS.items()
         }
+        self._hidden = {name: [False] * len(part.outline) for name, part in PARTS.items()}
+        """Part -> for every side whether it was covered before the first frame."""
+
+    def move(self, frames: int, length: int) -> None:
+        """Forget the first `frames`, and be of `length` from now on: of a stream's next window."""
+        for part, shares in self._covered.items():
+            for side, before in enumerate(self._hidden[part]):
+                hidden = hidden_over_time(shares[:frames, side], before)
+                self._hidden[part][side] = bool(hidden[-1]) if len(hidden) else before
+            self._covered[part] = moved(shares, frames, length)
+        self._places = np.nan_to_num(moved(self._places, frames, length))
+        for kept in (self._maps, self._worn, self._faces):
+            rest = {i - frames: kept[i] for i in kept if i >= frames}
+            kept.clear()
+            kept.update(rest)  # type: ignore[arg-type]
+        self._length = length
+
+    def looked_at(self, index: int) -> bool:
+        """Tell whether a frame was looked at."""
+        return index in self._maps
 
     def look(self, index: int, crop: Bytes, landmarks: Floats, seen: Floats | None = None) -> None:
         """Look at the track's frame `index`: its aligned crop [SIZE, SIZE, 3], and landmarks.
@@ -144,18 +161,21 @@ class OcclusionSearch:
                 hit = (chance > 0.5) & (inside > 0)
                 shares[index, side] = hit.sum() / max(int(inside.sum()), 1)
 
-    def finish(self, times_s: NDArray[np.float64], half_window_s: float) -> TrackOcclusion:
+    def finish(
+        self, times_s: NDArray[np.float64], half_window_s: float, rows: range | None = None
+    ) -> TrackOcclusion:
         """Steady the maps over time, decide which parts are left where.
 
         Args:
             times_s: [T] presentation times of the track's frames.
             half_window_s: how far the frames around count.
+            rows: frames whose maps are wanted; by default all.
         """
         steady: list[bytes] = []
         known = np.array(sorted(self._maps), np.int64)
         worn_s = WORN_S if half_window_s > 0 else 0.0
         for index in range(self._length):
-            if index not in self._maps:
+            if index not in self._maps or (rows is not None and index not in rows):
                 steady.append(b"")
                 continue
             chance = self._steadied(self._maps, index, known, times_s, half_window_s, NUDGE)
@@ -168,8 +188,8 @@ class OcclusionSearch:
             steady.append(_pack(np.maximum.reduce(both)) if both else b"")
         shown = {
             part: np.stack(
-                [shown_over_time(shares[:, side], times_s)
-                 for side in range(shares.shape[1])], axis=1)
+                [shown_over_time(shares[:, side], times_s, was=was)
+                 for side, was in enumerate(self._hidden[part])], axis=1)
             for part, shares in self._covered.items()
         }  # fmt: skip
         packed = np.frombuffer(b"".join(steady), np.uint8)
@@ -260,28 +280,6 @@ def affine(source: Floats, target: Floats) -> Matrix:
     known = np.column_stack([source, np.ones(len(source))]).astype(np.float64)
     fit: Matrix = np.linalg.lstsq(known, target.astype(np.float64))[0].T.astype(np.float64)
     return fit
-
-
-def shown_over_time(
-    covered: Floats, times_s: NDArray[np.float64], fade_s: float = FADE_S
-) -> NDArray[np.float32]:
-    """Return [T] how strongly a part is shown whose covered share [T] is known (NaN: not looked).
-
-    It goes ahead of where it is covered and comes back after, each over `fade_s`.
-    """
-    hidden, state = np.zeros(len(covered), bool), False
-    for i, share in enumerate(covered):
-        if np.isfinite(share):
-            state = bool(share > COVERED[1 if state else 0])
-        hidden[i] = state
-    if not hidden.any():
-        return np.ones(len(covered), np.float32)
-    at = times_s[hidden]
-    after = np.clip(np.searchsorted(at, times_s), 0, len(at) - 1)
-    before = np.clip(after - 1, 0, None)
-    away = np.minimum(np.abs(at[after] - times_s), np.abs(times_s - at[before]))
-    step = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
-    return np.clip(away / (max(step, fade_s) + step), 0.0, 1.0).astype(np.float32)
 
 
 # ----------------------------------------------------------------------------------- masks

@@ -141,6 +141,7 @@ class BoxSearch:
         self._prompts = [*(PARTS[part].prompt for part in self._parts), *config.keep_out]
         self._found = {part: _nothing(length) for part in self._parts}
         self._kept = {label: _nothing(length) for label in config.keep_out}
+        self._looked: set[int] = set()
 
     def look(self, index: int, crop: Bytes, landmarks: Floats) -> None:
         """Detect in the track's frame `index`.
@@ -150,6 +151,7 @@ class BoxSearch:
             crop: [S, S, 3] aligned face.
             landmarks: [478, 2 or 3] in the crop's pixels.
         """
+        self._looked.add(index)
         size = crop.shape[0]
         detections = self._detector.detect(crop, self._prompts, self._config.detector_score)
         own = own_detections(detections, landmarks, size)
@@ -158,6 +160,23 @@ class BoxSearch:
             self._found[part][index] = found.get(part, np.nan)
         for label, box in label_boxes(own, self._config.keep_out, (size, size)).items():
             self._kept[label][index] = box
+
+    def move(self, frames: int, length: int) -> None:
+        """Forget the first `frames`, and be of `length` from now on: of a stream's next window.
+
+        A part's last box stays known, as the first one of the window.
+        """
+        for part, rows in self._found.items():
+            gone = rows[:frames][np.isfinite(rows[:frames, 0])]
+            self._found[part] = moved(rows, frames, length)
+            if len(gone) and not np.isfinite(self._found[part][0, 0]):
+                self._found[part][0] = gone[-1]
+        self._kept = {label: moved(rows, frames, length) for label, rows in self._kept.items()}
+        self._looked = {index - frames for index in self._looked if index >= frames}
+
+    def looked_at(self, index: int) -> bool:
+        """Tell whether a frame was looked at."""
+        return index in self._looked
 
     def finish(self, half_window: int, hold: int, fade: int) -> TrackBoxes:
         """Steady, fill and chain what was found.
@@ -205,6 +224,14 @@ def _overlaps(detection: Detection, area: Floats) -> bool:
 
 def _nothing(length: int) -> Floats:
     return np.full((length, 4), np.nan, np.float32)
+
+
+def moved(rows: Floats, frames: int, length: int) -> Floats:
+    """Return [length, ...]: the rows [T, ...] after the first `frames`; unknown ones are NaN."""
+    out = np.full((length, *rows.shape[1:]), np.nan, np.float32)
+    kept = rows[frames : frames + length]
+    out[: len(kept)] = kept
+    return out
 
 
 def _any(rows: Floats) -> bool:

@@ -143,6 +143,22 @@ class Rows:
         return np.memmap(self.path, np.float32, "r+", shape=(count, *self.shape))
 
 
+class LastRow:
+    """Takes rows like `Rows`, and keeps the last one."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.row: Floats | None = None
+
+    def append(self, row: Floats) -> None:
+        """Add a row."""
+        self.row = row
+
+    def replace_last(self, row: Floats) -> None:
+        """Put another row in the place of the last one."""
+        self.row = row
+
+
 def mapped_file(path: Path, shape: tuple[int, ...]) -> Array:
     """Return a new file as a float32 array of zeros, with room on the disk for all of it.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fapvideo.config.schema import RunPreset
+from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.config.trust import load_site
 from fapvideo.errors import ConsentError
 from fapvideo.guide.choose import choose_references
@@ -46,19 +47,21 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
         for track in plan.tracks
         if track.id in assigned.roles
     }
-    protected = _protected(plan, [track for track, role in roles.items() if not role.keep], preset)
+    protected = found_protected(
+        plan, [track for track, role in roles.items() if not role.keep], preset
+    )
     targets = [
         Target(
             track,
             roles[track.id].references,
-            _fates(
+            fates(
                 track,
                 plan.times_s[track.first_frame : track.last_frame + 1],
                 preset,
                 fade_in=track.first_frame not in starts,
                 fade_out=track.last_frame not in ends,
             ),
-            _crop_size(track, resolution, preset.composite.max_size),
+            crop_size(track, resolution, preset.composite.max_size),
             _choose(track, roles[track.id].references, preset.guide.hysteresis),
             roles[track.id].seed,
             strength=roles[track.id].strength,
@@ -77,7 +80,7 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
     )
 
 
-def _protected(plan: Plan, wanted: Sequence[int], preset: RunPreset) -> dict[int, str]:
+def found_protected(plan: Plan, wanted: Sequence[int], preset: RunPreset) -> dict[int, str]:
     """Return track -> name of those who were to be swapped, and must not be.
 
     Raises:
@@ -115,39 +118,53 @@ def _with_known(target: Target, before: Sequence[Target]) -> Target:
     return target
 
 
-def _fates(
+def fates(
     track: Track,
     times_s: NDArray[np.float64],
     preset: RunPreset,
     *,
     fade_in: bool,
     fade_out: bool,
+    mask_of: Callable[[RunPreset], MaskConfig] = attrgetter("mask"),
 ) -> TrackPlan:
-    """Return what becomes of the track's frames, each by the settings of its time."""
+    """Return what becomes of the track's frames, each by the settings of its time.
+
+    Args:
+        track: whole, or some of its frames.
+        times_s: of those frames.
+        preset: with its spans.
+        fade_in: whether the first frame comes in mid-shot.
+        fade_out: the same of the last one.
+        mask_of: `[mask]` of the settings of a time, if not as it stands there.
+    """
 
     def by(settings: RunPreset) -> TrackPlan:
-        return plan_track(track, settings.mask, times_s, fade_in=fade_in, fade_out=fade_out)
+        mask = mask_of(settings)
+        return plan_track(track, mask, times_s, fade_in=fade_in, fade_out=fade_out)
 
-    fates = by(preset)
+    found = by(preset)
     for span in preset.spans:
         here = (times_s >= span.from_s) & (times_s < span.to_s)
         if here.any():
             there = by(preset.within(span))
-            fates = TrackPlan(
-                np.where(here, there.weight, fates.weight),
-                np.where(here, there.source, fates.source),
-                tuple(np.where(here, there.state, fates.state).tolist()),
-                tuple(np.where(here, there.reason, fates.reason).tolist()),
+            found = TrackPlan(
+                np.where(here, there.weight, found.weight),
+                np.where(here, there.source, found.source),
+                tuple(np.where(here, there.state, found.state).tolist()),
+                tuple(np.where(here, there.reason, found.reason).tolist()),
             )
-    return fates
+    return found
 
 
-def _crop_size(track: Track, smallest: int, largest: int) -> int:
-    """Return one crop size for the whole track: about one crop pixel per frame pixel."""
+def crop_size(track: Track, smallest: int, largest: int, room: float = 1.0) -> int:
+    """Return one crop size for the whole track: about one crop pixel per frame pixel.
+
+    With `room` the face may become so many times as large.
+    """
     step = max(1, len(track) // 50)
     shapes = [shape for shape in track.landmarks[::step] if np.isfinite(shape).all()]
     scale = float(np.percentile([head_pose(shape).scale for shape in shapes] or [1.0], 90))
-    size = int(np.ceil(scale / CROP_INTEROCULAR / SIZE_STEP)) * SIZE_STEP
+    size = int(np.ceil(room * scale / CROP_INTEROCULAR / SIZE_STEP)) * SIZE_STEP
     return max(smallest, min(size, largest))
 
 
@@ -162,12 +179,12 @@ def _choose(
             chosen[part] = [0] * len(track)
             continue
         if frames is None:
-            frames = [expression(_finite(shape)) for shape in in_passing(track.landmarks)]
+            frames = [expression(finite(shape)) for shape in in_passing(track.landmarks)]
         given = [reference.expression for reference in group]
         chosen[part] = [int(i) for i in choose_references(part, frames, given, hysteresis)]
     return chosen
 
 
-def _finite(shape: Floats) -> Floats:
+def finite(shape: Floats) -> Floats:
     """Return a shape; the mean face in place of one that is not finite, which nobody paints."""
     return shape if np.isfinite(shape).all() else mesh.canonical()

@@ -11,7 +11,7 @@ from fapvideo.config.schema import TrackConfig
 from fapvideo.ops.display import square_pixels
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import Bytes, Face, Floats, FrameBatch, Track, VideoInfo
-from fapvideo.track.identity import FaceSampler, link
+from fapvideo.track.identity import FaceSampler, Shot, link
 from fapvideo.track.landmarks import FaceMesh
 from fapvideo.track.tracker import FaceTracker
 
@@ -83,8 +83,9 @@ def _recognised(
 ) -> dict[int, Floats]:
     """Return track id -> the median of what `recognise` makes of its best looks."""
     seen = {track.id: sampler.best(track.id) for track in tracks}
-    return {
-        number: np.median([recognise(shot.crop, shot.points) for shot in shots], axis=0)
-        for number, shots in seen.items()
-        if shots
-    }
+    return {number: numbers_of(shots, recognise) for number, shots in seen.items() if shots}
+
+
+def numbers_of(shots: Sequence[Shot], recognise: Recognise) -> Floats:
+    """Return the median of what `recognise` makes of these looks at one face."""
+    return np.median([recognise(shot.crop, shot.points) for shot in shots], axis=0)

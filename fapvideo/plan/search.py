@@ -75,7 +75,7 @@ class BoxFinder:
         return self._detector
 
     @cached_property
-    def _occluders(self) -> Occluders:
+    def occluders(self) -> Occluders:
         """What sees things in front of a face."""
         return Occluders()
 
@@ -147,7 +147,7 @@ class BoxFinder:
                 target,
                 {int(i): int(target.frames.source[i]) for i in target.frames.painted()},
                 SIZE,
-                OcclusionSearch(self._occluders, len(target.track)),
+                OcclusionSearch(self.occluders, len(target.track)),
             )
             for target in plan.targets
             if target.occlusion is None and len(target.frames.painted())
@@ -188,7 +188,7 @@ class BoxFinder:
                     index = frame.index - work.target.track.first_frame
                     if index in work.geometry:
                         shape = work.target.track.landmarks[work.geometry[index]]
-                        crop, landmarks, matrix = _cut(shape, square, work.size)
+                        crop, landmarks, matrix = cut_face(shape, square, work.size)
                         if isinstance(work.search, OcclusionSearch):
                             seen = shown_of(matrix, square.shape[1::-1], work.size)
                             work.search.look(index, crop, landmarks, seen)
@@ -198,13 +198,9 @@ class BoxFinder:
 
     def _boxes_of(self, works: Sequence[_Work], info: VideoInfo) -> dict[int, TrackBoxes]:
         config = self._preset.mask
-        half_window, hold, fade = (
-            round(seconds * float(info.frame_rate))
-            for seconds in (self._preset.track.smooth_s, config.hold_s, config.fade_s)
-        )
-        hold = max(hold, config.detector_every)
+        frames = box_frames(config, self._preset.track.smooth_s, info)
         return {
-            work.target.track.id: work.search.finish(half_window, hold, fade)
+            work.target.track.id: work.search.finish(*frames)
             for work in works
             if isinstance(work.search, BoxSearch)
         }
@@ -220,13 +216,22 @@ class BoxFinder:
         return found
 
 
+def box_frames(config: MaskConfig, smooth_s: float, info: VideoInfo) -> tuple[int, int, int]:
+    """Return what `BoxSearch.finish` is given: half a window, to hold, to fade, in frames."""
+    half_window, hold, fade = (
+        round(seconds * float(info.frame_rate))
+        for seconds in (smooth_s, config.hold_s, config.fade_s)
+    )
+    return half_window, max(hold, config.detector_every), fade
+
+
 def _frames_to_search(target: Target, config: MaskConfig) -> set[int]:
     """Return the track's frames whose geometry is used, as far as detection is due there."""
     used = np.unique(target.frames.source[target.frames.weight > 0])
     return {int(index) for index in used[:: config.detector_every]}
 
 
-def _cut(shape: Floats, picture: Bytes, size: int) -> tuple[Bytes, Floats, Matrix]:
+def cut_face(shape: Floats, picture: Bytes, size: int) -> tuple[Bytes, Floats, Matrix]:
     """Return the aligned crop of a face of `shape` [478, 3], the landmarks in it, and the way."""
     landmarks = np.asarray(shape, np.float32)
     matrix = crop_matrix(head_pose(landmarks), size)

@@ -90,6 +90,11 @@ class Plan:
         """How many frames the clip has."""
         return len(self.times_s)
 
+    @property
+    def swaps(self) -> bool:
+        """Whether somebody is swapped: frames in which nobody is are labelled like the others."""
+        return bool(self.targets)
+
     def placements(self, frame: int) -> list[tuple[Target, Placement]]:
         """Return the faces to be swapped in one frame."""
         places = ((target, target.placement(frame)) for target in self.targets)

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fapvideo.errors import NoFaceFound
+from fapvideo.composite.planes import displayed
+from fapvideo.errors import NoFaceFound, VideoReadError
 from fapvideo.layers.spool import LayerSpool
 from fapvideo.ops.files import partial_name, remove, scratch_folder
+from fapvideo.ops.image import picture_fault
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
@@ -34,8 +36,8 @@ from fapvideo.run.report import (
 )
 from fapvideo.run.seal import Seal
 from fapvideo.run.sinks import Sink
-from fapvideo.run.sources import Source
-from fapvideo.structs import RunReport
+from fapvideo.run.sources import FrameSource, Source
+from fapvideo.structs import Bytes, RunReport
 from fapvideo.video.writer import VideoWriter, link_target
 
 Casting = Callable[[], tuple[Cast, Sequence[str]]]
@@ -130,6 +132,29 @@ def _finish(spool: LayerSpool, plan: Plan, lines: Path, seal: Seal, layers: Laye
     with staged_layers(layers.folder, spool.plan, plan, parts, lines, own, "") as staged:
         info = spool.plan.info
         publish_layers(staged, layers.folder, info, "", overwrite=layers.overwrite)
+
+
+def one_picture(engine: Engine, rgb: Bytes, casting: Casting) -> Bytes:
+    """Return a picture uint8 [H, W, 3] with the parts of its face(s) swapped.
+
+    Raises:
+        VideoReadError: it is no picture.
+        NoFaceFound: there is no face in it.
+    """
+    fault = picture_fault(rgb)
+    if fault:
+        raise VideoReadError(fault, hint="give RGB pixels uint8 [height, width, 3]")
+    source = FrameSource(rgb[None], 1)
+    with scratch_folder() as scratch:
+        plan = engine.plan(source, casting()[0], scratch)
+        if not (plan.targets or plan.cast):
+            raise NoFaceFound(
+                "; ".join(plan.warnings)
+                or f"no face found in the picture of {rgb.shape[1]}x{rgb.shape[0]} pixels",
+                hint="give a picture in which a face is at least 24 pixels wide",
+            )
+        ((_, swapped),) = engine.swap(source, plan)
+        return displayed(swapped.frames[0], source.info)
 
 
 def check_face(source: Source, plan: Plan) -> None:

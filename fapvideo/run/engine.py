@@ -22,7 +22,7 @@ from fapvideo.paint.check import PaintCheck
 from fapvideo.paint.painter import Painter
 from fapvideo.pipeline import Pipeline, SwappedBatch, shown_as_it_is
 from fapvideo.plan.decide import decide
-from fapvideo.plan.follow import follow
+from fapvideo.plan.follow import Recognise, follow
 from fapvideo.plan.people import Cast, described, parts_of
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
@@ -84,6 +84,21 @@ class Engine:
         """What tells whether somebody can still be recognised."""
         return IdentityEmbedding()
 
+    def check(self, cast: Cast, info: VideoInfo) -> None:
+        """See to it that a long pass does not end in an error that can be told now.
+
+        Raises:
+            ConsentError, WeightsError: something forbids it, or an extra is missing.
+        """
+        check_permission(self.preset, self.painter.bundle, cast, info)
+        if self.preset.anonymize.distance > 0:
+            _ = self._recognition
+        self.boxes.load(self.painter.searched(parts_of(cast)))
+
+    def recognise(self) -> Recognise | None:
+        """Return the second opinion about who somebody is, where somebody is protected."""
+        return self._recognition if is_recognised() else None
+
     def plan(
         self,
         source: Source,
@@ -105,12 +120,7 @@ class Engine:
             ConsentError, WeightsError: something forbids it.
         """
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
-        check_permission(self.preset, self.painter.bundle, cast, source.info)
-        if self.preset.anonymize.distance > 0:
-            _ = self._recognition  # an extra that is missing has to be told now
-        self.boxes.load(
-            self.painter.searched(parts_of(cast))
-        )  # a long pass must not end in an error
+        self.check(cast, source.info)
         check_room(scratch, scratch_bytes(source.expected))
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
@@ -121,7 +131,7 @@ class Engine:
                 self.preset.track,
                 scratch,
                 ticker.advance,
-                recognise=self._recognition if is_recognised() else None,
+                recognise=self.recognise(),
             )
             plan = replace(plan, damaged=source.damaged)
             return self._decided(plan, source, cast, watch, ticker)

@@ -18,7 +18,8 @@ class Labelled:
     Into every frame, not only into those that were painted: whoever begins to look later, takes a
     still or cuts a piece out has to be told, too, and a plate that comes and goes with the swap
     would flicker. Whether there are targets is the plan's to say, so that every segment of a job
-    has it or none. A clip in which nobody is to be swapped gets none: it would be untrue.
+    has it or none. A clip in which nobody is to be swapped gets none: it would be untrue. A stream
+    gets it when somebody is first swapped, and keeps it.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Labelled:
     def composite(self, painted: Painted) -> SwappedBatch:
         """Do the third step, and label."""
         swapped = self._swaps.composite(painted)
-        if not painted[0][1].prepared.plan.targets:
+        if not painted[0][1].prepared.plan.swaps:
             return swapped
         frames, changed = [], 0
         for frame in swapped.frames:

@@ -16,6 +16,7 @@ from fapvideo.errors import VideoReadError
 from fapvideo.paint.painter import FaceJob
 from fapvideo.parts import PARTS
 from fapvideo.plan.people import Cast
+from fapvideo.run.direct import Casting
 from fapvideo.run.engine import Engine
 from fapvideo.structs import Bytes, FrameBatch
 from fapvideo.video.decord_reader import random_access
@@ -26,6 +27,20 @@ log = logging.getLogger(__name__)
 HEIGHT = 320
 MARGIN_S = 1.0
 """Length of the clip that is followed before and after the time of a column."""
+
+
+def contact_sheet(
+    engine: Engine, reader: VideoReader, casting: Casting, times_s: Sequence[float]
+) -> Bytes:
+    """Return columns of `column` side by side; warnings about references are logged.
+
+    Raises:
+        VideoReadError: there is no frame, or `video.reader` is not installed.
+    """
+    cast, warnings = casting()
+    for text in warnings:
+        log.warning(text)
+    return join_columns([column(engine, reader, cast, time) for time in times_s])
 
 
 def column(engine: Engine, reader: VideoReader, cast: Cast, time_s: float) -> Bytes:

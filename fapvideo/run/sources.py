@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -13,9 +14,10 @@ import numpy as np
 from fapvideo.config.schema import VideoConfig
 from fapvideo.errors import VideoReadError
 from fapvideo.ops.image import picture_fault
-from fapvideo.structs import Bytes, ColorTags, FrameBatch, HdrMetadata, VideoFrame, VideoInfo
+from fapvideo.structs import Bytes, FrameBatch, VideoFrame, VideoInfo
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import ROUNDING_S, VideoReader
+from fapvideo.video.stream import stream_info
 
 
 class Source(Protocol):
@@ -61,26 +63,8 @@ class FrameSource:
                     f"frame {number}: {fault}", hint="give RGB pixels uint8 [height, width, 3]"
                 )
         height, width = pictures[0].shape[:2]
-        rate = Fraction(frame_rate).limit_denominator(1_000_000)
-        self.info = VideoInfo(
-            path=Path("frames"),
-            container="",
-            width=width,
-            height=height,
-            rotation=0,
-            sample_aspect_ratio=Fraction(1),
-            frame_rate=rate,
-            time_base=1 / rate,
-            vfr=False,
-            frames=len(pictures),
-            duration_s=float(len(pictures) / rate),
-            pixel_format="gbrp",
-            bit_depth=8,
-            color=ColorTags(matrix=0, full_range=True),
-            hdr=HdrMetadata(),
-            video_stream=0,
-            streams=(),
-        )
+        info, count = stream_info(width, height, frame_rate), len(pictures)
+        self.info = replace(info, frames=count, duration_s=float(count / info.frame_rate))
 
     @property
     def expected(self) -> int:
@@ -104,11 +88,14 @@ class FrameSource:
 
     def frame(self, number: int) -> VideoFrame:
         """Return one picture as a decoded frame would be."""
-        rgb = self._pictures[number]
-        planes = tuple(np.ascontiguousarray(rgb[..., channel]) for channel in (1, 2, 0))
-        return VideoFrame(
-            number, number, float(number * self.info.time_base), "gbrp", planes, duration=1
-        )
+        time_s = float(number * self.info.time_base)
+        return frame_of_picture(self._pictures[number], number, time_s)
+
+
+def frame_of_picture(rgb: Bytes, number: int, time_s: float) -> VideoFrame:
+    """Return an RGB picture uint8 [H, W, 3] as a decoded frame would be."""
+    planes = tuple(np.ascontiguousarray(rgb[..., channel]) for channel in (1, 2, 0))
+    return VideoFrame(number, number, time_s, "gbrp", planes, duration=1)
 
 
 def _view(picture: Bytes) -> Callable[[], Bytes]:

@@ -158,6 +158,15 @@ class FaceSampler:
             number: looks.of_crops([shot.crop for shot in self.best(number)]) for number in seen
         }
 
+    def look_of(self, number: int, looks: Looks) -> Floats | None:
+        """Return what one track's face looks like by now; None if it was not seen."""
+        shots = self.best(number)
+        return looks.of_crops([shot.crop for shot in shots]) if shots else None
+
+    def forget(self, number: int) -> None:
+        """Let go of a track's crops."""
+        self._tracks.pop(number, None)
+
     def best(self, number: int) -> list[Shot]:
         """Return up to SAMPLES looks at a track: the best, and what is not much worse."""
         kept = self._tracks.get(number, _Kept()).crops

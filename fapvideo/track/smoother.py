@@ -10,7 +10,9 @@ irregular samples: Cleveland, JASA 1979).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -40,6 +42,23 @@ Times = NDArray[np.float64]
 Doubles = NDArray[np.float64]
 
 
+@dataclass(slots=True)
+class Settled:
+    """What smoothing learns from a track as a whole, kept for one that is smoothed bit by bit."""
+
+    anchor: Doubles | None = None
+    """[N, 3] the face by which the head's motion is measured."""
+    noise: deque[float] = field(default_factory=lambda: deque(maxlen=CHUNK))
+    """How far lines parted from measurements, frame by frame, before the newest bit."""
+    parted: Doubles = field(default_factory=lambda: np.zeros(0))
+    """The same of the newest bit."""
+
+    def forget(self, frames: int) -> None:
+        """Know that the first `frames` of the newest bit are not in the next one."""
+        self.noise.extend(self.parted[:frames].tolist())
+        self.parted = self.parted[frames:]
+
+
 def fill_gaps(landmarks: Floats, valid: NDArray[np.bool_], times_s: Times) -> None:
     """Interpolate [T, N, 3] `landmarks` in time, in place, where `valid` [T] is False."""
     known = np.nonzero(valid)[0]
@@ -51,24 +70,32 @@ def fill_gaps(landmarks: Floats, valid: NDArray[np.bool_], times_s: Times) -> No
             landmarks[steps] = (1 - share) * landmarks[first] + share * landmarks[last]
 
 
-def smooth(landmarks: Floats, times_s: Times, half_s: float) -> Floats:
+def smooth(
+    landmarks: Floats, times_s: Times, half_s: float, settled: Settled | None = None
+) -> Floats:
     """Return zero-phase smoothed [T, N, 3] landmarks.
 
     Args:
         landmarks: [T, N, 3] with gaps already filled.
         times_s: [T] increasing presentation times.
         half_s: half width of the window, seconds; 0 returns a copy.
+        settled: what is known from earlier bits of the same track; learns from this one.
     """
     count = len(landmarks)
     if half_s <= 0 or count < 3:
         return np.array(landmarks, np.float32)
     stable = list(mesh.STABLE)
-    anchor, motion = _motion(landmarks)
+    settled = settled or Settled()
+    if settled.anchor is None:
+        settled.anchor = _middle(landmarks)
+    anchor = settled.anchor
+    motion = [fit_similarity(anchor[stable], shape[stable]) for shape in landmarks]
     poses = np.array([np.concatenate([(s * r).ravel(), shift]) for s, r, shift in motion])
     line = _local_fit(poses, times_s, half_s, half_s / 2, degree=1)
     unit = max(mesh.interocular(anchor), 1e-6)
-    parted = _distance(poses - line, anchor[stable]) / unit
-    limit = float(np.clip(NOISE * np.median(parted), FLOOR, max(CEILING, TREMBLE_PX / unit)))
+    settled.parted = parted = _distance(poses - line, anchor[stable]) / unit
+    typical = np.median(np.concatenate([settled.noise, parted]))
+    limit = float(np.clip(NOISE * typical, FLOOR, max(CEILING, TREMBLE_PX / unit)))
     fast = np.clip(parted / limit - 1.0, 0.0, 1.0)
     fast = _local_fit(_widened(fast)[:, None], times_s, half_s / 2, half_s / 4, degree=0)
     poses = line + np.clip(fast, 0.0, 1.0) * (poses - line)
@@ -98,15 +125,11 @@ _Motion = Sequence[tuple[float, Doubles, Doubles]]
 """Per frame: the scale, rotation [3, 3] and shift [3] that carry the anchor there."""
 
 
-def _motion(landmarks: Floats) -> tuple[Doubles, _Motion]:
-    """Return the face in mid-track about the middle of its stable points, and the head's motion.
-
-    The first is [N, 3]; the motion carries its stable points to those of every frame.
-    """
-    stable, count = list(mesh.STABLE), len(landmarks)
+def _middle(landmarks: Floats) -> Doubles:
+    """Return the face [N, 3] in mid-track about the middle of its stable points."""
+    count = len(landmarks)
     anchor = landmarks[[(count - 1) // 2, count // 2]].mean(axis=0, dtype=np.float64)
-    anchor -= anchor[stable].mean(axis=0)
-    return anchor, [fit_similarity(anchor[stable], shape[stable]) for shape in landmarks]
+    return anchor - anchor[list(mesh.STABLE)].mean(axis=0)
 
 
 def _shapes(

@@ -1,7 +1,8 @@
 """Follows every face through a clip: the first of the two passes over the video.
 
 Call `update` once per frame in order, then `tracks`. Landmarks are spooled to a scratch folder and
-mapped, so a long clip costs disk and not memory.
+mapped, so a long clip costs disk and not memory. For a stream without an end, `newest` after every
+`update` takes what was measured out of the tracker, which then keeps nothing.
 
 A measurement counts if something independent agrees: the mesh is placed by the frame before, and
 when a head moves fast it can slide off the face and still look sure of itself. So the detector
@@ -22,7 +23,7 @@ from fapvideo.ops import mesh
 from fapvideo.ops.geometry import iou
 from fapvideo.ops.memory import release
 from fapvideo.ops.pose import head_pose
-from fapvideo.ops.scratch import Rows, mapped_file
+from fapvideo.ops.scratch import LastRow, Rows, mapped_file
 from fapvideo.structs import NUM_LANDMARKS, Bytes, Face, Floats, Track
 from fapvideo.track import smoother
 from fapvideo.track.detector import FaceDetector, fine_windows
@@ -57,7 +58,7 @@ class _Open:
 
     id: int
     first_frame: int
-    rows: Rows
+    rows: Rows | LastRow
     """Its landmarks."""
     face: Face
     presence: list[float] = field(default_factory=list)
@@ -71,6 +72,19 @@ class _Open:
         return bool(self.faults) and self.faults[-1] != MEASURED
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is known of one track in one frame."""
+
+    track_id: int
+    landmarks: Floats
+    """[478, 3] raw; where it was measured last if it was not here."""
+    presence: float
+    """0 where it was not measured."""
+    fault: str
+    """Why not, a code of `structs.REASONS`; empty where it was."""
+
+
 def scratch_bytes(frames: int) -> int:
     """Return how much scratch a face takes that is there in so many frames: raw and smoothed."""
     return 2 * 4 * NUM_LANDMARKS * 3 * frames
@@ -79,10 +93,13 @@ def scratch_bytes(frames: int) -> int:
 class FaceTracker:
     """Finds faces, measures their meshes, links them over time and cuts tracks at scene cuts."""
 
-    def __init__(self, config: TrackConfig, scratch: Path, mesh: FaceMesh | None = None) -> None:
+    def __init__(
+        self, config: TrackConfig, scratch: Path | None, mesh: FaceMesh | None = None
+    ) -> None:
         """Use `config`; keep spooled landmarks in the existing folder `scratch`.
 
-        `mesh` is what measures, if it is to be another one than `FaceMesh`.
+        Without a folder only the newest frame is kept, for `newest`. `mesh` is what measures, if it
+        is to be another one than `FaceMesh`.
         """
         self.config = config
         self.cuts: list[int] = []
@@ -95,15 +112,13 @@ class FaceTracker:
         self._histogram: Floats | None = None
         self._next_id = 0
         self._times: list[float] = []
-
-    @property
-    def _frame(self) -> int:
+        self._frame = -1
         """Index of the newest frame."""
-        return len(self._times) - 1
 
     def update(self, rgb: Bytes, time_s: float) -> None:
         """Take the next frame, uint8 [H, W, 3], shown at `time_s`."""
         self._times.append(time_s)
+        self._frame += 1
         if self._is_cut(rgb):
             self.cuts.append(self._frame)
             self._closed += self._open
@@ -129,6 +144,21 @@ class FaceTracker:
         """Return track ids and faces that were measured in the last frame."""
         return [(track.id, track.face) for track in self._open if not track.missing]
 
+    def newest(self) -> tuple[bool, list[Measured]]:
+        """Return whether the last frame begins a shot, and what became of every track in it.
+
+        A track that is missing has ended. What came before is forgotten.
+        """
+        begins = bool(self.cuts) and self.cuts[-1] == self._frame
+        self._closed.clear()
+        del self._times[:-1], self.cuts[:-1]
+        for track in self._open:
+            del track.presence[:-1], track.faults[:-1]
+        return begins, [
+            Measured(track.id, track.face.landmarks, track.presence[-1], track.faults[-1])
+            for track in self._open
+        ]
+
     def tracks(self) -> tuple[Track, ...]:
         """Return all tracks, smoothed, in the order they appeared.
 
@@ -137,8 +167,7 @@ class FaceTracker:
         self._closed += self._open
         self._open = []
         times = np.array(self._times, np.float64)
-        step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-        shortest = max(1, min(round(0.1 / max(step, 1e-6)), len(times) // 2))
+        shortest = shortest_track(times, len(times))
         done = [self._finish(t, times) for t in sorted(self._closed, key=lambda t: t.id)]
         return tuple(track for track in done if track is not None and len(track) >= shortest)
 
@@ -235,7 +264,9 @@ class FaceTracker:
         size = float(min(face.box[2:] - face.box[:2]))
         if size < self.config.min_face_px or self._fault(rgb, face) != MEASURED:
             return
-        rows = Rows(self._scratch / f"track{self._next_id}.f32", SHAPE)
+        rows: Rows | LastRow = LastRow()
+        if self._scratch is not None:
+            rows = Rows(self._scratch / f"track{self._next_id}.f32", SHAPE)
         track = _Open(self._next_id, self._frame, rows, face)
         self._next_id += 1
         self._append(track, face, MEASURED)
@@ -265,6 +296,8 @@ class FaceTracker:
         count = int(seen[-1]) + 1
         presence, faults = presence[:count], tuple(track.faults[:count])
         times_s = times_s[track.first_frame : track.first_frame + count]
+        if isinstance(track.rows, LastRow):
+            raise ValueError("a tracker without a folder keeps no tracks")
         raw = track.rows.mapped(count)
         smoother.fill_gaps(raw, presence > 0, times_s)
         path = track.rows.path.with_suffix(".smooth.f32")
@@ -275,6 +308,12 @@ class FaceTracker:
         del raw  # some systems keep a file that is mapped
         track.rows.path.unlink()
         return Track(track.id, track.first_frame, out, presence, jump, neutral, faults)
+
+
+def shortest_track(times_s: smoother.Times, frames: int) -> int:
+    """Return how many frames a track has at least, in a clip of `frames`, some of their times."""
+    step = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
+    return max(1, min(round(0.1 / max(step, 1e-6)), frames // 2))
 
 
 def disagreement(landmarks: Floats, keypoints: Floats) -> float:

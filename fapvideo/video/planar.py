@@ -73,7 +73,7 @@ _PACKED = {
     "p416le": _semi_planar("yuv444p16le"),
 }
 
-_BY_SWSCALE = {
+NOT_EXACT = {
     # Palettes and fewer than 8 bits per component: every value has an exact 8-bit twin.
     "pal8": "gbrap",
     "monow": "gray",
@@ -87,6 +87,7 @@ _BY_SWSCALE = {
     "gbrapf32le": "gbrap16le",
     "grayf32le": "gray16le",
 }
+"""Formats whose planar twin is made by FFmpeg's scaler: there is no way back bit by bit."""
 
 
 def planar_format(pixel_format: str) -> str:
@@ -99,8 +100,8 @@ def planar_format(pixel_format: str) -> str:
     """
     if pixel_format in _PACKED:
         return _PACKED[pixel_format].twin
-    if pixel_format in _BY_SWSCALE:
-        return _BY_SWSCALE[pixel_format]
+    if pixel_format in NOT_EXACT:
+        return NOT_EXACT[pixel_format]
     name = pixel_format.replace("yuvj", "yuv")
     if name.endswith("be"):
         little = planar_format(name[:-2] + "le")
@@ -124,7 +125,7 @@ def planes_of(frame: av.VideoFrame) -> tuple[str, tuple[Array, ...]]:
     """
     name = frame.format.name
     twin = planar_format(name)
-    if name in _BY_SWSCALE:
+    if name in NOT_EXACT:
         frame, name = frame.reformat(format=twin), twin
     layout = plane_layout(twin)
     stored: np.dtype[Any] = np.dtype(layout.dtype)

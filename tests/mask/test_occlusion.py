@@ -11,6 +11,7 @@ import pytest
 import runs
 from portrait import astronaut, astronaut_face
 
+from fapvideo.mask.covered import shown_over_time
 from fapvideo.mask.occlusion import (
     LEVELS,
     Occluders,
@@ -18,7 +19,6 @@ from fapvideo.mask.occlusion import (
     from_outside,
     guided_filter,
     kept_at_size,
-    shown_over_time,
 )
 from fapvideo.nets.occlusion import SIZE
 from fapvideo.ops.geometry import invert, transform, warp

@@ -150,6 +150,19 @@ def test_jitter_is_steadied_like_landmarks() -> None:
     assert np.abs(np.diff(rows[2:-2, 0])).max() < 0.001
 
 
+def test_a_window_that_moves_along_keeps_what_it_knows() -> None:
+    script = Script(*(detections("mouth", shift=s) for s in (0.0, 0.05)))
+    search = BoxSearch(script, boxes_config(), ["mouth"], 3)
+    for index in (0, 2):
+        search.look(index, np.zeros((SIZE, SIZE, 3), np.uint8), face())
+    whole = search.finish(half_window=0, hold=0, fade=0).parts["mouth"]
+    search.move(1, 3)
+    assert [search.looked_at(index) for index in range(3)] == [False, True, False]
+    rows = search.finish(half_window=0, hold=0, fade=0).parts["mouth"]
+    np.testing.assert_allclose(rows[0], whole[0], err_msg="the last box that was found stays")
+    np.testing.assert_allclose(rows[1:], whole[[2, 2]])
+
+
 def test_a_part_never_found_has_no_box() -> None:
     track = searched(boxes_config(), PARTS, detections("eyes", "nose"), detections("eyes"))
     assert set(track.parts) == {"eyes", "nose"}

@@ -57,7 +57,7 @@ def test_few_crops_are_kept_of_however_long_a_track() -> None:
         face = Face(np.array([0, 0, 9, 9], np.float32), landmarks, 1.0)
         sampler.look(picture, [(7, face)])
         assert len(sampler._tracks[7].crops) < 2 * SAMPLES
-    best = [int(crop[96, 96, 0]) for crop in sampler._best(7)]
+    best = [int(shot.crop[96, 96, 0]) for shot in sampler.best(7)]
     assert 0 < len(best) <= SAMPLES
     assert all(value >= 100 for value in best), "those from the front"
 
