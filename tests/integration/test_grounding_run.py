@@ -250,7 +250,8 @@ def test_tokens_go_where_the_boxes_are(
     stream(talk, preset(["nose", "mouth"], mask=boxes(), denoise={"mode": "guided"}))
     stream(talk, preset(["nose", "mouth"], denoise={"mode": "guided"}))
     jobs = jobs_of(recorded)[:FRAMES]
-    boxed, drawn = (np.concatenate([t for t, _ in half]) for half in (given[:1], given[1:]))
+    half = len(given) // 2
+    boxed, drawn = (np.concatenate([t for t, _ in run]) for run in (given[:half], given[half:]))
     np.testing.assert_allclose(boxed[:, 0], [job.boxes["nose"] for job in jobs], atol=1e-6)
     assert np.abs(boxed[:, 0] - drawn[:, 0]).max() > 0.05
     np.testing.assert_array_equal(boxed[:, 1], drawn[:, 1])

@@ -176,8 +176,8 @@ def test_numbers_that_are_not_finite_end_no_run(
 ) -> None:
     """Two references, so that one has to be chosen by the expression of every frame."""
 
-    def spoilt(*arguments: Any) -> Plan:
-        plan = follow(*arguments)
+    def spoilt(*arguments: Any, **named: Any) -> Plan:
+        plan = follow(*arguments, **named)
         plan.tracks[0].landmarks[2:4, 50] = np.nan
         return plan
 
