@@ -64,7 +64,7 @@ def _check_numbers(target: Target) -> None:
     used, landmarks = np.unique(frames.source[frames.weight > 0]), target.track.landmarks
     for start in range(0, len(used), AT_ONCE):  # of a long clip they are large
         _check_near(f"{name}: landmarks", np.asarray(landmarks[used[start : start + AT_ONCE]]))
-    release(landmarks)
+        release(landmarks)
     _check_near(f"{name}: neutral", target.track.neutral)
 
 

@@ -24,6 +24,7 @@ from fapvideo.ops.files import write_atomically
 from fapvideo.ops.memory import release
 from fapvideo.parts import PARTS
 from fapvideo.plan.kept import check_digests, check_plan, digests
+from fapvideo.plan.sound import AT_ONCE
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
@@ -76,8 +77,7 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
     with write_atomically(folder) as partial:
         partial.mkdir()
         for track in plan.tracks:
-            np.save(partial / f"track-{track.id}.npy", track.landmarks)
-            release(track.landmarks)
+            _save(partial / f"track-{track.id}.npy", track.landmarks)
         try:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()},
                       partial / "arrays.safetensors")  # fmt: skip
@@ -85,6 +85,16 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
             raise OSError(str(error)) from error
         text["digests"] = digests(text, partial)
         (partial / "plan.json").write_text(json.dumps(text, indent=1), "utf-8")
+
+
+def _save(path: Path, array: Array) -> None:
+    """Write an array [T, ...] as `np.save` does, piece by piece: it may lie in a file itself."""
+    with path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(np.asarray(array))
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(array), AT_ONCE):
+            file.write(np.ascontiguousarray(array[start : start + AT_ONCE]).tobytes())
+            release(array)
 
 
 def _describe(target: Target, arrays: Arrays, references: dict[int, Reference]) -> dict[str, Any]:
