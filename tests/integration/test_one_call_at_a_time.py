@@ -15,10 +15,12 @@ from runs import BRAND, swapper
 
 from fapvideo.errors import FapVideoError, PresetError, ReferenceImageError, VideoReadError
 from fapvideo.swapper import VideoSwapper
+from fapvideo.video.stream import stream_info
 
 CALLS: dict[str, Callable[[VideoSwapper, Path, Path], Any]] = {
     "run": lambda one, source, folder: one.run(source, folder / "o.mkv"),
     "stream": lambda one, source, folder: next(iter(one.stream(source))),
+    "session": lambda one, source, folder: one.session(stream_info(64, 64, 25)),
     "swap_image": lambda one, source, folder: one.swap_image(astronaut()),
     "encode_reference": lambda one, source, folder: one.encode_reference({"eyes": BRAND}),
     "plan": lambda one, source, folder: one.plan(source, folder / "job"),

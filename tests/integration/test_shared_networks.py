@@ -119,7 +119,7 @@ def test_a_full_device_is_told_and_a_full_machine_says_what_to_set(
     assert len(halved) == 2
     assert "denoise.batch_size = 1" in halved[-1]
 
-    def full(*_: Any) -> Any:
+    def full(*_: Any, **__: Any) -> Any:
         raise MemoryError
 
     monkeypatch.setattr("fapvideo.pipeline.FrameCanvas", full)
