@@ -164,7 +164,7 @@ def test_several_clips_of_a_batch_are_under_way_at_once(
         options: dict[str, Any] = {"at_once": 3, "watch": watch}
         summary = run_batch(jobs, lambda wanted: Farm(wanted, workers), out, **options)
         assert summary.counts == {"total": 3, "done": 2, "skipped": 0, "failed": 1, "left": 0}
-        assert begun == ["a.mp4", "b.mp4", "c.mp4"]
+        assert sorted(begun) == ["a.mp4", "b.mp4", "c.mp4"]  # by threads, in any order
         for name in ("a.mp4", "c.mp4"):
             assert (out / name).read_bytes() == whole.read_bytes()
             (out / name).unlink()
