@@ -7,7 +7,6 @@ face is blurred, more and more, until they are not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -18,9 +17,9 @@ from fapvideo.composite.planes import FrameCanvas, Stroke
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import Matrix, stretched, transform
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
-from fapvideo.pipeline import Pipeline, SwappedBatch
+from fapvideo.pipeline import SwappedBatch
 from fapvideo.plan.targets import Target
-from fapvideo.run.stretches import Painted, Stretch, Stretches
+from fapvideo.run.stretches import Painted
 from fapvideo.structs import Floats, VideoFrame, VideoInfo
 from fapvideo.trust.recognition import IdentityEmbedding, recognised_apart
 
@@ -32,24 +31,15 @@ GROWN, SOFT = 0.25, 0.08
 """How far the blur reaches beyond the face's outline, and its edge, in inter-ocular distances."""
 
 
-class Anonymous(Stretches):
-    """Swaps like `Stretches`, and blurs what can still be recognised."""
+class Anonymous:
+    """Blurs what can still be recognised; a `Finish` of `Stretches`."""
 
-    def __init__(
-        self,
-        usual: Pipeline,
-        others: Sequence[Stretch],
-        info: VideoInfo,
-        distance: float,
-        embed: IdentityEmbedding,
-    ) -> None:
+    def __init__(self, info: VideoInfo, distance: float, embed: IdentityEmbedding) -> None:
         """Compare with `embed`; faces nearer than `distance` to what was filmed are blurred."""
-        super().__init__(usual, others)
         self._info, self._distance, self._embed = info, distance, embed
 
-    def composite(self, painted: Painted) -> SwappedBatch:
-        """Do the third step, and see that nobody is recognised."""
-        swapped = super().composite(painted)
+    def __call__(self, painted: Painted, swapped: SwappedBatch) -> SwappedBatch:
+        """See that nobody is recognised."""
         frames, apart, strokes = [], {}, []
         plan = painted[0][1].prepared.plan
         filmed_frames = (one for _, part in painted for one in part.prepared.batch.frames)

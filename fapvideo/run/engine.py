@@ -33,7 +33,7 @@ from fapvideo.run.labelled import Labelled
 from fapvideo.run.permission import check_permission
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
-from fapvideo.run.stretches import Painted, Prepared, Stretch, Stretches
+from fapvideo.run.stretches import Finish, Painted, Prepared, Stretch, Stretches
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.track.tracker import scratch_bytes
 from fapvideo.trust.label import draw_label
@@ -168,7 +168,7 @@ class Engine:
 
     def pipeline(
         self, info: VideoInfo, watch: Stopwatch | None = None, *, record: bool = False
-    ) -> Stretches | Labelled:
+    ) -> Stretches:
         """Return the second pass over a clip; `record` keeps what it paints, for layers."""
 
         def by(preset: RunPreset, painter: Painter) -> Pipeline:
@@ -182,12 +182,14 @@ class Engine:
             for span, painter in zip(self.preset.spans, self._spans, strict=True)
         ]
         usual, distance = by(self.preset, self.painter), self.preset.anonymize.distance
-        swaps = Stretches(usual, others)
+        finishes: list[Finish] = []
         if distance > 0:
-            swaps = Anonymous(usual, others, info, distance, self._recognition)
+            finishes.append(Anonymous(info, distance, self._recognition))
         said = self.preset.provenance
         label = draw_label(said.label, said.label_corner, info)
-        return Labelled(swaps, label, info, record=record) if label else swaps
+        if label is not None:
+            finishes.append(Labelled(label, info, record=record))
+        return Stretches(usual, others, finishes)
 
     def swap(
         self,

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 from fapvideo.composite.planes import FrameCanvas, Stroke, changed_outside
 from fapvideo.pipeline import SwappedBatch
-from fapvideo.plan.targets import Plan
-from fapvideo.run.stretches import Painted, Prepared, Stretches
-from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
+from fapvideo.run.stretches import Painted
+from fapvideo.structs import VideoFrame, VideoInfo
 from fapvideo.trust.label import Label
 
 
 class Labelled:
-    """Swaps as another does, and puts a plate into every frame of a clip with targets.
+    """Puts a plate into every frame of a clip with targets; a `Finish` of `Stretches`.
 
     Into every frame, not only into those that were painted: whoever begins to look later, takes a
     still or cuts a piece out has to be told, too, and a plate that comes and goes with the swap
@@ -22,27 +21,12 @@ class Labelled:
     gets it when somebody is first swapped, and keeps it.
     """
 
-    def __init__(
-        self, swaps: Stretches, label: Label, info: VideoInfo, *, record: bool = False
-    ) -> None:
-        """Put `label` on what `swaps` gives; `record` adds it to the strokes that are kept."""
-        self._swaps, self._label, self._info, self._record = swaps, label, info, record
+    def __init__(self, label: Label, info: VideoInfo, *, record: bool = False) -> None:
+        """Put `label` on frames; `record` adds it to the strokes that are kept."""
+        self._label, self._info, self._record = label, info, record
 
-    def swap(self, batch: FrameBatch, plan: Plan) -> SwappedBatch:
-        """Swap, and label."""
-        return self.composite(self.paint(self.prepare(batch, plan)))
-
-    def prepare(self, batch: FrameBatch, plan: Plan) -> Prepared:
-        """Do the first step of `Pipeline.swap`."""
-        return self._swaps.prepare(batch, plan)
-
-    def paint(self, prepared: Prepared) -> Painted:
-        """Do the second step."""
-        return self._swaps.paint(prepared)
-
-    def composite(self, painted: Painted) -> SwappedBatch:
-        """Do the third step, and label."""
-        swapped = self._swaps.composite(painted)
+    def __call__(self, painted: Painted, swapped: SwappedBatch) -> SwappedBatch:
+        """Label."""
         if not painted[0][1].prepared.plan.swaps:
             return swapped
         frames, changed = [], 0

@@ -32,7 +32,6 @@ from fapvideo.ops.yuv import plane_layout
 from fapvideo.plan.moving import MovingPlan
 from fapvideo.plan.people import Cast
 from fapvideo.run.engine import Engine
-from fapvideo.run.labelled import Labelled
 from fapvideo.run.sources import frame_of_picture
 from fapvideo.run.stretches import Stretches
 from fapvideo.run.tally import Tally
@@ -100,7 +99,7 @@ class Session:
         self._last: Fraction | None = None
         self._kind: type | None = None
         self._moving: MovingPlan | None = None
-        self._pipeline: Stretches | Labelled | None = None
+        self._pipeline: Stretches | None = None
         self._tally = Tally()
         self.warnings: list[str] = [UNSIGNED, *_shortened(engine, lookahead_s), *cast[1]]
         """What should be known of the stream."""
