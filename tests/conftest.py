@@ -1,8 +1,9 @@
-"""Rules for every test: no network, a cache folder of its own, GPU tests only with a GPU."""
+"""Rules for every test: no network, a cache folder of its own, a GPU only if there; a browser."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -25,6 +26,12 @@ from fapvideo.ops.torchvision_shim import make_torchvision_importable  # noqa: E
 
 make_torchvision_importable()  # before a test imports diffusers or transformers itself
 
+CHROMIUM = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage", "--hide-scrollbars",
+)  # fmt: skip
+"""Flags of a browser that asks nobody anything."""
 LONGEST = (
     "test_processes.py",
     "test_suite.py",
@@ -122,3 +129,25 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Start Chromium; skip where there is none, unless FAPVIDEO_REQUIRE_BROWSER=1."""
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    required = os.environ.get("FAPVIDEO_REQUIRE_BROWSER") == "1"
+    if None in programs and not required:
+        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
+    if not required:
+        pytest.importorskip("selenium")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for flag in (*CHROMIUM, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(executable_path=programs[1])
+    chromium = webdriver.Chrome(options=options, service=service)
+    yield chromium
+    chromium.quit()

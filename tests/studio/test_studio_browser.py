@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,35 +14,8 @@ from fapvideo.studio.server import Serving, Studio
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--hide-scrollbars",
-)  # fmt: skip
 ENTER, RIGHT, HOME = "\ue007", "\ue014", "\ue011"
 HURT = "<b onclick=alert(1)>two.mp4"
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Start Chromium; skip where there is none, unless FAPVIDEO_REQUIRE_BROWSER=1."""
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    required = os.environ.get("FAPVIDEO_REQUIRE_BROWSER") == "1"
-    if None in programs and not required:
-        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
-    if not required:
-        pytest.importorskip("selenium")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(executable_path=programs[1])
-    chromium = webdriver.Chrome(options=options, service=service)
-    yield chromium
-    chromium.quit()
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,36 +11,8 @@ from report_material import BAD, FRAMES, OTHER
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--hide-scrollbars",
-)  # fmt: skip
 NO_STORAGE = "Object.defineProperty(window, 'localStorage', {get() {throw new Error('denied')}})"
 CLIP = "section.clip[data-clip='0']"
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Start Chromium; skip where there is none, unless FAPVIDEO_REQUIRE_BROWSER=1."""
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    required = os.environ.get("FAPVIDEO_REQUIRE_BROWSER") == "1"
-    if None in programs and not required:
-        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
-    if not required:
-        pytest.importorskip("selenium")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=programs[1])
-    chromium = webdriver.Chrome(options=options, service=service)
-    yield chromium
-    chromium.quit()
 
 
 @pytest.fixture(scope="module")
