@@ -113,8 +113,10 @@ def _report(error: Exception, *, as_json: bool, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     stopped_by = listener.number if listener is not None else 0
-    if stopped_by and not isinstance(error, FapVideoError):
-        # Code that is broken off may fail in any way: an import, a terminal that has gone.
+    broken_off = listener is not None and listener.interrupted
+    if stopped_by and (broken_off or not isinstance(error, FapVideoError)):
+        # Code that is broken off may fail in any way: an import, a terminal that has gone, a
+        # library that takes the interruption for a fault of the file it reads.
         error = Cancelled(signals.STOPPED)
     if isinstance(error, FapVideoError):
         message, hint, code = str(error), error.hint, error.exit_code

@@ -45,6 +45,11 @@ class Listener:
         self._taken: list[int] = []
         self._interrupted = float("-inf")
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the program was broken off where it was, and not only asked to stop."""
+        return self._interrupted > float("-inf")
+
     def install(self) -> list[tuple[int, Any]]:
         """Take the signals that are not ignored (`nohup`, a script's background job).
 

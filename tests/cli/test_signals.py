@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
-from fapvideo.cli.signals import ONCE_S, Listener
+import fapvideo.cli.main as program
+from fapvideo.cli.signals import ONCE_S, STOPPED, Listener
 from fapvideo.cli.swapping import stop_on_signal
+from fapvideo.errors import WeightsError
 from fapvideo.ops.files import write_atomically
 
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -145,6 +147,35 @@ def test_the_second_signal_hurries(listener: Listener) -> None:
     assert listener.exit_code == 143
     signal.raise_signal(signal.SIGTERM)  # and the third does not disturb its way out
     assert ONCE_S > 1
+
+
+def test_an_interruption_taken_for_a_damaged_file_is_an_interruption(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The safetensors library, for one, says of any exception that the file is malformed."""
+
+    def load(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise WeightsError("encoder.safetensors cannot be read") from None
+
+    monkeypatch.setattr(program, "app", load)
+    assert program.run_program(["run"]) == 130
+    assert capsys.readouterr().err == f"error: {STOPPED}\n"
+
+
+def test_a_fault_found_while_asked_to_stop_is_told(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        with stop_on_signal():
+            signal.raise_signal(signal.SIGINT)
+            raise WeightsError("encoder.safetensors cannot be read")
+
+    monkeypatch.setattr(program, "app", load)
+    assert program.run_program(["run"]) == WeightsError.exit_code
+    assert "encoder.safetensors cannot be read" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------ the end
