@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from fapvideo.config.section import Section
 
-LayerImage = Literal["swap", "parts", "inner_mouth", "occluders", "guide", "st"]
+LayerImage = Literal["swap", "parts", "inner_mouth", "occluders", "people", "guide", "st"]
 
 
 class LayersConfig(Section):
@@ -22,7 +22,8 @@ class LayersConfig(Section):
     of them (extra `layers`); these rebuild every source within one code value."""
     contents: tuple[LayerImage, ...] = get_args(LayerImage)
     """What the images hold: the change (`swap`), a matte for each part, the inner mouth, what
-    stands in front, what the painter started from, where in the face a pixel lies (`st`)."""
+    stands in front, the same mattes for each person alone where several are swapped (`people`),
+    what the painter started from, where in the face a pixel lies (`st`)."""
 
     @model_validator(mode="after")
     def _something(self) -> LayersConfig:
