@@ -139,7 +139,8 @@ def main() -> None:
     overrides |= {"video.end_s": seconds} if seconds else {}
     rows = []
     with VideoSwapper.from_preset("brand_avatar", overrides=overrides) as swapper:
-        source, at_once = VideoReader(info, swapper.preset.video), swapper._bench.engine().batch
+        source = VideoReader(info, swapper.preset.video)
+        at_once = swapper._bench.engine().batch(info)
         frames = [frame for batch in source.batches(8) for frame in batch.frames]
         filmed = [displayed(frame, info) for frame in frames]
         started = time.perf_counter()
