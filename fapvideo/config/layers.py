@@ -27,6 +27,7 @@ class LayersConfig(Section):
 
     @model_validator(mode="after")
     def _something(self) -> LayersConfig:
-        if not self.movie and (self.images == "off" or not self.contents):
+        images = self.images != "off" and set(self.contents) - {"people"}
+        if not self.movie and not images:
             raise ValueError("nothing would be written: set layers.movie, or layers.images")
         return self

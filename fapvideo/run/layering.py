@@ -80,12 +80,32 @@ def check_layers(
     check_place(folder, info, overwrite=overwrite, of=of)
 
 
+def check_name(folder: Path, output: Path | None = None) -> None:
+    """See that a folder of layers has a name of its own, apart from the finished video's.
+
+    Raises:
+        VideoWriteError: it has none.
+    """
+    if folder.name in ("", ".."):
+        raise VideoWriteError(
+            f"{str(folder)!r} is no name for a folder of layers", hint="name a new folder"
+        )
+    place = folder.absolute()
+    if output is not None and place in (output.absolute(), *output.absolute().parents):
+        raise VideoWriteError(
+            f"{output} cannot be written where the layers are: that folder is made whole, and"
+            " holds nothing else",
+            hint="name the finished video, or the layers, somewhere else",
+        )
+
+
 def check_place(folder: Path, info: VideoInfo, *, overwrite: bool, of: str = "") -> None:
     """See that a folder of layers can be written; see `check_layers`.
 
     Raises:
         VideoWriteError: it cannot.
     """
+    check_name(folder)
     try:
         if not folder.absolute().parent.is_dir():
             raise VideoWriteError(

@@ -386,6 +386,15 @@ def test_layers_alone_signed_with_frames_that_show_no_face(
     assert alpha == shown
 
 
+def test_mattes_alone_are_layers_too(clip: Callable[..., Path], tmp_path: Path) -> None:
+    with swapper(layers={"movie": False, "contents": ["inner_mouth"]}) as one:
+        one.run(clip("one_face", frames=3), layers=tmp_path / "layers")
+    written = sorted(path.name for path in (tmp_path / "layers").iterdir())
+    assert written == sorted([*LISTS, "matte_inner_mouth"])
+    tracks = json.loads((tmp_path / "layers" / "layers.otio").read_text("utf-8"))["tracks"]
+    assert [track["name"] for track in tracks["children"]] == ["source"]
+
+
 def test_frames_from_python_have_layers_too(clip: Callable[..., Path], tmp_path: Path) -> None:
     pictures = decode(clip("one_face", frames=3)).rgb
     taken: list[Any] = []
@@ -478,6 +487,13 @@ def test_nothing_else_is_touched(source: Path, tmp_path: Path, monkeypatch: Any)
             one.run(source, layers=source.parent, overwrite=True)
         with pytest.raises(VideoWriteError, match="does not exist"):
             one.run(source, layers=tmp_path / "no" / "layers")
+        for name in (".", "", tmp_path / ".."):
+            with pytest.raises(VideoWriteError, match="no name for a folder of layers"):
+                one.run(source, layers=name)
+        both = tmp_path / "both.mp4"
+        for output in (both, both / "new.mp4"):
+            with pytest.raises(VideoWriteError, match="where the layers are"):
+                one.run(source, output, layers=both)
     monkeypatch.setitem(sys.modules, "OpenEXR", None)
     with (
         swapper(layers={"images": "exr"}) as one,
