@@ -22,8 +22,8 @@ pytestmark = pytest.mark.slow
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file in a folder."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+    """Return every file in a folder but `layers.json`, which says by which name the clip went."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "layers.json")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -46,7 +46,7 @@ def test_ray_makes_the_file_that_one_process_makes_though_a_machine_is_lost(
     assert (seen["room"], seen["machines"]) == (2, 2)
     assert 0 < seen["removed_at"] < 32
     assert "a worker was lost, its work goes to another" in done.stderr
-    assert seen["commands"] == [0, 0, 0]
+    assert seen["commands"] == [0, 0]
 
     with VideoSwapper.from_preset(folder / "mine.toml", device="cpu") as swapper:
         swapper.run(folder / "talk.mp4", folder / "whole.mp4")
