@@ -153,6 +153,7 @@ def staged() -> Iterator[tuple[Bytes, Floats]]:
         yield np.rint(shown).astype(np.uint8), np.maximum(kept, bar / 255)
 
 
+@pytest.mark.slow
 def test_what_moves_before_a_face_keeps_its_samples_unless_it_is_told_off() -> None:
     frames = list(staged())
     pictures = [picture for picture, _ in frames]

@@ -137,6 +137,7 @@ def test_what_fails_is_torchs_with_one_warning_or_an_error_where_it_was_asked_fo
     assert list(tmp_path.iterdir()) == [], "what does not work is not kept"
 
 
+@pytest.mark.slow
 def test_an_export_that_says_something_else_is_refused(
     plain: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
