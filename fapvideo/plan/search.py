@@ -77,7 +77,7 @@ class BoxFinder:
     @cached_property
     def occluders(self) -> Occluders:
         """What sees things in front of a face."""
-        return Occluders()
+        return Occluders(self._preset.denoise)
 
     def close(self) -> None:
         """Forget the detector."""

@@ -11,6 +11,7 @@ import pytest
 import runs
 from portrait import astronaut, astronaut_face
 
+from fapvideo.config.schema import DenoiseConfig
 from fapvideo.mask.covered import shown_over_time
 from fapvideo.mask.occlusion import (
     LEVELS,
@@ -34,7 +35,7 @@ FRAMES = 6
 
 @pytest.fixture(scope="module")
 def see() -> Occluders:
-    return Occluders()
+    return Occluders(DenoiseConfig())
 
 
 def aligned() -> tuple[Bytes, Floats]:

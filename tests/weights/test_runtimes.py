@@ -16,6 +16,7 @@ from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.errors import DeviceError, PresetError
+from fapvideo.mask.occlusion import Occluders
 from fapvideo.run.networks import networks_key
 from fapvideo.swapper import VideoSwapper
 from fapvideo.video.reader import VideoReader
@@ -119,7 +120,30 @@ def test_graphs_are_made_once_and_again_when_damaged(
     assert "is damaged and is made again" in caplog.text
     assert tower.stat().st_size == len(whole)
     assert again.runtime == fast.runtime
-    assert len(list(kept.iterdir())) == 2, "nothing is left half-written"
+    names = {path.name.partition("-")[0] for path in kept.iterdir()}
+    assert names <= {"unet", "tower", "occluders"}, "nothing is left half-written"
+
+
+def test_what_is_in_front_of_a_face_is_what_torch_sees(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(runtimes, "user_cache_dir", lambda _: kept.parent)
+    monkeypatch.setattr(runtimes, "GRAPHS", kept.name)
+    crop = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
+    crop = np.repeat(np.repeat(crop[::16, ::16], 16, 0), 16, 1)
+    landmarks = 64 + 60 * np.random.default_rng(1).uniform(-1, 1, (478, 2))
+    by_torch, by_other = (
+        Occluders(DenoiseConfig(runtime=name))(crop, landmarks) for name in ("torch", "onnxruntime")
+    )
+    assert np.allclose(by_torch, by_other, rtol=0, atol=runtimes.TOLERANCE)
+    assert by_torch.max() > 0.01
+    assert not np.array_equal(by_torch, by_other), "torch saw both"
+    (graph,) = kept.glob("occluders-*")
+    graph.unlink()
+    monkeypatch.setattr(runtimes, "onnx_graph", lambda *_: b"no graph")
+    without = Occluders(DenoiseConfig(runtime="onnxruntime"))(crop, landmarks)
+    assert np.array_equal(without, by_torch)
+    assert "ONNX Runtime cannot compute occluders here" in caplog.text
 
 
 def test_what_fails_is_torchs_with_one_warning_or_an_error_where_it_was_asked_for(

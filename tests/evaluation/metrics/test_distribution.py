@@ -27,15 +27,15 @@ from fapvideo.evaluation.metrics.distribution import (
     read_frechet_basis,
     zone_weights,
 )
-from fapvideo.evaluation.metrics.features import packaged_tower
 from fapvideo.evaluation.views import FaceView
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.structs import Floats
+from fapvideo.weights.embedded import embedded_tower
 
 
 @cache
 def tower() -> MobileNetV2Tokens:
-    return packaged_tower()
+    return embedded_tower()
 
 
 def cloud(count: int, seed: int, mean: float = 0.0, dimensions: int = 8) -> Floats:
