@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fapvideo.mask.covered import hidden_over_time, shown_over_time
+from fapvideo.mask.lenses import OFTEN, WORN, lenses, seen_through
 from fapvideo.mask.open_set import moved, without
 from fapvideo.nets.occlusion import SIZE, OcclusionNet, folded, seen_by
 from fapvideo.ops import mesh
@@ -117,10 +118,14 @@ class OcclusionSearch:
         self._worn: dict[int, bytes] = {}
         self._faces: dict[int, NDArray[np.int32]] = {}
         self._places = np.zeros((length, len(mesh.STABLE), 2), np.float32)
+        self._lenses: dict[int, NDArray[np.int32]] = {}
+        self._framed = self._looks = 0
+        """Frames with glasses, and all that were looked at."""
         self._covered = {
-            name: np.full((length, len(part.outline)), np.nan, np.float32)
+            name: np.full((length, len(part.outline), 2), np.nan, np.float32)
             for name, part in PARTS.items()
         }
+        """Part -> [T, sides, 2] covered share of it: as it is seen, and if glasses are worn."""
         self._hidden = {name: [False] * len(part.outline) for name, part in PARTS.items()}
         """Part -> for every side whether it was covered before the first frame."""
 
@@ -128,11 +133,11 @@ class OcclusionSearch:
         """Forget the first `frames`, and be of `length` from now on: of a stream's next window."""
         for part, shares in self._covered.items():
             for side, before in enumerate(self._hidden[part]):
-                hidden = hidden_over_time(shares[:frames, side], before)
+                hidden = hidden_over_time(shares[:frames, side, int(self._worn_often)], before)
                 self._hidden[part][side] = bool(hidden[-1]) if len(hidden) else before
             self._covered[part] = moved(shares, frames, length)
         self._places = np.nan_to_num(moved(self._places, frames, length))
-        for kept in (self._maps, self._worn, self._faces):
+        for kept in (self._maps, self._worn, self._faces, self._lenses):
             rest = {i - frames: kept[i] for i in kept if i >= frames}
             kept.clear()
             kept.update(rest)  # type: ignore[arg-type]
@@ -154,12 +159,22 @@ class OcclusionSearch:
         self._places[index] = landmarks[list(mesh.STABLE), :2]
         self._maps[index], self._worn[index] = _pack(chance), _pack(worn)
         self._faces[index] = np.round(landmarks[list(mesh.FACE_OVAL), :2]).astype(np.int32)
+        self._lenses[index] = lenses(landmarks)
+        self._looks += 1
+        self._framed += bool(worn.max() > WORN)
+        through = seen_through(chance, worn, self._lenses[index], self._faces[index])
         for part, shares in self._covered.items():
             for side, ring in enumerate(PARTS[part].outline):
                 inside = np.zeros((SIZE, SIZE), np.uint8)
                 cv2.fillPoly(inside, [np.round(landmarks[list(ring), :2]).astype(np.int32)], 1)
-                hit = (chance > 0.5) & (inside > 0)
-                shares[index, side] = hit.sum() / max(int(inside.sum()), 1)
+                for k, seen_so in enumerate((chance, through)):
+                    hit = (seen_so > 0.5) & (inside > 0)
+                    shares[index, side, k] = hit.sum() / max(int(inside.sum()), 1)
+
+    @property
+    def _worn_often(self) -> bool:
+        """Whether the face wears glasses."""
+        return self._framed > OFTEN * self._looks
 
     def finish(
         self, times_s: NDArray[np.float64], half_window_s: float, rows: range | None = None
@@ -181,6 +196,9 @@ class OcclusionSearch:
             chance = self._steadied(self._maps, index, known, times_s, half_window_s, NUDGE)
             worn = self._steadied(self._worn, index, known, times_s, worn_s, WORN_NUDGE)
             both = []
+            if chance is not None and self._worn_often:
+                frame = np.zeros_like(chance) if worn is None else worn
+                chance = seen_through(chance, frame, self._lenses[index], self._faces[index])
             if chance is not None:
                 both.append(from_outside(sure_areas(chance, SURE), self._faces[index]))
             if worn is not None:
@@ -188,7 +206,7 @@ class OcclusionSearch:
             steady.append(_pack(np.maximum.reduce(both)) if both else b"")
         shown = {
             part: np.stack(
-                [shown_over_time(shares[:, side], times_s, was=was)
+                [shown_over_time(shares[:, side, int(self._worn_often)], times_s, was=was)
                  for side, was in enumerate(self._hidden[part])], axis=1)
             for part, shares in self._covered.items()
         }  # fmt: skip

@@ -15,7 +15,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.fuse.tokens import PartSource, fuse_fractional, fuse_parity
-from fapvideo.guide.build import GuidePart, build_guide, pieces_by_reference
+from fapvideo.guide.build import GuidePart, build_guide, closed_eyes, pieces_by_reference
 from fapvideo.guide.eyes import PhotoEyes, openings, photo_eyes
 from fapvideo.guide.moves import Moves
 from fapvideo.guide.shape import guide_landmarks, lids_shut, moves_of, shape_weights
@@ -26,7 +26,7 @@ from fapvideo.mask.parts import WELL_INSIDE, part_boxes, part_masks
 from fapvideo.nets.inputs import fill_hole, part_on_black
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import Matrix, transform
-from fapvideo.ops.image import as_rgb, resize, signed_distance, soft_edge
+from fapvideo.ops.image import as_rgb, luma, resize, signed_distance, soft_edge
 from fapvideo.ops.portions import Portions
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.ops.token_grid import without_cls
@@ -241,16 +241,23 @@ class GuidedPainter:
 
 
 def _with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
-    """Return a finished crop [S, S, 3] with the guide's irises and whites.
+    """Return a finished crop [S, S, 3] with the guide's irises and whites, and its closed lids.
 
     At the model's resolution an iris is a few pixels wide: what it makes of them looks elsewhere
-    and has other colours.
+    and has other colours. Lids that are shut are the target's own in the guide; the model, which
+    has hardly seen any, puts the shade of an open eye on them. Around the eyes it changes light and
+    texture, and no colours: what it adds there is a green, blue or red cast on the lids.
     """
     if "eyes" not in job.wanted:
         return picture
-    size = picture.shape[0]
-    inside = openings(job.wanted["eyes"], size, CROP_INTEROCULAR * size)
-    return picture + (job.guide - picture) * as_rgb(inside)
+    face, size = job.face, picture.shape[0]
+    unit = CROP_INTEROCULAR * size
+    head = face.pose.to_head(face.placement.landmarks)
+    shut = closed_eyes(face.landmarks, lids_shut(head, face.target.track.neutral), size, unit)
+    own = as_rgb(np.maximum(openings(job.wanted["eyes"], size, unit), shut))
+    change = picture - job.guide
+    tint = change - as_rgb(luma(change))
+    return picture - own * change - (1.0 - own) * as_rgb(job.masks.parts["eyes"]) * tint
 
 
 def _leftovers(face: FaceCrop, beyond: Mapping[str, Sequence[Floats]]) -> Floats | None:
