@@ -197,7 +197,7 @@ class GuidedPainter:
         noise = noise_of(jobs, self.denoiser)
         painted = self.denoiser(targets * 2 - 1, to_tensor(guides) * 2 - 1, holes, tokens, noise)
         return [
-            _with_own_eyes(
+            with_own_eyes(
                 restore_detail(picture, small, job.guide, self.preset.composite.detail), job
             )
             for picture, small, job in zip(to_pictures(painted), guides, jobs, strict=True)
@@ -240,7 +240,7 @@ class GuidedPainter:
         return fuse_fractional(face, sources, boxes, masks)
 
 
-def _with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
+def with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
     """Return a finished crop [S, S, 3] with the guide's irises and whites, and its closed lids.
 
     At the model's resolution an iris is a few pixels wide: what it makes of them looks elsewhere
