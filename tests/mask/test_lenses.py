@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from portrait import astronaut_face
 
-from fapvideo.mask.lenses import lenses, seen_through
+from fapvideo.mask.lenses import Outlines, beside_eyes, seen_through
 from fapvideo.mask.occlusion import OcclusionSearch
 from fapvideo.nets.occlusion import SIZE
 from fapvideo.ops import mesh
@@ -22,40 +22,51 @@ def points() -> Floats:
     return transform(crop_matrix(head_pose(shape), SIZE), shape)
 
 
-def outline() -> np.ndarray:
-    return np.round(points()[list(mesh.FACE_OVAL), :2]).astype(np.int32)
+def outlines() -> Outlines:
+    return Outlines.of(points(), np.zeros((SIZE, SIZE), np.float32))
 
 
 def left_lens() -> np.ndarray:
     """Return [SIZE, SIZE] the lens before the left eye, filled."""
     mask = np.zeros((SIZE, SIZE), np.uint8)
-    cv2.fillPoly(mask, [lenses(points())[1]], 1)
+    cv2.fillPoly(mask, [outlines().lenses[1]], 1)
     return mask > 0
 
 
 def frame() -> Floats:
     """Return [SIZE, SIZE] chances of the frame of glasses around both eyes."""
     mask = np.zeros((SIZE, SIZE), np.uint8)
-    cv2.polylines(mask, list(lenses(points())), True, 1, thickness=2)
+    cv2.polylines(mask, list(outlines().lenses), True, 1, thickness=2)
     return mask.astype(np.float32)
 
 
 def test_an_eye_lies_in_its_lens() -> None:
-    for eye, lens in zip(mesh.eye_centres(points()[:, :2]), lenses(points()), strict=True):
+    for eye, lens in zip(mesh.eye_centres(points()[:, :2]), outlines().lenses, strict=True):
         assert cv2.pointPolygonTest(lens, (float(eye[0]), float(eye[1])), False) > 0
 
 
 def test_a_reflection_hides_nothing_and_a_hand_does() -> None:
     reflection = np.maximum(frame(), 0.9 * left_lens()).astype(np.float32)
-    seen = seen_through(reflection, frame(), lenses(points()), outline())
+    seen = seen_through(reflection, frame(), outlines())
     np.testing.assert_array_equal(seen, np.minimum(reflection, frame()))
     hand, rest = reflection.copy(), frame()
     x, y = (int(v) for v in mesh.eye_centres(points()[:, :2])[1])
     covered = np.s_[y - 15 : y + 60, x - 16 : x + 30]
     hand[covered], rest[covered] = 0.95, 0.0
-    kept = seen_through(hand, rest, lenses(points()), outline())
+    kept = seen_through(hand, rest, outlines())
     assert kept[y, x] == hand[y, x]
     assert kept[y + 45, x] == hand[y + 45, x]
+
+
+def test_a_wide_guess_at_a_thin_frame_leaves_the_eye() -> None:
+    x, y = (int(v) for v in mesh.eye_centres(points()[:, :2])[1])
+    guess = np.zeros((SIZE, SIZE), np.float32)
+    guess[y - 12 : y + 2] = 0.6
+    left = beside_eyes(guess, outlines())
+    assert left[y, x] == 0
+    assert left[y - 10, x] == guess[y - 10, x]
+    guess[y - 12 : y + 2] = 0.95
+    np.testing.assert_array_equal(beside_eyes(guess, outlines()), guess)
 
 
 class Told:
@@ -69,7 +80,7 @@ class Told:
 
 
 def left_eye_shown(worn: Floats) -> float:
-    """Return how strongly the left eye is shown whose lens, or place, looks covered all the time."""
+    """Return how strongly the left eye is shown whose place looks covered all the time."""
     chance = np.maximum(worn, 0.9 * left_lens()).astype(np.float32)
     search = OcclusionSearch(Told(chance, worn), 5)  # type: ignore[arg-type]
     for index in range(5):
