@@ -26,7 +26,7 @@ from fapvideo.mask.parts import WELL_INSIDE, part_boxes, part_masks
 from fapvideo.nets.inputs import fill_hole, part_on_black
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import Matrix, transform
-from fapvideo.ops.image import as_rgb, luma, resize, signed_distance, soft_edge
+from fapvideo.ops.image import as_rgb, luma, resize, signed_distance, smoothstep, soft_edge
 from fapvideo.ops.portions import Portions
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.ops.token_grid import without_cls
@@ -38,6 +38,8 @@ from fapvideo.weights.bundle import Bundle
 
 LEFTOVER_EDGE = 0.03
 """Softness of the border of what is left of old parts, inter-ocular distances."""
+LASHES = 0.6, 0.95
+"""Shares of the brightness around the eyes under which there are lashes, and over which skin."""
 
 
 class GuidedPainter:
@@ -246,7 +248,8 @@ def with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
     At the model's resolution an iris is a few pixels wide: what it makes of them looks elsewhere
     and has other colours. Lids that are shut are the target's own in the guide; the model, which
     has hardly seen any, puts the shade of an open eye on them. Around the eyes it changes light and
-    texture, and no colours: what it adds there is a green, blue or red cast on the lids.
+    texture, and no colours: what it adds there is a green or blue cast on the lids. Lashes, which
+    matching two skins has tinted, it makes black again.
     """
     if "eyes" not in job.wanted:
         return picture
@@ -257,7 +260,19 @@ def with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
     own = as_rgb(np.maximum(openings(job.wanted["eyes"], size, unit), shut))
     change = picture - job.guide
     tint = change - as_rgb(luma(change))
-    return picture - own * change - (1.0 - own) * as_rgb(job.masks.parts["eyes"]) * tint
+    lids = (1.0 - own) * as_rgb(_lids(job.guide, job.masks.parts["eyes"]))
+    return picture - own * change - lids * tint
+
+
+def _lids(guide: Floats, part: Floats) -> Floats:
+    """Return [S, S] where the part of the eyes shows skin, and not lashes or their shade."""
+    grey = luma(guide)
+    inside = grey[part > 0.5]
+    if not inside.size:
+        return part
+    dark, skin = LASHES
+    share = grey / max(float(np.median(inside)), 1e-3)
+    return part * smoothstep((share - dark) / (skin - dark))
 
 
 def _leftovers(face: FaceCrop, beyond: Mapping[str, Sequence[Floats]]) -> Floats | None:

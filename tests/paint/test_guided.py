@@ -62,3 +62,12 @@ def test_shut_lids_are_left_alone() -> None:
     opened = job(shut=False)
     dark = with_own_eyes(opened.guide - 0.2, opened)
     assert beside_the_right_eye(dark, opened).max() < 0.35
+
+
+def test_lashes_are_made_black_again() -> None:
+    """The tint that matching two skins leaves on what is dark is the network's to take out."""
+    given = job(shut=False)
+    x, y = given.face.landmarks[[27, 29], :2].mean(axis=0).astype(int)
+    given.guide[y - 2 : y + 3, x - 2 : x + 3] = 0.2
+    painted = with_own_eyes(given.guide + GREEN, given)
+    np.testing.assert_allclose(beside_the_right_eye(painted, given), 0.2 + GREEN, atol=0.01)
