@@ -247,21 +247,23 @@ def with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
 
     At the model's resolution an iris is a few pixels wide: what it makes of them looks elsewhere
     and has other colours. Lids that are shut are the target's own in the guide; the model, which
-    has hardly seen any, puts the shade of an open eye on them. Around the eyes it changes light and
-    texture, and no colours: what it adds there is a green or blue cast on the lids. Lashes, which
-    matching two skins has tinted, it makes black again.
+    has hardly seen any, may lighten them but not put the shade of an open eye on them. Around the
+    eyes it changes light and texture, and no colours: what it adds there is a green or blue cast
+    on the lids. Lashes, which matching two skins has tinted, it makes black again.
     """
     if "eyes" not in job.wanted:
         return picture
     face, size = job.face, picture.shape[0]
     unit = CROP_INTEROCULAR * size
     head = face.pose.to_head(face.placement.landmarks)
-    shut = closed_eyes(face.landmarks, lids_shut(head, face.target.track.neutral), size, unit)
-    own = as_rgb(np.maximum(openings(job.wanted["eyes"], size, unit), shut))
+    shut = lids_shut(head, face.target.track.neutral)
     change = picture - job.guide
-    tint = change - as_rgb(luma(change))
-    lids = (1.0 - own) * as_rgb(_lids(job.guide, job.masks.parts["eyes"]))
-    return picture - own * change - lids * tint
+    light = as_rgb(luma(change))
+    change -= as_rgb(_lids(job.guide, job.masks.parts["eyes"])) * (change - light)
+    closed = as_rgb(closed_eyes(face.landmarks, shut, size, unit))
+    change += closed * (np.maximum(light, 0.0) - change)
+    change *= 1.0 - as_rgb(openings(job.wanted["eyes"], size, unit))
+    return job.guide + change
 
 
 def _lids(guide: Floats, part: Floats) -> Floats:
