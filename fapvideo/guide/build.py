@@ -19,7 +19,7 @@ from fapvideo.guide.colour import (
     skin_map,
 )
 from fapvideo.guide.eye_light import light_eyes, shaded
-from fapvideo.guide.eyes import PhotoEyes, add_glints, gazes, lay_irises, openings, photo_eyes
+from fapvideo.guide.eyes import EyeView, PhotoEyes, add_glints, eye_views, lay_irises, photo_eyes
 from fapvideo.guide.sharpness import match_sharpness
 from fapvideo.guide.warp import sample, source_map, triangle_map, without_teeth
 from fapvideo.ops import mesh
@@ -32,6 +32,9 @@ INNER_LIPS = 0.018
 """Softness of the lips' inner edge, inter-ocular distances."""
 RING = 0.16
 """Width of the skin ring around the hole, inter-ocular distances."""
+SURROUNDINGS, AMID = 0.12, (0.35, 0.6)
+"""Blur that tells what is around a pixel, inter-ocular distances, and shares of skin there from
+which on something dark may be of an old part, and surely is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +101,19 @@ def build_guide(
     total = np.sum(reaches, axis=0)
     change = np.zeros((size, size, 3), np.float32)
     bare = np.zeros((size, size), np.float32)
+    views: list[EyeView] = []
     for piece, mask, reach in zip(pieces, own, reaches, strict=True):
-        fitted, shown = _fit_piece(
+        fitted, shown, eyes = _fit_piece(
             target, landmarks, piece, mask, masks.core, oval, skin, config, interocular
         )
+        views += eyes
         share = reach / np.maximum(total, 1e-4) * (total > 1e-4)
         fitted -= target
         fitted *= as_rgb(share)
         change += fitted
         bare += shown * share
     if config.membrane:
-        eyes = [piece.points for piece in pieces if "eyes" in piece.parts]
-        _make_seamless(change, target, masks, oval, skin, bare, eyes, interocular)
+        _make_seamless(change, target, masks, oval, skin, bare, views, interocular)
     change *= as_rgb(masks.core)
     change += target
     picture = np.clip(change, 0.0, 1.0).astype(np.float32, copy=False)
@@ -117,13 +121,11 @@ def build_guide(
         _bring_inner_mouth(picture, target, landmarks, pieces, interocular)
     whole = np.maximum(masks.hole, masks.inner_mouth)  # the lips' inner edge is no rim
     _show_own_lids(picture, target, masks.core, landmarks, shut, interocular)
-    clear = skin if leftovers is None else np.maximum(skin, leftovers)
-    return Guide(picture, _trust(whole, bare, clear, interocular))
+    clear = skin if leftovers is None else leftovers * _amid_skin(skin, interocular)
+    return Guide(picture, _trust(whole, bare, np.maximum(skin, clear), interocular))
 
 
-def _closed_eyes(
-    landmarks: Floats, shut: Sequence[float] | Floats, size: int, iod: float
-) -> Floats:
+def closed_eyes(landmarks: Floats, shut: Sequence[float] | Floats, size: int, iod: float) -> Floats:
     """Return [size, size] how much of the target's own closed lids is to be seen."""
     out = np.zeros((size, size), np.float32)
     for ring, amount in zip((mesh.RIGHT_EYE_RING, mesh.LEFT_EYE_RING), shut, strict=True):
@@ -140,7 +142,7 @@ def _make_seamless(
     oval: Floats,
     skin: Floats,
     bare: Floats,
-    eyes: Sequence[Floats],
+    eyes: Sequence[EyeView],
     interocular: float,
 ) -> None:
     """Correct, in place, the guide's difference [S, S, 3] from the target until no rim is seen."""
@@ -154,9 +156,10 @@ def _make_seamless(
     near -= correction[window]
     near *= as_rgb(share)
     correction[window] += near
-    for points in eyes:
-        inside = openings(points, len(target), interocular)
-        correction += as_rgb(inside) * (shaded(target + change, correction) - correction)
+    for eye in eyes:
+        under = correction[eye.window]
+        shade = shaded(target[eye.window] + change[eye.window], under)
+        under += as_rgb(eye.inside) * (shade - under)
     change += correction
 
 
@@ -186,10 +189,16 @@ def _show_own_lids(
 
     A photo of an open eye squeezed together is a dark bar, and its shade says nothing of lids.
     """
-    closed = _closed_eyes(landmarks, shut, picture.shape[0], iod) * core
+    closed = closed_eyes(landmarks, shut, picture.shape[0], iod) * core
     if not closed.any():
         return
     picture += (target - picture) * as_rgb(closed)
+
+
+def _amid_skin(skin: Floats, interocular: float) -> Floats:
+    """Return [S, S] where skin is near: what is left of an old part lies on it, hair beside it."""
+    near = blur(skin, SURROUNDINGS * interocular)
+    return smoothstep((near - AMID[0]) / (AMID[1] - AMID[0]))
 
 
 def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floats:
@@ -217,19 +226,21 @@ def _fit_piece(
     skin: Floats,
     config: GuideConfig,
     interocular: float,
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, Floats, Sequence[EyeView]]:
     """Return one reference [S, S, 3], warped, under the target's colour and light, and its skin.
 
-    The second value [S, S] says where the reference shows skin.
+    The second value [S, S] says where the reference shows skin; the third, where its eyes are, if
+    it gives any.
     """
     ids = triangle_map(piece.points, target.shape[0])
     source = without_teeth(piece.source) if "mouth" in piece.parts else piece.source
     where = source_map(piece.points, source, ids)
+    views: Sequence[EyeView] = ()
     if "eyes" in piece.parts:
         eyes = piece.eyes or photo_eyes(piece.image, source)
         looking = landmarks if config.gaze == "target" else source
-        looks = gazes(piece.points, looking, eyes.radius, interocular)
-        warped = lay_irises(sample(eyes.image, where), piece.points, eyes, looks, interocular)
+        views = eye_views(piece.points, looking, eyes.radius, len(target), interocular)
+        warped = lay_irises(sample(eyes.image, where), piece.points, eyes, views, interocular)
     else:
         warped = sample(piece.image, where)
     if config.sharpness:
@@ -240,11 +251,11 @@ def _fit_piece(
     contrast = (config.contrast_min, config.contrast_max)
     matched = match_ring(warped, target, near * skin * bare, config.colour, contrast)
     lit = match_light(matched, target, face, config.light, interocular)
-    if "eyes" in piece.parts:
+    if views:
         if config.colour:
-            light_eyes(lit, warped, target, landmarks, piece.points, interocular)
-        add_glints(lit, target, landmarks, piece.points, looks, interocular)
-    return cv2.copyTo(target, (ids < 0).astype(np.uint8), lit), bare
+            light_eyes(lit, warped, target, landmarks, piece.points, views, interocular)
+        add_glints(lit, target, landmarks, views)
+    return cv2.copyTo(target, (ids < 0).astype(np.uint8), lit), bare, views
 
 
 def _oval(landmarks: Floats, size: int, interocular: float) -> Floats:

@@ -144,6 +144,7 @@ def test_every_picture_says_what_it_is(page: Parsed) -> None:
     assert "loop" in video
 
 
+@pytest.mark.slow
 def test_the_page_stays_small_the_suspects_stay_in(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: dict[str, Any]
 ) -> None:
@@ -231,6 +232,11 @@ def test_frames_without_a_face_are_shown_whole(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------- json and text
+
+
+def test_stretches_that_fell_back_are_told_to_the_chart(data: dict[str, Any]) -> None:
+    told = [clip["stretches"] for clip in data["clips"]]
+    assert told == [[{"start_s": 0.04, "end_s": 0.12, "words": f"left, {material.HOSTILE}"}], []]
 
 
 def test_the_json_can_be_read_again(written: Path, tmp_path: Path) -> None:

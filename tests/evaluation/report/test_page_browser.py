@@ -101,6 +101,7 @@ def test_nothing_is_asked_of_anybody(browser: Any) -> None:
     assert browser.execute_script("return window.hacked") is None
 
 
+@pytest.mark.slow
 def test_sorting_by_mouse_and_keyboard(browser: Any) -> None:
     header = "[data-table='1'] thead th:nth-child(2)"
     browser.execute_script("document.querySelectorAll('#table-switch input')[1].click()")
@@ -167,6 +168,9 @@ def test_the_chart_tells_values_and_hides_systems(browser: Any) -> None:
     readout = one(browser, f"{CLIP} .readout").text
     assert f"frame {BAD}" in readout
     assert "6.50" in readout
+    shade = one(browser, f"{CLIP} .chart .stretch")
+    assert 10 < shade.size["width"] < 0.5 * one(browser, f"{CLIP} .chart svg").size["width"]
+    assert "Shaded" in one(browser, CLIP).text
     lines = len(find(browser, f"{CLIP} .curve"))
     click(browser, f"{CLIP} .systems button:nth-child(2)")
     assert len(find(browser, f"{CLIP} .curve")) == lines - 1
@@ -247,6 +251,7 @@ def test_the_body_never_scrolls_sideways(browser: Any, address: str, width: int)
         assert size == [width, width]
 
 
+@pytest.mark.slow
 def test_texts_have_contrast_in_both_modes(browser: Any) -> None:
     """WCAG AA: 4.5 to 1 for every colour of text on everything it may stand on."""
     inks = ["ink", "muted", "accent", "good", "bad", *(f"s{i}" for i in range(8))]
