@@ -28,7 +28,9 @@ SIZE_STEP = 64
 """Full-resolution crops are multiples of this, so that few sizes occur."""
 
 
-def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
+def decide(
+    plan: Plan, preset: RunPreset, cast: Cast, resolution: int, *, exactly: bool = False
+) -> Plan:
     """Return the plan with targets; cheap, since nobody is followed again.
 
     Args:
@@ -36,6 +38,7 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
         preset: `[track]` (which faces), `[mask]`, `[guide]` and `[composite]` are used.
         cast: who gets which references.
         resolution: of the model; crops are at least this large.
+        exactly: take over of an earlier plan only what would be found again, number for number.
 
     Raises:
         ConsentError: somebody who is protected was to be swapped, and `protected` is "refuse".
@@ -65,11 +68,13 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
             _choose(track, roles[track.id].references, preset.guide.hysteresis),
             roles[track.id].seed,
             strength=roles[track.id].strength,
+            strengths=roles[track.id].strengths,
+            expression=roles[track.id].expression,
         )
         for track in plan.tracks
         if track.id in roles and not roles[track.id].keep and track.id not in protected
     ]
-    targets = [_with_known(target, plan.targets) for target in targets]
+    targets = [_with_known(one, _before(one, plan.targets, preset, exactly)) for one in targets]
     entries = {track: str(role.who) for track, role in roles.items() if role.who is not None}
     warnings = assigned.warnings
     if protected:
@@ -103,8 +108,6 @@ def _with_known(target: Target, before: Sequence[Target]) -> Target:
     """Take over what was seen of the same face, and in front of it at the same places."""
     painted = target.frames.painted()
     for old in before:
-        if old.track is not target.track:
-            continue
         wanted = [part for part in target.parts if part in PARTS_WITH_ANY]
         if old.growth is not None and set(wanted) <= set(old.parts):
             known = {part: old.growth[part] for part in wanted if part in old.growth}
@@ -116,6 +119,30 @@ def _with_known(target: Target, before: Sequence[Target]) -> Target:
         ):
             target = replace(target, occlusion=old.occlusion)
     return target
+
+
+def _before(
+    target: Target, before: Sequence[Target], preset: RunPreset, exactly: bool
+) -> list[Target]:
+    """Return the earlier targets of the same face, with what of them may be taken over.
+
+    If it is to be exact, that is nothing where other frames were looked at than would be now, and
+    nothing that would not be looked for.
+    """
+    found = [old for old in before if old.track is target.track]
+    if not exactly:
+        return found
+    masks = [preset.mask, *(preset.within(span).mask for span in preset.spans)]
+    front = any(mask.occluders != "off" for mask in masks)
+    beside = any(mask.leftovers for mask in masks)
+    painted = target.frames.painted()
+    return [
+        replace(old, occlusion=old.occlusion if front else None,
+                growth=old.growth if beside else None)
+        for old in found
+        if np.array_equal(old.frames.painted(), painted)
+        and np.array_equal(old.frames.source[painted], target.frames.source[painted])
+    ]  # fmt: skip
 
 
 def fates(

@@ -106,6 +106,7 @@ class Engine:
         scratch: Path,
         watch: Stopwatch | None = None,
         ticker: Ticker | None = None,
+        known: Plan | None = None,
     ) -> Plan:
         """Run the first pass.
 
@@ -115,12 +116,16 @@ class Engine:
             scratch: an existing folder, needed as long as the plan is used.
             watch: takes the seconds of decoding and tracking.
             ticker: told of every batch.
+            known: a plan of the same clip (`run.followed`): nobody is followed again.
 
         Raises:
             ConsentError, WeightsError: something forbids it.
         """
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
         self.check(cast, source.info)
+        if known is not None:
+            with watch.measure("track_s"):
+                return self._decided(known, source, cast, watch, ticker, exactly=True)
         check_room(scratch, scratch_bytes(source.expected))
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
@@ -161,8 +166,10 @@ class Engine:
         cast: Cast,
         watch: Stopwatch,
         ticker: Ticker,
+        *,
+        exactly: bool = False,
     ) -> Plan:
-        plan = decide(plan, self.preset, cast, self.painter.resolution)
+        plan = decide(plan, self.preset, cast, self.painter.resolution, exactly=exactly)
         batches = self._decoded(source, watch, looked_at=True)
         return self.boxes.find(plan, batches, source.info, self.painter.searched, ticker)
 

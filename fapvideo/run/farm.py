@@ -129,10 +129,11 @@ class Farm(AbstractContextManager["Farm"]):
         resume: bool = True,
         keep_work: bool = False,
         layers: str | Path | None = None,
+        plan: str | Path | None = None,
         progress: OnProgress | None = None,
         cancel: ShouldStop | None = None,
     ) -> RunReport:
-        """Swap a video, as `VideoSwapper.run` does; layers are refused.
+        """Swap a video, as `VideoSwapper.run` does; layers and kept plans are refused.
 
         Raises:
             FapVideoError: one of its kinds.
@@ -141,6 +142,8 @@ class Farm(AbstractContextManager["Farm"]):
             raise PresetError(
                 "the workers of a cluster write no layers", hint="use --engine local for --layers"
             )
+        if plan is not None:
+            raise PresetError("a cluster follows faces itself", hint="leave out --plan")
         ticker = Ticker(progress, cancel)
         source = VideoReader(probe(Path(input)), self.preset.video)
         path = default_output(source.info.path) if output is None else Path(output)
