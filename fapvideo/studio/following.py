@@ -101,6 +101,16 @@ class Following(threading.Thread):
                 self._ask((project, "open"))
             return self._known[project.id]
 
+    def retry(self, project: Project) -> None:
+        """Follow a clip again that could not be followed: its page is opened anew."""
+        if self.of(project).problem:
+            self.again(project)
+
+    def is_over(self, project: Project) -> bool:
+        """Tell whether it is known who is in a clip, or that it cannot be; ask for it if not."""
+        known = self.of(project)
+        return known.clip is not None or bool(known.problem)
+
     def again(self, project: Project) -> None:
         """Follow a clip anew: its stretch or what `[track]` says is another one."""
         with self._change:
@@ -146,6 +156,7 @@ class Following(threading.Thread):
                     return
                 project, what = self._tasks.popleft()
                 known = self._known.setdefault(project.id, Followed())
+                known.problem = {}
             try:
                 if what == "open":
                     self._open(project, known)

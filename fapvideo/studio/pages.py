@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response, StreamingR
 
 from fapvideo.reference.images import read_image
 from fapvideo.studio.guard import HEADERS
-from fapvideo.studio.library import Project, example_clip, problem
+from fapvideo.studio.library import Project, example_clip, problem, shown
 from fapvideo.studio.pictures import jpeg, resized
 from fapvideo.studio.renders import Render
 from fapvideo.studio.server import studio_of
@@ -108,8 +108,8 @@ def home(request: Request) -> Response:
     return page(
         "home.html",
         token=studio.token,
-        folder=str(studio.library.folder),
-        videos=[path.name for path in studio.library.videos() if path not in sources],
+        folder=shown(str(studio.library.folder)),
+        videos=[shown(path.name) for path in studio.library.videos() if path not in sources],
         opened=opened,
         example=example_clip() is not None,
         most=studio.most_bytes,
@@ -126,6 +126,7 @@ def clip(request: Request) -> Response:
     """Show a clip."""
     studio, project = studio_of(request), project_of(request)
     facts = page_facts(project)
+    studio.following.retry(project)
     state = {"clip": clip_view(studio, project), "renders": renders_view(request, project)}
     return page(
         "clip.html", project=project, token=studio.token, facts=as_json(facts), state=as_json(state)
