@@ -134,9 +134,10 @@ async def change(request: Request) -> Response:
         if (before.video, before.track) != (after.video, after.track):
             studio.following.again(project)
         studio.board.changed(project.id)
-        return clip_view(studio, project)
+        version = studio.board.count(project.id)
+        return {"clip": clip_view(studio, project), "version": version}
 
-    return JSONResponse({"clip": await anyio.to_thread.run_sync(changing)})
+    return JSONResponse(await anyio.to_thread.run_sync(changing))
 
 
 def _changed(

@@ -313,7 +313,11 @@ class Renders(threading.Thread):
         if render.output.is_file() and not errors:
             warnings = [e["message"] for e in read_events(render.folder / "log.jsonl")
                         if e["event"] == "log"]  # fmt: skip
-            render.note(status="done", message=warnings[-1] if warnings else "", hint="")
+            steps = render.state().get("steps", {})
+            for row in list(steps.values())[-1:]:
+                row["seen"] = time.time()
+            message = warnings[-1] if warnings else ""
+            render.note(status="done", message=message, hint="", steps=steps)
         elif errors and errors[-1].get("type") != "Cancelled":
             message, hint = errors[-1].get("message", ""), errors[-1].get("hint", "")
             render.note(status="failed", message=message, hint=hint)

@@ -15,9 +15,9 @@ USUAL: Mapping[str, tuple[float, float]] = {
     "detect": (0.0, 0.05),
     "swap": (0.0, 0.2),
     "finish": (1.0, 0.0),
-    "follow": (0.0, 0.1),
+    "follow": (5.0, 0.1),
     "measure": (0.0, 0.15),
-    "report": (2.0, 0.0),
+    "report": (5.0, 0.0),
 }
 """Stage -> seconds, and seconds a frame: of the example on two cores. Only what they are to each
 other counts, as soon as one is done. In the order of a render."""
@@ -54,7 +54,7 @@ def seconds_left(
         planned: whether faces are not followed again.
     """
     frames = max((row["total"] for row in steps.values()), default=0.0)
-    if not frames:
+    if not frames and not earlier:
         return None
     usual = {stage: fixed + each * frames for stage, (fixed, each) in USUAL.items()} | {
         stage: seconds for stage, seconds in earlier.items() if stage in USUAL
