@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +20,43 @@ from fapvideo.ops import mesh
 from fapvideo.ops.pose import CROP_INTEROCULAR, expression, head_pose
 from fapvideo.ops.scratch import in_passing
 from fapvideo.plan.casting import assign
-from fapvideo.plan.people import Cast
+from fapvideo.plan.people import Cast, Role
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Floats, Reference, Track
 from fapvideo.trust.protected import found_among
 
 SIZE_STEP = 64
 """Full-resolution crops are multiples of this, so that few sizes occur."""
+DRAWN = ("dilate", "feather")
+"""Keys of `[mask]` that say how a mask is drawn, and nothing of what becomes of frames."""
+REMEMBERED = 200
+"""Decisions that are kept at most."""
+
+
+class Memory:
+    """What is slow to decide of a clip's tracks, kept for settings that decide it alike."""
+
+    def __init__(self) -> None:
+        """Begin empty; it is of one plan's tracks."""
+        self._known: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what is known, or make it."""
+        if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[key] = make()
+        return self._known[key]
 
 
 def decide(
-    plan: Plan, preset: RunPreset, cast: Cast, resolution: int, *, exactly: bool = False
+    plan: Plan,
+    preset: RunPreset,
+    cast: Cast,
+    resolution: int,
+    *,
+    exactly: bool = False,
+    memory: Memory | None = None,
 ) -> Plan:
     """Return the plan with targets; cheap, since nobody is followed again.
 
@@ -39,11 +66,11 @@ def decide(
         cast: who gets which references.
         resolution: of the model; crops are at least this large.
         exactly: take over of an earlier plan only what would be found again, number for number.
+        memory: of this plan.
 
     Raises:
         ConsentError: somebody who is protected was to be swapped, and `protected` is "refuse".
     """
-    starts, ends = {0, *plan.cuts}, {plan.frames - 1, *(cut - 1 for cut in plan.cuts)}
     assigned = assign(plan, cast, preset.track.faces)
     roles = {
         track.id: cast[assigned.roles[track.id]]
@@ -54,23 +81,7 @@ def decide(
         plan, [track for track, role in roles.items() if not role.keep], preset
     )
     targets = [
-        Target(
-            track,
-            roles[track.id].references,
-            fates(
-                track,
-                plan.times_s[track.first_frame : track.last_frame + 1],
-                preset,
-                fade_in=track.first_frame not in starts,
-                fade_out=track.last_frame not in ends,
-            ),
-            crop_size(track, resolution, preset.composite.max_size),
-            _choose(track, roles[track.id].references, preset.guide.hysteresis),
-            roles[track.id].seed,
-            strength=roles[track.id].strength,
-            strengths=roles[track.id].strengths,
-            expression=roles[track.id].expression,
-        )
+        _target(track, roles[track.id], plan, preset, resolution, memory or Memory())
         for track in plan.tracks
         if track.id in roles and not roles[track.id].keep and track.id not in protected
     ]
@@ -82,6 +93,37 @@ def decide(
         warnings += (f"left as filmed: track {tracks} looks like {names}, who is protected",)
     return replace(
         plan, targets=tuple(targets), warnings=warnings, cast=entries, protected=protected
+    )
+
+
+def _target(
+    track: Track, role: Role, plan: Plan, preset: RunPreset, resolution: int, memory: Memory
+) -> Target:
+    """Return what becomes of a track that is somebody's of the cast."""
+    starts, ends = {0, *plan.cuts}, {plan.frames - 1, *(cut - 1 for cut in plan.cuts)}
+
+    def fate() -> TrackPlan:
+        return fates(
+            track,
+            plan.times_s[track.first_frame : track.last_frame + 1],
+            preset,
+            fade_in=track.first_frame not in starts,
+            fade_out=track.last_frame not in ends,
+        )
+
+    mask, most = preset.mask.model_dump_json(exclude=set(DRAWN)), preset.composite.max_size
+    spans = tuple(span.model_dump_json() for span in preset.spans)
+    size_key = "size", track.id, resolution, most
+    return Target(
+        track,
+        role.references,
+        memory.get(("fate", track.id, mask, spans), fate),
+        memory.get(size_key, lambda: crop_size(track, resolution, most)),
+        _choose(track, role.references, preset.guide.hysteresis),
+        role.seed,
+        strength=role.strength,
+        strengths=role.strengths,
+        expression=role.expression,
     )
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fapvideo.config.presets import load_preset
-from fapvideo.config.schema import RunPreset
+from fapvideo.config.schema import DenoiseConfig, RunPreset
 from fapvideo.errors import FapVideoError, VideoReadError
-from fapvideo.run.clip import Clip, Look
+from fapvideo.run.clip import WEIGHTS, Clip, Look
 from fapvideo.studio.following import Following, everybody
 from fapvideo.studio.library import FIRST_PRESET, Project, problem
 from fapvideo.studio.pictures import Shown, difference, resized
@@ -157,7 +157,7 @@ class Painting(threading.Thread):
 
     def _looks(self, wish: Wish) -> Iterator[Look]:
         preset = wish.project.preset()
-        base = everybody(preset)
+        base = base_of(preset)
         settings = differences(base, preset)
         seconds = STRIP_S if wish.kind == "strip" else 0.0
         clip = self._clip(wish, preset, base)
@@ -200,6 +200,16 @@ class Painting(threading.Thread):
             older.close()
         self._networks = swapper
         return swapper
+
+
+def base_of(preset: RunPreset) -> RunPreset:
+    """Return the preset that a clip is opened with: what it has been read for stays known under
+    all settings that need neither other networks nor another first pass."""
+    options = preset.denoise.model_dump(include=set(WEIGHTS))
+    return everybody(
+        RunPreset(bundle=preset.bundle, video=preset.video, track=preset.track,
+                  denoise=DenoiseConfig(**options))
+    )  # fmt: skip
 
 
 def differences(base: RunPreset, preset: RunPreset) -> dict[str, Any]:
