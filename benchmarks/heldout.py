@@ -30,7 +30,7 @@ from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.config.train import DataConfig, load_train_preset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
-from fapvideo.evaluation.metrics.features import PartFeatures, packaged_tower
+from fapvideo.evaluation.metrics.features import PartFeatures
 from fapvideo.evaluation.metrics.groups import distribution
 from fapvideo.evaluation.metrics.seam import seams
 from fapvideo.evaluation.report.benchmark import commit
@@ -50,6 +50,7 @@ from fapvideo.training.samples.making import Sample
 from fapvideo.training.samples.pool import PoolRecipe, as_batch
 from fapvideo.training.train import BARE, HELDOUT_SEED
 from fapvideo.weights.bundle import Bundle
+from fapvideo.weights.embedded import embedded_tower
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -202,7 +203,7 @@ class Judge:
         assert perceptual is not None
         self.perceptual: PerceptualDistance = perceptual
         self.features = PartFeatures.packaged()
-        self.tower = packaged_tower()
+        self.tower = embedded_tower()
         self.basis = distribution.read_frechet_basis(distribution.BASIS)
         self.truth = np.stack([sample.target for sample in given.samples])
         self.real = self._bank(self.truth)

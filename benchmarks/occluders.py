@@ -186,12 +186,12 @@ def lost_of(clip: Clip, pictures: Sequence[Bytes]) -> float:
 
 def portraits(folder: Path) -> dict[str, Any]:
     """Return the share of the masks that is kept on the photos that were left out of learning."""
-    from fapvideo.config.schema import MaskConfig, ReferenceConfig
+    from fapvideo.config.schema import DenoiseConfig, MaskConfig, ReferenceConfig
     from fapvideo.errors import ReferenceImageError
     from fapvideo.reference.fitness import Probes
     from fapvideo.reference.images import align
 
-    see, finder, probes, shares = Occluders(), FaceFinder(), Probes(), []
+    see, finder, probes, shares = Occluders(DenoiseConfig()), FaceFinder(), Probes(), []
     config = ReferenceConfig(min_face_px=16, max_yaw_deg=60, min_sharpness=0)
     for path in sorted(folder.iterdir())[::10]:
         try:

@@ -47,6 +47,7 @@ from fapvideo.training.faces.prepare import FaceSet, prepare
 from fapvideo.training.faces.sets import fetch, sets_folder
 from fapvideo.training.faces.sources import sources_in
 from fapvideo.video.reader import VideoReader
+from fapvideo.weights.embedded import embedded_tower
 from fapvideo.weights.state import write_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,7 +149,7 @@ def fitted_on(faces: FaceSet) -> list[int]:
 def fit(faces: FaceSet) -> None:
     """Write the two files of `fapvideo/evaluation/metrics/data`."""
     given = [picture(faces, i) for i in fitted_on(faces)]
-    tower = features.packaged_tower()
+    tower = embedded_tower()
     tensors: dict[str, Array] = {}
     for part in MEASURED:
         rows = features.textures(tower, given, [part])[part]
@@ -172,7 +173,7 @@ def fit(faces: FaceSet) -> None:
 
 def zoned(given: Sequence[Picture]) -> dict[str, Array]:
     """Return zone -> [N, C] vectors of real faces, with the masks of all parts but the face."""
-    tower, unit = features.packaged_tower(), CROP_INTEROCULAR * SIZE
+    tower, unit = embedded_tower(), CROP_INTEROCULAR * SIZE
     found: dict[str, list[Floats]] = {}
     config = MaskConfig(keep_inner_mouth=False)
     for crop, landmarks in given:

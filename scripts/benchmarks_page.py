@@ -1,7 +1,7 @@
-"""Write docs/benchmarks.md from benchmarks/results/*.json, and tables of two other pages.
+"""Write docs/benchmarks.md from benchmarks/results/*.json, and tables of three other pages.
 
 docs/evaluation.md has the metrics and their validation, the model card of the embedded bundle what
-it does on photos whose truth is known.
+it does on photos whose truth is known, README how fast it is.
 
 python scripts/benchmarks_page.py
 """
@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 EVALUATION_PAGE = ROOT / "docs" / "evaluation.md"
+README = ROOT / "README.md"
 CARD = ROOT / "fapvideo" / "bundles" / "embedded" / "MODEL_CARD.md"
 VALIDATION = "metric_validation"
 REQUIRED = ("what", "command", "date", "commit", "machine")
@@ -290,7 +291,45 @@ def groups_table(result: Mapping[str, Any]) -> str:
     return "\n".join([*table(heads, rows), told, ""])
 
 
+# -------------------------------------------------------------------------------------- README
+
+
+def readme_page(page: str) -> str:
+    """Return README.md with a fresh table of speed between its marks."""
+    result = json.loads((RESULTS / "speed.json").read_text("utf-8"))
+    return marked(page, {"speed": speed_table(result)})
+
+
+def speed_table(result: Mapping[str, Any]) -> str:
+    """Return frames a second and what a frame takes, beside what neither can go below."""
+    machine = result["machine"]
+    rate = machine["1 thread"]["convolution_gflops"]
+    heads = ["pictures", "faces", "frames a second", "codecs alone", "follow", "guide", "network",
+             "at least", "check, paste", "codecs, rest", "in all"]  # fmt: skip
+    rows = []
+    for row in result["rows"]:
+        spent = row["cpu_ms_a_frame"]
+        shown = (
+            spent["track"], spent["guide"], spent["denoise"], 1e3 * row["network_gflop"] / rate,
+            spent["composite"], spent["decode"] + spent["encode"] + spent["other"],
+            row["cpu_ms_in_all"],
+        )  # fmt: skip
+        width, height = row["size"]
+        rows.append([
+            f"{width}x{height}", str(row["faces"]), f"**{row['fps']:.1f}**",
+            f"{row['fps_bare']:.0f}", *(f"{ms:.0f}" for ms in shown),
+        ])  # fmt: skip
+    told = (
+        f"{machine['cores']} cores with {machine['instructions']}, {result['date']}; milliseconds"
+        " of processor time a frame from `follow` on, `at least` is what the network's"
+        f" arithmetic takes at the {rate:.0f} GFLOP/s at which one core convolves here."
+        f" `{result['command']}` measures your machine."
+    )
+    return "\n".join([*table(heads, rows), told, ""])
+
+
 if __name__ == "__main__":
     PAGE.write_text(benchmarks_page(), "utf-8")
-    for path, fresh in ((EVALUATION_PAGE, evaluation_page), (CARD, card_page)):
+    pages = ((EVALUATION_PAGE, evaluation_page), (CARD, card_page), (README, readme_page))
+    for path, fresh in pages:
         path.write_text(fresh(path.read_text("utf-8")), "utf-8")

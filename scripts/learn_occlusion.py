@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from fapvideo.config.schema import ReferenceConfig
 from fapvideo.errors import ReferenceImageError
-from fapvideo.nets.occlusion import SIZE, OcclusionNet, folded, seen_by, tower_maps
+from fapvideo.nets.occlusion import BLOCKS, SIZE, OccluderNet, OcclusionNet, seen_by
 from fapvideo.reference.fitness import SEEN, Probes, views_of
 from fapvideo.reference.images import CROP_SIZE, align
 from fapvideo.track.finder import FaceFinder
@@ -108,11 +108,12 @@ def measured(net: OcclusionNet, tower: Any, held: list[Portrait]) -> dict[str, f
     """Return intersection over union by kind, and the share of free faces that is lost."""
     rng, found = np.random.default_rng(7), {}
     bare = [face for face in held if not face.glasses]
+    seeing = OccluderNet(net, tower)
     for kind in KINDS:
         both, either, lost, all_ = 0.0, 0.0, 0.0, 0.0
         for i in range(EACH):
             sample = veil(rng, bare[i % len(bare)], held, kind)
-            seen = seen_by(net, tower, degraded(rng, sample.picture.astype(np.float32) / 255))
+            seen = seen_by(seeing, degraded(rng, sample.picture.astype(np.float32) / 255))
             said, true, counts = seen[0] > 0.5, sample.kept > 0.5, sample.weight > 0.5
             both += (said & true & counts).sum()
             either += ((said | true) & counts).sum()
@@ -164,7 +165,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     learn, held = faces(args.photos, args.work)
-    pool, tower = Pool(learn, np.random.default_rng(args.seed)), folded(embedded_tower())
+    pool, tower = Pool(learn, np.random.default_rng(args.seed)), embedded_tower()
     net, mean = OcclusionNet(), OcclusionNet()
     optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.01)
     step, spent = 0, 0.0
@@ -185,7 +186,7 @@ def main() -> None:
         pool.fill(FRESH)
         pictures, labels, weight = stacked(pool.batch(BATCH))
         with torch.no_grad():
-            maps = tower_maps(tower, pictures)
+            maps = tower.block_outputs(pictures, BLOCKS)
         loss = loss_of(net.train()(pictures * 2 - 1, maps), labels, weight)
         optimiser.zero_grad()
         loss.backward()

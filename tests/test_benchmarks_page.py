@@ -31,11 +31,11 @@ def test_the_page_of_benchmarks_is_up_to_date(script: ModuleType) -> None:
     assert page == script.benchmarks_page(), "run: python scripts/benchmarks_page.py"
 
 
-def test_the_tables_of_the_evaluation_page_are_up_to_date(
-    script: ModuleType, checkout: Path
-) -> None:
+def test_the_tables_of_other_pages_are_up_to_date(script: ModuleType, checkout: Path) -> None:
     page = script.EVALUATION_PAGE.read_text("utf-8")
     assert page == script.evaluation_page(page), "run: python scripts/benchmarks_page.py"
+    readme = script.README.read_text("utf-8")
+    assert readme == script.readme_page(readme), "run: python scripts/benchmarks_page.py"
     card = script.CARD.read_text("utf-8")
     assert card == script.card_page(card), "run: python scripts/benchmarks_page.py"
     keys = load_script(checkout, "preset_table")

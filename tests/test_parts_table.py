@@ -49,6 +49,7 @@ def _ours(name: str) -> bool:
     return name.partition(".")[0] == "fapvideo"
 
 
+@pytest.mark.slow
 def test_a_part_that_is_only_in_the_table_is_swapped(
     house: Any, tmp_path: Path, checkout: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_part_that_is_only_in_the_table_is_swapped(
     assert (green > 40).sum() > 100, "previews show it in its colour"
 
 
+@pytest.mark.slow
 def test_detectors_and_help_know_it_and_fitted_statistics_do_not(house: Any) -> None:
     config = house("fapvideo.config.schema").MaskConfig(backend="grounding_dino", detector="any")
     assert "chin" in house("fapvideo.mask.open_set").parts_to_find(config, {"chin"})

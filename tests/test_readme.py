@@ -99,6 +99,7 @@ def test_it_opens_with_a_picture_of_what_is_shipped(readme: str, checkout: Path)
     assert script.PICTURE.stat().st_size < 200_000
 
 
+@pytest.mark.slow
 def test_the_python_snippets_run(
     readme: str, short_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,8 +118,9 @@ def test_ci_runs_exactly_the_test_command(checkout: Path) -> None:
     assert lines[:2] == ["set -euo pipefail", 'cd "$(dirname "$0")/.."']
     assert lines[2:5] == ["time {", f"  {TEST}", "}"]
     assert lines[-3:] == [".venv/bin/ruff check", ".venv/bin/ruff format --check", ".venv/bin/mypy"]
-    # What the command has skipped on a machine without ffmpeg or a browser is done after it.
-    rest = lines[5:-3]
+    assert lines[5] == "time .venv/bin/pytest -m slow"
+    # What these have skipped on a machine without ffmpeg or a browser is done after them.
+    rest = lines[6:-3]
     begins = [line.split()[4] for line in rest if line.startswith("if ! command -v ")]
     assert begins == ["ffmpeg", "chromedriver"]
     assert all(line.startswith((" ", "if ! command -v ", "fi")) for line in rest)

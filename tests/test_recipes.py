@@ -42,6 +42,7 @@ def test_the_pipe_of_the_ffmpeg_page_works(checkout: Path, folder: Path) -> None
     assert (folder / "out.mp4").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_the_programs_of_the_python_page_run(checkout: Path, folder: Path) -> None:
     codes = blocks(checkout / "docs/recipes/python.md", "python")
     assert len(codes) == 2

@@ -105,9 +105,11 @@ class Denoiser:
         self.bundle = bundle
         self.sampling = (default or Sampling.recommended(bundle)).merged(bundle, config)
         self._config, self._scale = config, fuse.scale
-        self._unet = bundle.unet
         self.portions = Portions(bundle.device)
         """What fits the device's memory; shared by all who feed it the same crops."""
+        if bundle.exported is not None:
+            return
+        self._unet = bundle.unet
         bundle.adapter.inject()
         if config.compile:
             self._unet = cast(torch.nn.Module, torch.compile(bundle.unet))
@@ -243,8 +245,8 @@ class Denoiser:
 
     def _predict(self, x: Tensor, time: float | Tensor, maps: Maps) -> Tensor:
         """Ask the UNet in whatever computes it."""
-        if self.bundle.exported is not None and not isinstance(time, Tensor):
-            return self.bundle.exported.predict(x, time, maps)
+        if self.bundle.exported is not None:
+            return self.bundle.exported.predict(x, float(time), maps)
         return self.bundle.adapter.predict(self._unet, x, time, maps).float()
 
     @cached_property

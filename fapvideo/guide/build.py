@@ -19,7 +19,7 @@ from fapvideo.guide.colour import (
     skin_map,
 )
 from fapvideo.guide.eye_light import light_eyes, shaded
-from fapvideo.guide.eyes import PhotoEyes, add_glints, gazes, lay_irises, openings, photo_eyes
+from fapvideo.guide.eyes import EyeView, PhotoEyes, add_glints, eye_views, lay_irises, photo_eyes
 from fapvideo.guide.sharpness import match_sharpness
 from fapvideo.guide.warp import sample, source_map, triangle_map, without_teeth
 from fapvideo.ops import mesh
@@ -98,18 +98,19 @@ def build_guide(
     total = np.sum(reaches, axis=0)
     change = np.zeros((size, size, 3), np.float32)
     bare = np.zeros((size, size), np.float32)
+    views: list[EyeView] = []
     for piece, mask, reach in zip(pieces, own, reaches, strict=True):
-        fitted, shown = _fit_piece(
+        fitted, shown, eyes = _fit_piece(
             target, landmarks, piece, mask, masks.core, oval, skin, config, interocular
         )
+        views += eyes
         share = reach / np.maximum(total, 1e-4) * (total > 1e-4)
         fitted -= target
         fitted *= as_rgb(share)
         change += fitted
         bare += shown * share
     if config.membrane:
-        eyes = [piece.points for piece in pieces if "eyes" in piece.parts]
-        _make_seamless(change, target, masks, oval, skin, bare, eyes, interocular)
+        _make_seamless(change, target, masks, oval, skin, bare, views, interocular)
     change *= as_rgb(masks.core)
     change += target
     picture = np.clip(change, 0.0, 1.0).astype(np.float32, copy=False)
@@ -140,7 +141,7 @@ def _make_seamless(
     oval: Floats,
     skin: Floats,
     bare: Floats,
-    eyes: Sequence[Floats],
+    eyes: Sequence[EyeView],
     interocular: float,
 ) -> None:
     """Correct, in place, the guide's difference [S, S, 3] from the target until no rim is seen."""
@@ -154,9 +155,10 @@ def _make_seamless(
     near -= correction[window]
     near *= as_rgb(share)
     correction[window] += near
-    for points in eyes:
-        inside = openings(points, len(target), interocular)
-        correction += as_rgb(inside) * (shaded(target + change, correction) - correction)
+    for eye in eyes:
+        under = correction[eye.window]
+        shade = shaded(target[eye.window] + change[eye.window], under)
+        under += as_rgb(eye.inside) * (shade - under)
     change += correction
 
 
@@ -217,19 +219,21 @@ def _fit_piece(
     skin: Floats,
     config: GuideConfig,
     interocular: float,
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, Floats, Sequence[EyeView]]:
     """Return one reference [S, S, 3], warped, under the target's colour and light, and its skin.
 
-    The second value [S, S] says where the reference shows skin.
+    The second value [S, S] says where the reference shows skin; the third, where its eyes are, if
+    it gives any.
     """
     ids = triangle_map(piece.points, target.shape[0])
     source = without_teeth(piece.source) if "mouth" in piece.parts else piece.source
     where = source_map(piece.points, source, ids)
+    views: Sequence[EyeView] = ()
     if "eyes" in piece.parts:
         eyes = piece.eyes or photo_eyes(piece.image, source)
         looking = landmarks if config.gaze == "target" else source
-        looks = gazes(piece.points, looking, eyes.radius, interocular)
-        warped = lay_irises(sample(eyes.image, where), piece.points, eyes, looks, interocular)
+        views = eye_views(piece.points, looking, eyes.radius, len(target), interocular)
+        warped = lay_irises(sample(eyes.image, where), piece.points, eyes, views, interocular)
     else:
         warped = sample(piece.image, where)
     if config.sharpness:
@@ -240,11 +244,11 @@ def _fit_piece(
     contrast = (config.contrast_min, config.contrast_max)
     matched = match_ring(warped, target, near * skin * bare, config.colour, contrast)
     lit = match_light(matched, target, face, config.light, interocular)
-    if "eyes" in piece.parts:
+    if views:
         if config.colour:
-            light_eyes(lit, warped, target, landmarks, piece.points, interocular)
-        add_glints(lit, target, landmarks, piece.points, looks, interocular)
-    return cv2.copyTo(target, (ids < 0).astype(np.uint8), lit), bare
+            light_eyes(lit, warped, target, landmarks, piece.points, views, interocular)
+        add_glints(lit, target, landmarks, views)
+    return cv2.copyTo(target, (ids < 0).astype(np.uint8), lit), bare, views
 
 
 def _oval(landmarks: Floats, size: int, interocular: float) -> Floats:

@@ -7,9 +7,11 @@ that the target's whites are seen in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from fapvideo.guide.eyes import EYES, openings
+from fapvideo.guide.eyes import EYES, EyeView
 from fapvideo.ops.image import as_rgb, luma, signed_distance
 from fapvideo.structs import Floats
 
@@ -41,6 +43,7 @@ def light_eyes(
     target: Floats,
     landmarks: Floats,
     points: Floats,
+    views: Sequence[EyeView],
     interocular: float,
 ) -> None:
     """Give, in place, the inside of the eyes of `lit` the reference's own colours in this light.
@@ -54,17 +57,22 @@ def light_eyes(
         target: [S, S, 3] the target crop.
         landmarks: [478, >=2] of the target in it.
         points: [478, >=2] of the guide.
+        views: its eyes.
         interocular: pixels.
     """
-    inside = openings(points, len(lit), interocular)
-    if not inside.any():
+    around = [view.inside > 0 for view in views]
+    if not any(eye.any() for eye in around):
         return
     whites, area = _white(target, landmarks, interocular)
     own, own_area = _white(plain, points, interocular)
-    around = inside > 0
+    lit_mean, plain_mean = (
+        np.concatenate(
+            [picture[view.window][eye] for view, eye in zip(views, around, strict=True)]
+        ).mean(axis=0)
+        for picture in (lit, plain)
+    )
     # Matching adds a shift, which takes dark eyes below black.
-    seen = np.maximum(lit[around].mean(axis=0), 0.0)
-    brighter, skin = _light(seen, plain[around].mean(axis=0))
+    brighter, skin = _light(np.maximum(lit_mean, 0.0), plain_mean)
     gain = brighter * skin**SKIN_TINT
     sure = min(1.0, area / ENOUGH, own_area / ENOUGH)
     if sure > 0.0:
@@ -72,7 +80,10 @@ def light_eyes(
         # No light tints eyes otherwise than skin, or more: what does is blood or a lens.
         tint = np.clip(tint, np.minimum(1.0, skin) / SLACK, np.maximum(1.0, skin) * SLACK)
         gain += sure * (bright**WHITES_SAY * brighter ** (1.0 - WHITES_SAY) * tint - gain)
-    lit += (plain * gain.astype(np.float32) - lit) * as_rgb(inside)
+    gain = gain.astype(np.float32)
+    for view in views:
+        under = lit[view.window]
+        under += (plain[view.window] * gain - under) * as_rgb(view.inside)
 
 
 def shaded(picture: Floats, correction: Floats) -> Floats:
@@ -101,7 +112,7 @@ def _white(picture: Floats, shape: Floats, interocular: float) -> tuple[Floats, 
         if (high <= low).any():
             continue
         window = (slice(low[1], high[1]), slice(low[0], high[0]))
-        distance = signed_distance([ring], len(picture), 0.0)[window]
+        distance = signed_distance([ring], len(picture), 0.0, window)
         y, x = np.mgrid[window].astype(np.float32) + 0.5
         centre = shape[iris[0], :2]
         radius = np.linalg.norm(shape[list(iris[1:]), :2] - centre, axis=1).mean()

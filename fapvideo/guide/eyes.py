@@ -7,6 +7,7 @@ and laid anew into every frame.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -149,22 +150,31 @@ def _lift(image: Floats, inside: Floats, centre: Floats, radius: float, unit: fl
 
 
 @dataclass(frozen=True, slots=True)
-class Gaze:
-    """Where one iris lies in the target's crop."""
+class EyeView:
+    """One of the guide's eyes in the target's crop, in a window around it."""
 
+    window: tuple[slice, slice]
+    """Rows and columns of the crop."""
+    distance: Floats
+    """[H, W] pixels to the line of the lids, negative between them."""
+    inside: Floats
+    """[H, W] in [0, 1] how far they lie between the lids."""
     centre: Floats
-    """[2] pixels."""
-    into: Floats
-    """[2, 2] from an offset in pixels to one in radii, the eyeball's curvature counted."""
+    """[2] of the iris, pixels of the crop."""
+    places: Floats
+    """[H, W, 2] offsets from it in radii, the eyeball's curvature counted."""
 
 
-def gazes(points: Floats, own: Floats, radius: float, interocular: float) -> tuple[Gaze, Gaze]:
-    """Return where both irises belong, each on its own.
+def eye_views(
+    points: Floats, own: Floats, radius: float, size: int, interocular: float
+) -> tuple[EyeView, EyeView]:
+    """Return both eyes, with their irises where they belong, each on its own.
 
     Args:
         points: [478, 3] the guide's landmarks.
         own: [478, >=2] landmarks of the face that says where the eyes look.
         radius: of an iris, inter-ocular distances.
+        size: side of the crop.
         interocular: in pixels.
     """
     pose = head_pose(points)
@@ -185,8 +195,20 @@ def gazes(points: Floats, own: Floats, radius: float, interocular: float) -> tup
         axis = lean / max(float(np.linalg.norm(lean)), 1e-6)
         narrow = np.sqrt(1.0 - sine**2)
         into = np.eye(2) + (1.0 / narrow - 1.0) * np.outer(axis, axis)
-        found.append(Gaze(centre, into / (radius * interocular)))
+        into /= radius * interocular
+        found.append(_view(points[list(lids), :2], centre, into, size, interocular))
     return found[0], found[1]
+
+
+def _view(ring: Floats, centre: Floats, into: Floats, size: int, interocular: float) -> EyeView:
+    """Return the eye with these lids [16, 2]; `into` [2, 2] leads from pixels to radii."""
+    low, high = ring.min(axis=0) - 0.1 * interocular, ring.max(axis=0) + 0.1 * interocular
+    low, high = (np.clip(corner, 0, size).astype(int) for corner in (low, high))
+    window = (slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1)))
+    distance = signed_distance([ring], size, 2 * LASH_LINE * interocular, window)
+    y, x = np.mgrid[window].astype(np.float64) + 0.5
+    places = (np.stack([x, y], axis=-1) - centre) @ into.T
+    return EyeView(window, distance, _open(distance, interocular), centre, places)
 
 
 def _frame(start: Floats, end: Floats) -> Floats:
@@ -196,28 +218,31 @@ def _frame(start: Floats, end: Floats) -> Floats:
 
 
 def lay_irises(
-    picture: Floats, points: Floats, eyes: PhotoEyes, looks: tuple[Gaze, Gaze], interocular: float
+    picture: Floats,
+    points: Floats,
+    eyes: PhotoEyes,
+    views: Sequence[EyeView],
+    interocular: float,
 ) -> Floats:
     """Return `picture` [S, S, 3], the warped photo without irises, with them where they belong."""
     out = picture.copy()
-    for (lids, _), texture, gaze in zip(EYES, eyes.irises, looks, strict=True):
+    for (lids, _), texture, view in zip(EYES, eyes.irises, views, strict=True):
         ring = points[list(lids), :2]
         opening = np.linalg.norm(ring[1:8] - ring[15:8:-1], axis=1).mean()
         opening /= max(float(np.linalg.norm(ring[0] - ring[8])), 1e-6)
         narrow = 1.0 - float(smoothstep(np.array((opening - NARROW) / (WIDE - NARROW))))
-        window, distance, places = _seen(points, lids, gaze, picture.shape[0], interocular)
-        open_ = _open(distance, interocular)
+        places, open_ = view.places, view.inside
         away = np.linalg.norm(places, axis=-1)
         alpha = open_ * smoothstep((LIMBUS[0] + LIMBUS[1] - away) / LIMBUS[1])
         at = ((places / BEYOND + 1) / 2 * TEXTURE - 0.5).astype(np.float32)
         iris = cv2.remap(texture, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        under = out[window]
+        under = out[view.window]
         grey = blur(luma(under), 0.02 * interocular)
         seen = grey[open_ > 0.5]
         light = float(np.percentile(seen, 75)) if seen.size else float(grey.max())
         shade = np.clip(grey / max(light, 1e-3), DARKEST, 1.0)
         under += (iris * as_rgb(shade) - under) * as_rgb(alpha.astype(np.float32))
-        lashes = soft_edge(np.abs(distance), 0.0, LASH_LINE * interocular)
+        lashes = soft_edge(np.abs(view.distance), 0.0, LASH_LINE * interocular)
         dark = narrow * np.maximum(NARROW_SHADE * open_, narrow**2 * LASH_SHADE * lashes)
         under *= as_rgb((1.0 - dark).astype(np.float32))
     return out
@@ -233,9 +258,7 @@ def add_glints(
     picture: Floats,
     target: Floats,
     landmarks: Floats,
-    points: Floats,
-    looks: tuple[Gaze, Gaze],
-    interocular: float,
+    views: Sequence[EyeView],
 ) -> None:
     """Put, in place, the glints of the target's eyes on the irises of `picture` [S, S, 3].
 
@@ -243,42 +266,22 @@ def add_glints(
         picture: the guide in the target's colours.
         target: [S, S, 3] the target crop.
         landmarks: [478, >=2] of the target in it.
-        points: [478, >=2] the guide's.
-        looks: where the guide's irises lie.
-        interocular: in pixels.
+        views: the guide's eyes.
     """
-    size = picture.shape[0]
-    for (lids, iris), gaze in zip(EYES, looks, strict=True):
-        window, distance, places = _seen(points, lids, gaze, size, interocular)
-        disc = _open(distance, interocular) * (np.linalg.norm(places, axis=-1) < REFLECTED)
+    for (_, iris), view in zip(EYES, views, strict=True):
+        disc = view.inside * (np.linalg.norm(view.places, axis=-1) < REFLECTED)
         if (disc > 0.5).sum() < 4:
             continue
-        y, x = np.mgrid[window].astype(np.float32) + 0.5
-        moved = (landmarks[iris[0], :2] - gaze.centre).astype(np.float32) - 0.5
+        y, x = np.mgrid[view.window].astype(np.float32) + 0.5
+        moved = (landmarks[iris[0], :2] - view.centre).astype(np.float32) - 0.5
         at = np.stack([x, y], axis=-1) + moved
         own = cv2.remap(target, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         grey = luma(own)
         least, most = np.percentile(grey[disc > 0.5], (50, GLINT_RANK))
         over = grey - max(float(least) + GLINT_OVER, float(most))
         glint = smoothstep(over / GLINT_FULL) * disc
-        under = picture[window]
+        under = picture[view.window]
         under += (np.maximum(own, under) - under) * as_rgb(glint.astype(np.float32))
-
-
-def _seen(
-    points: Floats, lids: tuple[int, ...], gaze: Gaze, size: int, interocular: float
-) -> tuple[tuple[slice, slice], Floats, Floats]:
-    """Return a window around an eye, its pixels' distances from the lids' opening, their places.
-
-    The places are offsets from the iris' centre in radii.
-    """
-    ring = points[list(lids), :2]
-    low, high = ring.min(axis=0) - 0.1 * interocular, ring.max(axis=0) + 0.1 * interocular
-    low, high = (np.clip(corner, 0, size).astype(int) for corner in (low, high))
-    window = (slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1)))
-    distance = signed_distance([ring], size, 2 * LASH_LINE * interocular)[window]
-    y, x = np.mgrid[window].astype(np.float64) + 0.5
-    return window, distance, (np.stack([x, y], axis=-1) - gaze.centre) @ gaze.into.T
 
 
 def _open(distance: Floats, interocular: float) -> Floats:

@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fapvideo.config.schema import DenoiseConfig
 from fapvideo.mask.covered import hidden_over_time, shown_over_time
 from fapvideo.mask.open_set import moved, without
-from fapvideo.nets.occlusion import SIZE, OcclusionNet, folded, seen_by
+from fapvideo.nets.occlusion import SIZE, OccluderNet, OcclusionNet, folded, seen_by
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import Matrix, warp
 from fapvideo.ops.image import luma, smoothstep
@@ -75,8 +76,8 @@ class TrackOcclusion:
 class Occluders:
     """Sees what stands in front of a face."""
 
-    def __init__(self) -> None:
-        """Load the nets.
+    def __init__(self, options: DenoiseConfig) -> None:
+        """Load the nets; `options` say which library computes them.
 
         Raises:
             WeightsError: a file of the package is missing or damaged.
@@ -85,12 +86,13 @@ class Occluders:
         from safetensors.torch import load
 
         from fapvideo.weights.embedded import embedded_tower
+        from fapvideo.weights.runtimes import exported
 
         with torch.random.fork_rng(devices=[]):
             net = OcclusionNet()
         net.load_state_dict(load(read_packaged(MODEL)))
-        self._net = folded(net.float().requires_grad_(False))
-        self._tower = folded(embedded_tower())
+        whole = OccluderNet(folded(net.float().requires_grad_(False)), embedded_tower())
+        self._net = exported(whole, "occluders", SIZE, options) or whole
 
     def __call__(self, crop: Bytes, landmarks: Floats) -> Floats:
         """Return chances [2, SIZE, SIZE]: something is in front; it is a frame of glasses.
@@ -99,7 +101,7 @@ class Occluders:
             crop: [SIZE, SIZE, 3] aligned face.
             landmarks: [478, 2 or 3] in it.
         """
-        chances = seen_by(self._net, self._tower, crop)  # type: ignore[arg-type]
+        chances = seen_by(self._net, crop)
         inside = np.zeros((SIZE, SIZE), np.uint8)
         oval = np.round(landmarks[list(mesh.FACE_OVAL), :2]).astype(np.int32)
         cv2.fillPoly(inside, [oval], 1)

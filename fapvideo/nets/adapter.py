@@ -39,7 +39,7 @@ class Adapter(nn.Module):
     Not thread-safe: one adapter serves one UNet in one thread.
     """
 
-    def __init__(self, width: int, sites: dict[str, Any]) -> None:
+    def __init__(self, width: int, sites: Mapping[str, Any]) -> None:
         """Start not injected; `sites` are the places in the UNet, `width` a token's channels."""
         super().__init__()
         self.width, self._sites = width, sites
@@ -161,13 +161,35 @@ class ResnetAdapter(Adapter):
         """
         super().__init__(width, resnet_sites(unet, blocks))
         for name, resnet in self._sites.items():
-            conv = nn.Conv1d(width, int(resnet.out_channels), kernel_size=1)
+            conv = self._plant(name, int(resnet.out_channels))
             if zero_init:
                 nn.init.zeros_(conv.weight)
                 nn.init.zeros_(cast(Tensor, conv.bias))
-            leaf = plant(self, name)
-            leaf.add_module("conv1d", conv)
-            leaf.register_parameter("alpha", nn.Parameter(torch.ones(())))
+
+    @classmethod
+    def for_places(
+        cls, places: Mapping[str, int], width: int, unet: Callable[[], nn.Module]
+    ) -> ResnetAdapter:
+        """Return an adapter for a UNet that is built when the adapter is injected.
+
+        Args:
+            places: dotted names of `ResnetBlock2D`s -> their channels.
+            width: channels of one token.
+            unet: builds it.
+        """
+        adapter = cls.__new__(cls)
+        Adapter.__init__(adapter, width, _SitesOf(unet, tuple(places)))
+        for name, channels in places.items():
+            adapter._plant(name, channels)
+        return adapter
+
+    def _plant(self, name: str, channels: int) -> nn.Conv1d:
+        """Add the projection of one place; return its convolution."""
+        conv = nn.Conv1d(self.width, channels, kernel_size=1)
+        leaf = plant(self, name)
+        leaf.add_module("conv1d", conv)
+        leaf.register_parameter("alpha", nn.Parameter(torch.ones(())))
+        return conv
 
     def project(self, tokens: Tensor, scale: float = 1.0) -> dict[str, Tensor]:
         """Return `scale * alpha * conv1d(tokens)` per block; tokens are [B, G*G, width]."""
@@ -194,6 +216,22 @@ class ResnetAdapter(Adapter):
             return output + enlarge(self._maps[name], size).to(output.dtype)
 
         return add
+
+
+class _SitesOf(Mapping[str, Any]):
+    """The `ResnetBlock2D`s of a UNet that is built when they are asked for, by known names."""
+
+    def __init__(self, unet: Callable[[], nn.Module], names: tuple[str, ...]) -> None:
+        self._unet, self._names = unet, names
+
+    def __getitem__(self, name: str) -> Any:
+        return resnet_sites(self._unet(), self._names)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class AttentionAdapter(Adapter):

@@ -120,7 +120,11 @@ class MobileNetV2Tokens(nn.Module):
         `blocks` are numbers from 0 to 13, in ascending order.
         """
         images = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
-        x = (images.float() / 255 - self.mean) / self.std
+        return self.block_outputs(images.float() / 255, blocks)
+
+    def block_outputs(self, images: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+        """Return what some blocks make of [B, 3, H, W] in [0, 1], at its own size."""
+        x = (images - self.mean) / self.std
         found, layers = [], self._layers()
         for number in range(blocks[-1] + 1):
             x = layers[number](x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ def _doubled(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def folded(net: nn.Module) -> nn.Module:
+def folded(net: OcclusionNet) -> OcclusionNet:
     """Put every batch normalisation of `net`, which is done learning, into the layer before it."""
     net.eval()
     for block in net.modules():
@@ -77,18 +77,25 @@ def folded(net: nn.Module) -> nn.Module:
     return net
 
 
-def tower_maps(tower: MobileNetV2Tokens, images: Tensor) -> list[Tensor]:
-    """Return what `BLOCKS` of the tower make of [B, 3, S, S] in [0, 1]."""
-    x, found = (images - tower.mean) / tower.std, []
-    for number in range(BLOCKS[-1] + 1):
-        x = tower.features[number](x)
-        if number in BLOCKS:
-            found.append(x)
-    return found
+class OccluderNet(nn.Module):
+    """The decoder behind the tower, as one function from pictures to chances."""
+
+    def __init__(self, net: OcclusionNet, tower: MobileNetV2Tokens) -> None:
+        """Take both, done learning; the tower folded or not."""
+        super().__init__()
+        self._net, self._tower = net, tower
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return probabilities [B, 2, S, S] of aligned crops [B, 3, S, S] in [0, 1]."""
+        seen = self._tower.block_outputs(pictures, BLOCKS)
+        return torch.as_tensor(self._net(pictures * 2 - 1, seen).sigmoid())
 
 
 @torch.inference_mode()
-def seen_by(net: OcclusionNet, tower: MobileNetV2Tokens, crop: Bytes) -> Floats:
-    """Return [2, SIZE, SIZE] probabilities for one aligned crop uint8 [SIZE, SIZE, 3]."""
-    images = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None].float() / 255
-    return np.asarray(net(images * 2 - 1, tower_maps(tower, images))[0].sigmoid().numpy())
+def seen_by(net: Callable[[Tensor], Tensor], crop: Bytes) -> Floats:
+    """Return [2, SIZE, SIZE] probabilities for one aligned crop uint8 [SIZE, SIZE, 3].
+
+    `net` is an `OccluderNet`, or what computes the same.
+    """
+    pixels = np.ascontiguousarray(crop.transpose(2, 0, 1)[None], np.float32) / 255
+    return np.asarray(net(torch.from_numpy(pixels))[0].numpy())

@@ -32,7 +32,10 @@ def picture_fault(picture: Any) -> str:
 
 
 def signed_distance(
-    polygons: Sequence[Floats], size: int, reach: float | None = None
+    polygons: Sequence[Floats],
+    size: int,
+    reach: float | None = None,
+    window: tuple[slice, slice] | None = None,
 ) -> NDArray[np.float32]:
     """Return [size, size] distances in pixels to the union of closed polygons, negative inside.
 
@@ -44,6 +47,7 @@ def signed_distance(
         size: side of the square picture.
         reach: what is farther outside needs no exact distance, only one above `reach`; only the
             polygons' surroundings are computed then.
+        window: rows and columns that are wanted; by default all.
 
     Source: the crossing-number form by Quilez, "2D distance functions".
     """
@@ -51,26 +55,47 @@ def signed_distance(
     step = size / grid
     # Cubic enlargement looks two cells around; beyond `far` no cell touches what must be exact.
     far = 1e6 if reach is None else reach + FAR_CELLS * step
-    best = np.full((grid, grid), np.inf, np.float32)
+    if window is not None and size % grid:
+        return signed_distance(polygons, size, reach)[window]
+    seen = [_cells_of(span, size, grid) for span in window or (slice(None), slice(None))]
+    best = np.full([cells.stop - cells.start for cells in seen], np.inf, np.float32)
     for polygon in polygons:
         points = np.asarray(polygon, np.float32)
-        columns, rows = (_cells_near(points[:, axis], far, step, grid) for axis in (0, 1))
+        columns, rows = (_cells_near(points[:, k], far, step, seen[1 - k]) for k in (0, 1))
         x, y = (
             (np.arange(s.start, s.stop) + 0.5).astype(np.float32) * step for s in (columns, rows)
         )
-        part = best[rows, columns]
+        part = best[_less(rows, seen[0].start), _less(columns, seen[1].start)]
         np.minimum(part, _polygon_distance(x, y, points), out=part)
     best[np.isinf(best)] = far
-    if grid == size:
+    pixels = size / grid
+    if grid != size:
+        wide, high = round(best.shape[1] * pixels), round(best.shape[0] * pixels)
+        best = cv2.resize(best, (wide, high), interpolation=cv2.INTER_CUBIC)
+    if window is None:
         return best
-    return cv2.resize(best, (size, size), interpolation=cv2.INTER_CUBIC)
+    rows, columns = (slice(*span.indices(size)[:2]) for span in window)
+    return best[
+        _less(rows, round(seen[0].start * pixels)), _less(columns, round(seen[1].start * pixels))
+    ]
 
 
-def _cells_near(values: Floats, far: float, step: float, grid: int) -> slice:
-    """Return the grid's cells that are not farther than `far` from `values`; perhaps none."""
+def _cells_of(span: slice, size: int, grid: int) -> slice:
+    """Return the grid's cells under these pixels, and those around them that cubic sees."""
+    start, stop, _ = span.indices(size)
+    first, last = start * grid // size - 2, -(-stop * grid // size) + 2
+    return slice(max(0, first), min(grid, last))
+
+
+def _less(span: slice, start: int) -> slice:
+    return slice(span.start - start, span.stop - start)
+
+
+def _cells_near(values: Floats, far: float, step: float, seen: slice) -> slice:
+    """Return the cells in `seen` that are not farther than `far` from `values`; perhaps none."""
     first = int((float(values.min()) - far) // step)
     last = int((float(values.max()) + far) // step) + 1
-    return slice(min(max(0, first), grid), min(max(0, last), grid))
+    return slice(min(max(seen.start, first), seen.stop), min(max(seen.start, last), seen.stop))
 
 
 def _polygon_distance(x: Floats, y: Floats, polygon: Floats) -> Floats:

@@ -27,7 +27,7 @@ from fapvideo.mask.parts import WELL_INSIDE, part_boxes, part_masks
 from fapvideo.nets.inputs import fill_hole, part_on_black
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import Matrix, transform
-from fapvideo.ops.image import as_rgb, resize, signed_distance, soft_edge
+from fapvideo.ops.image import as_rgb, resize, signed_distance, soft_edge, window_of
 from fapvideo.ops.portions import Portions
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.ops.token_grid import without_cls
@@ -249,7 +249,7 @@ class GuidedPainter:
 
 
 def _with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
-    """Return a finished crop [S, S, 3] with the guide's irises and whites.
+    """Give a finished crop [S, S, 3], in place, the guide's irises and whites, and return it.
 
     At the model's resolution an iris is a few pixels wide: what it makes of them looks elsewhere
     and has other colours.
@@ -258,7 +258,10 @@ def _with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
         return picture
     size = picture.shape[0]
     inside = openings(job.wanted["eyes"], size, CROP_INTEROCULAR * size)
-    return picture + (job.guide - picture) * as_rgb(inside)
+    window = window_of(inside, 0)
+    under = picture[window]
+    under += (job.guide[window] - under) * as_rgb(inside[window])
+    return picture
 
 
 def _leftovers(face: FaceCrop, beyond: Mapping[str, Sequence[Floats]]) -> Floats | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -34,8 +35,12 @@ if TYPE_CHECKING:
     import torch
 
 
+AT_ONCE = 2
+"""Frames that small nets look at at once."""
+
+
 class Search(Protocol):
-    """Takes the aligned crops of one track."""
+    """Takes the aligned crops of one track; of several frames at once, but for a detector."""
 
     def look(self, index: int, crop: Bytes, landmarks: Floats) -> None:
         """Look at the crop [S, S, 3] of the track's frame `index`, and its landmarks [478, 3]."""
@@ -50,6 +55,18 @@ class _Work:
     """Frame of the track -> the one whose landmarks place the crop."""
     size: int
     search: Search
+
+    def look(self, index: int, picture: Bytes) -> None:
+        """Show the search the track's frame `index`, of a picture with square pixels."""
+        if index not in self.geometry:
+            return
+        shape = self.target.track.landmarks[self.geometry[index]]
+        crop, landmarks, matrix = cut_face(shape, picture, self.size)
+        if isinstance(self.search, OcclusionSearch):
+            seen = shown_of(matrix, picture.shape[1::-1], self.size)
+            self.search.look(index, crop, landmarks, seen)
+        else:
+            self.search.look(index, crop, landmarks)
 
 
 class BoxFinder:
@@ -77,7 +94,7 @@ class BoxFinder:
     @cached_property
     def occluders(self) -> Occluders:
         """What sees things in front of a face."""
-        return Occluders()
+        return Occluders(self._preset.denoise)
 
     def close(self) -> None:
         """Forget the detector."""
@@ -181,20 +198,26 @@ class BoxFinder:
     ) -> None:
         """Go through the whole clip once for all searches."""
         ticker.begin("detect", frames)
-        for batch in batches:
-            for frame, picture in zip(batch.frames, batch.rgb, strict=True):
-                square = square_pixels(picture, info)
-                for work in works:
-                    index = frame.index - work.target.track.first_frame
-                    if index in work.geometry:
-                        shape = work.target.track.landmarks[work.geometry[index]]
-                        crop, landmarks, matrix = cut_face(shape, square, work.size)
-                        if isinstance(work.search, OcclusionSearch):
-                            seen = shown_of(matrix, square.shape[1::-1], work.size)
-                            work.search.look(index, crop, landmarks, seen)
-                        else:
-                            work.search.look(index, crop, landmarks)
-                ticker.advance(1)
+        # A large detector takes the device or all cores by itself; small nets leave some idle.
+        alone = [work for work in works if isinstance(work.search, BoxSearch)]
+        beside = [work for work in works if not isinstance(work.search, BoxSearch)]
+
+        def look(number: int, picture: Bytes, some: Sequence[_Work]) -> None:
+            square = square_pixels(picture, info)
+            for work in some:
+                work.look(number - work.target.track.first_frame, square)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for batch in batches:
+                numbers = [frame.index for frame in batch.frames]
+                looks = [
+                    pool.submit(look, number, picture, beside)
+                    for number, picture in zip(numbers, batch.rgb, strict=True)
+                ]
+                for number, picture, other in zip(numbers, batch.rgb, looks, strict=True):
+                    look(number, picture, alone)
+                    other.result()
+                    ticker.advance(1)
 
     def _boxes_of(self, works: Sequence[_Work], info: VideoInfo) -> dict[int, TrackBoxes]:
         config = self._preset.mask

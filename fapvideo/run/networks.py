@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 import torch
 
-from fapvideo.config.schema import RunPreset
+from fapvideo.config.schema import DenoiseConfig, RunPreset
 from fapvideo.errors import FapVideoError
 from fapvideo.ops.portions import full_error
 from fapvideo.ops.scratch import disk_error
 from fapvideo.paint.painter import Painter
 from fapvideo.paint.painters import painter_for
 from fapvideo.weights.bundle import Bundle, load_bundle
+from fapvideo.weights.quick import kept_bundle
 from fapvideo.weights.runtimes import number_format, runtime_wanted, with_runtime
 
 
@@ -85,7 +86,7 @@ class Shelf:
 
     def __init__(self, load: Callable[..., Bundle] | None = None) -> None:
         """Begin empty; `load` is called in the place of `load_bundle`."""
-        self._load = load or load_bundle
+        self._load = load
         self._known: dict[Hashable, Networks] = {}
         self._lock = threading.Lock()
 
@@ -102,8 +103,7 @@ class Shelf:
             if networks is None:
                 options = preset.denoise
                 dtype = number_format(options, device)
-                bundle = self._load(preset.bundle, device, dtype, options=options)
-                bundle = with_runtime(bundle, options)
+                bundle = self._loaded(preset.bundle, device, dtype, options)
                 networks = self._known[key] = Networks(bundle, device)
             else:
                 networks.users += 1
@@ -113,6 +113,16 @@ class Shelf:
         except BaseException:
             self.give_back(networks)
             raise
+
+    def _loaded(
+        self, name: str, device: torch.device, dtype: torch.dtype, options: DenoiseConfig
+    ) -> Bundle:
+        if self._load is not None:
+            return with_runtime(self._load(name, device, dtype, options=options), options)
+        bundle = kept_bundle(name, device, dtype, options)
+        if bundle is None:
+            bundle = with_runtime(load_bundle(name, device, dtype, options=options), options)
+        return bundle
 
     def give_back(self, networks: Networks) -> bool:
         """End the use of networks; return whether nobody uses them any more."""

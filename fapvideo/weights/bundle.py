@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,7 +59,8 @@ class Bundle:
     """Where its files lie; `None` for the tiny bundles, which are built in code."""
     codec: SpaceToDepth | VaeCodec
     encoder: ImageEncoder
-    unet: nn.Module
+    torch_unet: Callable[[], nn.Module]
+    """Returns `unet`."""
     adapter: Adapter
     """Built for `unet`, not injected."""
     projector: MlpProjector | None
@@ -69,6 +70,11 @@ class Bundle:
     dtype: torch.dtype
     exported: Exported | None = None
     """What computes UNet and image tower instead of torch (weights/runtimes.py)."""
+
+    @property
+    def unet(self) -> nn.Module:
+        """The UNet in torch; only now built and loaded where something else computes it."""
+        return self.torch_unet()
 
     @property
     def runtime(self) -> str:
@@ -191,13 +197,13 @@ def assemble(
         parts.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if isinstance(encoder, MobileNetV2Tokens):  # twice as fast on a CPU
         encoder.fold()
-    tower = ImageEncoder(encoder, manifest.encoder, _encoder_identity(manifest, dtype))
+    tower = ImageEncoder(encoder, manifest.encoder, encoder_identity(manifest, dtype))
     return Bundle(
         manifest=manifest,
         folder=folder,
         codec=parts.codec,
         encoder=tower,
-        unet=parts.unet,
+        torch_unet=lambda: parts.unet,
         adapter=parts.adapter,
         projector=parts.projector,
         files=manifest.files,
@@ -294,7 +300,7 @@ def _build_encoder(spec: EncoderSpec) -> nn.Module:
     return ClipTokens(TransformersTower(spec.config), spec.image_size)
 
 
-def _encoder_identity(manifest: BundleManifest, dtype: torch.dtype) -> str:
+def encoder_identity(manifest: BundleManifest, dtype: torch.dtype) -> str:
     """Return what the reference cache keys on: weights, preprocessing and number format."""
     hashes = {entry.path: entry.sha256 for entry in manifest.files}
     file = manifest.encoder.file

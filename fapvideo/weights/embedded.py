@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
@@ -9,8 +11,11 @@ from fapvideo.weights.bundle import EMBEDDED
 from fapvideo.weights.state import load_into, read_tensors
 
 
+@cache
 def embedded_tower() -> MobileNetV2Tokens:
-    """Return the image tower of the embedded bundle (1 MB), float32, on the CPU.
+    """Return the image tower of the embedded bundle (1 MB), float32, frozen, on the CPU.
+
+    One for all who look at faces: it must not be moved or converted.
 
     Raises:
         WeightsError: its file is missing or damaged.

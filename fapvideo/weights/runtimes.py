@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
@@ -18,8 +19,9 @@ from typing import Literal
 
 import torch
 from platformdirs import user_cache_dir
-from torch import Tensor
+from torch import Tensor, nn
 
+from fapvideo.config.bundle import BundleManifest
 from fapvideo.config.schema import DenoiseConfig
 from fapvideo.errors import DeviceError
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
@@ -37,6 +39,7 @@ TOLERANCE = 1e-3
 """Difference to torch that is rounding, of outputs in [-1, 1]: an eighth of an 8-bit level."""
 GRAPHS = "graphs"
 """Their folder in the user's cache folder."""
+NETWORKS = ("unet", "tower")
 PACKAGES = ("onnxruntime", "onnx")
 SEAL = hashlib.sha256().digest_size
 
@@ -71,16 +74,16 @@ def with_runtime(bundle: Bundle, options: DenoiseConfig, folder: Path | None = N
         DeviceError: `onnxruntime` is asked for and cannot be had.
     """
     wanted = runtime_wanted(options)
-    if wanted == "torch" or (wanted == "auto" and cpu_has_bf16()):
+    if not may_export(options):
         return bundle
     problem, failure = _obstacle(bundle), None
     if not problem:
         try:
-            return _exported(bundle, folder or Path(user_cache_dir("fapvideo")) / GRAPHS)
+            return _exported(bundle, folder or _usual_folder())
         except Exception as error:  # exporter and runtime raise dozens of kinds
             failure = error
-            reason = (str(error) or type(error).__name__).splitlines()[0][:300]
-            problem = f"ONNX Runtime cannot compute bundle {bundle.manifest.name} here ({reason})"
+            name = bundle.manifest.name
+            problem = f"ONNX Runtime cannot compute bundle {name} here ({_line(error)})"
     if wanted == "auto":
         if failure is not None:
             log.warning("%s: torch does, more slowly", problem)
@@ -93,12 +96,78 @@ def with_runtime(bundle: Bundle, options: DenoiseConfig, folder: Path | None = N
     ) from failure
 
 
+def may_export(options: DenoiseConfig) -> bool:
+    """Tell whether a preset leaves networks to ONNX Runtime on this processor."""
+    wanted = runtime_wanted(options)
+    return wanted == "onnxruntime" or (wanted == "auto" and not cpu_has_bf16())
+
+
+def kept_networks(
+    manifest: BundleManifest, places: Sequence[str], folder: Path | None = None
+) -> Exported | None:
+    """Return UNet and image tower from graphs that were kept; None where one is not.
+
+    Args:
+        manifest: of the bundle, whose files are as it says.
+        places: names of the maps.
+        folder: keeps the graphs; by default in the user's cache folder.
+    """
+    if _missing():
+        return None
+    key = _key(manifest, [file.sha256 for file in manifest.files], places)
+    unet, tower = (_kept((folder or _usual_folder()) / f"{name}-{key}") for name in NETWORKS)
+    if unet is None or tower is None:
+        return None
+    return Exported(_runtime(), Session(unet), Session(tower), sorted(places))
+
+
+def exported(
+    network: nn.Module, name: str, size: int, options: DenoiseConfig, folder: Path | None = None
+) -> Callable[[Tensor], Tensor] | None:
+    """Return what computes a small packaged network in ONNX Runtime; None where torch is to.
+
+    Where something fails that should not, a warning says so, and it is torch.
+
+    Args:
+        network: from float32 pictures [B, 3, size, size] in [0, 1] to values in [0, 1].
+        name: of its graph's file.
+        size: of the pictures.
+        options: of the preset.
+        folder: keeps the graph; by default in the user's cache folder.
+    """
+    if not may_export(options) or _missing():
+        return None
+    weights = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        weights.update(tensor.contiguous().numpy().tobytes())
+    key = _hashed({"versions": _versions(*PACKAGES, "torch"), "weights": weights.hexdigest()})
+    path = (folder or _usual_folder()) / f"{name}-{key}"
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(3, 3, size, size, generator=generator)
+    try:
+        kept = _kept(path)
+        graph = kept or onnx_graph(network, {"pictures": pictures[:2]})
+        session = Session(graph)
+        if kept is None:
+            with torch.no_grad():
+                _compare(name, network(pictures[2:]), session({"pictures": pictures[2:].numpy()}))
+            _keep(path, graph)
+    except Exception as error:  # exporter and runtime raise dozens of kinds
+        log.warning("ONNX Runtime cannot compute %s here (%s): torch does", name, _line(error))
+        return None
+    return lambda given: session({"pictures": given.numpy()})
+
+
+def _missing() -> list[str]:
+    """Return the packages that are needed and not installed."""
+    return [package for package in PACKAGES if find_spec(package) is None]
+
+
 def _obstacle(bundle: Bundle) -> str:
     """Return why this bundle's networks are not for ONNX Runtime, or nothing."""
     name = bundle.manifest.name
-    missing = [package for package in PACKAGES if find_spec(package) is None]
-    if missing:
-        return f"{' and '.join(missing)} not installed"
+    if _missing():
+        return f"{' and '.join(_missing())} not installed"
     if bundle.device.type != "cpu":
         return f"it is for the CPU, and bundle {name} is on {bundle.device}"
     if bundle.dtype is not torch.float32:
@@ -111,15 +180,15 @@ def _obstacle(bundle: Bundle) -> str:
 
 def _exported(bundle: Bundle, folder: Path) -> Bundle:
     """Return the bundle with networks from graphs that are kept, or exported and checked now."""
-    key = _key(bundle)
-    paths = {network: folder / f"{network}-{key}" for network in ("unet", "tower")}
+    hashes = [file.sha256 for file in bundle.files]
+    key = _key(bundle.manifest, hashes, bundle.adapter.site_names())
+    paths = {network: folder / f"{network}-{key}" for network in NETWORKS}
     graphs = {network: _kept(path) for network, path in paths.items()}
     made = {"unet": partial(_unet_graph, bundle), "tower": partial(_tower_graph, bundle)}
     fresh = {network: made[network]() for network, graph in graphs.items() if graph is None}
     sessions = {network: Session(graphs[network] or fresh[network]) for network in graphs}
-    runtime = f"onnxruntime {metadata.version('onnxruntime')}"
     places = sorted(bundle.adapter.site_names())
-    exported = Exported(runtime, sessions["unet"], sessions["tower"], places)
+    exported = Exported(_runtime(), sessions["unet"], sessions["tower"], places)
     if fresh:
         _check(bundle, exported)
         for network, graph in fresh.items():
@@ -127,19 +196,37 @@ def _exported(bundle: Bundle, folder: Path) -> Bundle:
     return replace(bundle, exported=exported, encoder=bundle.encoder.computed_by(exported.tokens))
 
 
-def _key(bundle: Bundle) -> str:
+def _runtime() -> str:
+    return f"onnxruntime {metadata.version('onnxruntime')}"
+
+
+def _usual_folder() -> Path:
+    return Path(user_cache_dir("fapvideo")) / GRAPHS
+
+
+def _key(manifest: BundleManifest, hashes: Iterable[str], places: Iterable[str]) -> str:
     """Return what tells the graphs of one bundle from others."""
-    manifest = bundle.manifest
-    versions = {name: metadata.version(name) for name in (*PACKAGES, "torch", "diffusers")}
-    decides = {
+    return _hashed({
         "format": [FORMAT, OPSET, MOBILENET_PREPROCESSING],
-        "versions": versions,
-        "weights": sorted(file.sha256 for file in bundle.files),
+        "versions": _versions(*PACKAGES, "torch", "diffusers"),
+        "weights": sorted(hashes),
         "networks": [manifest.unet.model_dump(), manifest.codec.model_dump(), manifest.resolution],
-        "places": sorted(bundle.adapter.site_names()),
-    }
+        "places": sorted(places),
+    })  # fmt: skip
+
+
+def _hashed(decides: Mapping[str, object]) -> str:
     text = json.dumps(decides, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _versions(*names: str) -> dict[str, str]:
+    return {name: metadata.version(name) for name in names}
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of what an error says."""
+    return (str(error) or type(error).__name__).splitlines()[0][:300]
 
 
 # ------------------------------------------------------------------------------------ exporting
@@ -179,9 +266,14 @@ def _check(bundle: Bundle, exported: Exported) -> None:
             bundle.adapter.eject()
     found = exported.predict(x, time, maps), exported.tokens(pictures)
     for what, one, other in zip(("UNet", "image tower"), said, found, strict=True):
-        far = float((one - other).abs().max())
-        if not far <= TOLERANCE:
-            raise ValueError(f"the exported {what} differs from torch's by {far:.2g}")
+        _compare(what, one, other)
+
+
+def _compare(what: str, one: Tensor, other: Tensor) -> None:
+    """Raise ValueError if what torch and the exported network say differs by more than rounding."""
+    far = float((one - other).abs().max())
+    if not far <= TOLERANCE:
+        raise ValueError(f"the exported {what} differs from torch's by {far:.2g}")
 
 
 @torch.no_grad()

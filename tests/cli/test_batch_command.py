@@ -121,6 +121,7 @@ def test_what_cannot_be_meant_starts_nothing(
     assert sorted(path.name for path in clips.parent.iterdir()) == ["clips"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_cleans_up_the_clip_and_writes_the_summary(
     preset: Path, clips: Path, tmp_path: Path
 ) -> None:

@@ -125,6 +125,7 @@ def test_one_result_is_measured_and_reported(fapvideo: Any, results: Path) -> No
         assert stage in done.err
 
 
+@pytest.mark.slow
 def test_what_a_run_says_about_itself_need_not_be_repeated(fapvideo: Any, results: Path) -> None:
     """Parts, references and the stretch of time come from the report beside the result."""
     run = ("run", results / "one.mkv", "-o", results / "new.mkv", "--start", "0.08", "--json")
@@ -138,6 +139,7 @@ def test_what_a_run_says_about_itself_need_not_be_repeated(fapvideo: Any, result
     assert [event["stage"] for event in done.events][-1] == "measure"
 
 
+@pytest.mark.slow
 def test_references_that_were_given_in_code_are_the_ones(fapvideo: Any, results: Path) -> None:
     with runs.swapper() as swapper:
         swapper.run(results / "one.mkv", results / "new.mkv", {"nose": [face_clips.BRAND]})
@@ -146,6 +148,7 @@ def test_references_that_were_given_in_code_are_the_ones(fapvideo: Any, results:
     assert json.loads(done.out)["measurements"][0]["parts"] == ["nose"]
 
 
+@pytest.mark.slow
 def test_a_run_may_report_on_itself(fapvideo: Any, results: Path) -> None:
     run = ("run", results / "one.mkv", "-o", results / "new.mkv", "--preset", results / "tiny.toml")
     done = fapvideo(*run, "--report")
@@ -171,6 +174,7 @@ def test_a_run_without_a_face_has_nothing_to_report(fapvideo: Any, folder: Path)
     assert not (folder / "new.mkv.report").exists()
 
 
+@pytest.mark.slow
 def test_references_that_are_gone_are_a_note(fapvideo: Any, results: Path) -> None:
     run = ("run", results / "one.mkv", "-o", results / "new.mkv", "--json")
     assert fapvideo(*run, "--preset", results / "tiny.toml").code == 0
@@ -183,6 +187,7 @@ def test_references_that_are_gone_are_a_note(fapvideo: Any, results: Path) -> No
     assert found["values"]["truth.landmarks.source"] == 0
 
 
+@pytest.mark.slow
 def test_a_result_against_an_earlier_one(fapvideo: Any, results: Path) -> None:
     first, second = results / "first", results / "second"
     pasted = ("eval", results / "pasted.mkv", *options(results), "--report", first)
@@ -198,6 +203,7 @@ def test_a_result_against_an_earlier_one(fapvideo: Any, results: Path) -> None:
     assert changes[0]["now"] < 100
 
 
+@pytest.mark.slow
 def test_a_suite_prints_its_systems_side_by_side(fapvideo: Any, suite: Path) -> None:
     arguments = ("eval", "--suite", suite, "--work", suite.parent / "work")
     done = fapvideo(*arguments, "--report", suite.parent / "page")
@@ -213,6 +219,7 @@ def test_a_suite_prints_its_systems_side_by_side(fapvideo: Any, suite: Path) -> 
     assert found["values"] == written["measurements"][1]["values"]
 
 
+@pytest.mark.slow
 def test_a_missed_threshold_is_exit_code_9_and_named(fapvideo: Any, suite: Path) -> None:
     arguments = ("eval", "--suite", suite, "--work", suite.parent / "work", "--fail-under")
     done = fapvideo(*arguments)
@@ -227,6 +234,7 @@ def test_a_missed_threshold_is_exit_code_9_and_named(fapvideo: Any, suite: Path)
     assert lenient.code == 0, "without --fail-under it is only said"
 
 
+@pytest.mark.slow
 def test_baselines_are_not_judged_beside_a_system_of_ones_own(fapvideo: Any, suite: Path) -> None:
     arguments = ("eval", "--suite", suite, "--work", suite.parent / "work", "--fail-under")
     done = fapvideo(*arguments, "--systems", "bundle=tiny,paste", "--json")
@@ -234,6 +242,7 @@ def test_baselines_are_not_judged_beside_a_system_of_ones_own(fapvideo: Any, sui
     assert [line.partition(",")[0] for line in json.loads(done.out)["missed"]] == ["bundle:tiny"]
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_is_missed(fapvideo: Any, suite: Path) -> None:
     suite.write_text(ITSELF.replace("itself = true", ""), "utf-8")
     done = fapvideo(
@@ -266,6 +275,7 @@ def test_wrong_arguments_are_exit_code_2(
     assert message in done.err
 
 
+@pytest.mark.slow
 def test_a_single_result_is_judged_by_what_can_be_measured(
     fapvideo: Any, results: Path, suite: Path
 ) -> None:

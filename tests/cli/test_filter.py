@@ -41,6 +41,7 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_face_is_swapped_between_two_ffmpegs(mine: Path, tmp_path: Path) -> None:
     clip = face_clips.face_clip(
         tmp_path, "one_face", frames=12, suffix=".mkv", codec="ffv1", options={}
@@ -85,6 +86,7 @@ def test_ten_bits_without_a_face_come_out_byte_for_byte(
     assert '"event": "report"' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_ends_it_quietly(mine: Path, tmp_path: Path) -> None:
     done = shell(
         "set +o pipefail; ffmpeg -v quiet -f lavfi -i testsrc2=s=320x240:r=25 -frames:v 40"

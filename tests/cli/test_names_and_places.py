@@ -42,6 +42,7 @@ def write_other(path: Path, container: str, codec: str) -> None:
         file.mux(stream.encode())
 
 
+@pytest.mark.slow
 def test_containers_that_are_not_written_get_one_that_is(fapvideo: Any, work: Path) -> None:
     for name, container, codec, wanted in (
         ("a.webm", "webm", "libvpx-vp9", "a.swapped.mkv"),
@@ -56,6 +57,7 @@ def test_containers_that_are_not_written_get_one_that_is(fapvideo: Any, work: Pa
             assert sum(1 for _ in file.decode(video=0)) == 4, name
 
 
+@pytest.mark.slow
 def test_names_of_255_bytes_and_names_that_are_no_text(
     fapvideo: Any, work: Path, plain: bytes
 ) -> None:
@@ -77,6 +79,7 @@ def test_names_of_255_bytes_and_names_that_are_no_text(
     assert "too long" in result.err
 
 
+@pytest.mark.slow
 def test_a_linked_output_is_written_where_it_leads(fapvideo: Any, work: Path) -> None:
     (work / "sub").mkdir()
     (work / "out.mp4").symlink_to("sub/target.mp4")
@@ -108,6 +111,7 @@ PLACES: dict[str, tuple[int, str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLACES)
 def test_places_that_are_no_place_for_a_video(fapvideo: Any, work: Path, name: str) -> None:
     os.mkfifo(work / "pipe.mp4")
@@ -137,6 +141,7 @@ def test_what_a_terminal_would_obey_is_written_out() -> None:
     )
 
 
+@pytest.mark.slow
 def test_streams_that_are_closed_full_or_of_ascii() -> None:
     program = f"{sys.executable} -m fapvideo"
     for command, code, said in (

@@ -299,6 +299,7 @@ def stop_program(number: signal.Signals, preset: Path, clip: Path, **env: str) -
     return str(stopped["message"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_a_run_through_its_callback(
     number: signal.Signals, preset: Path, clip: Path
@@ -306,11 +307,13 @@ def test_a_signal_stops_a_run_through_its_callback(
     assert "talk.swapped.mp4 was not written" in stop_program(number, preset, clip)
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_ask_is_interrupted(preset: Path, clip: Path) -> None:
     message = stop_program(signal.SIGINT, preset, clip, FAKE_FRAME_S="60")
     assert message == "stopped; nothing was written"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_breaks_off_loading(number: signal.Signals, preset: Path, clip: Path) -> None:
     message = stop_program(number, preset, clip, FAKE_LOAD_S="60")

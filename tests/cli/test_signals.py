@@ -52,6 +52,7 @@ def listens_to_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "loaded"),
     [(signal.SIGINT, "typer"), (signal.SIGTERM, "torch._C"), (signal.SIGHUP, "fapvideo.errors")],

@@ -148,6 +148,7 @@ def test_import_of_renamed_files_one_by_one(fapvideo: Any, published: Path, tmp_
     assert verified.out.count("ok ") == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "wanted"),
     [
@@ -190,6 +191,7 @@ def test_import_of_a_bad_file_is_one_line_and_a_hint(
     assert not store.exists()
 
 
+@pytest.mark.slow
 def test_import_of_another_file_in_an_imported_ones_place(
     fapvideo: Any, published: Path, tmp_path: Path
 ) -> None:

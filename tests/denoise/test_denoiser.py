@@ -68,6 +68,7 @@ def test_samples_do_not_depend_on_their_batch(bundle: Bundle) -> None:
         assert torch.allclose(run(bundle, given, batch_size=size), whole, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "most", "mean"), [(torch.bfloat16, 0.1, 0.01), (torch.float16, 0.02, 0.001)], ids=str
 )
@@ -82,6 +83,7 @@ def test_half_precision_does_not_depend_on_the_batch_beyond_rounding(
     assert (one - run(bundle, given)).abs().mean() < 2 * mean  # and it is the same picture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [
@@ -112,6 +114,7 @@ def test_what_is_in_the_hole_of_the_target_is_not_looked_at(bundle: Bundle) -> N
     assert torch.equal(run(bundle, given), run(bundle, changed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["guide", "tokens", "target", "hole"])
 def test_every_input_matters(bundle: Bundle, name: str) -> None:
     given = inputs(bundle)
@@ -119,6 +122,7 @@ def test_every_input_matters(bundle: Bundle, name: str) -> None:
     assert (run(bundle, given) - run(bundle, changed)).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 def test_scale_and_strength_and_steps_matter(bundle: Bundle) -> None:
     given = inputs(bundle)
     plain = run(bundle, given)
@@ -144,6 +148,7 @@ def test_close_takes_the_adapter_off(bundle: Bundle) -> None:
     assert not bundle.adapter.injected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["ddim", "unipc", "dpm++", "lcm"])
 def test_every_sampler_of_the_published_model_runs_guided(published: Bundle, sampler: str) -> None:
     given = inputs(published)

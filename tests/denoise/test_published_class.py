@@ -152,6 +152,7 @@ def test_the_unets_first_input_matches(data: dict[str, Tensor], seen: Seen) -> N
         assert torch.allclose(half, data["first_unet_input"], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "most"),
     [
@@ -188,6 +189,7 @@ MORE_MISTAKES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mistake", [*MISTAKES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_MISTAKES)]
 )

@@ -67,6 +67,7 @@ def test_schedule_is_the_published_one_exactly() -> None:
         assert ddim_timesteps(steps) == data[f"timesteps_{steps}"].tolist()
 
 
+@pytest.mark.slow
 def test_six_guided_steps_match_after_each_step() -> None:
     data = golden("sampling_b")
     latents = published_run(6, 7.5)
@@ -90,6 +91,7 @@ def test_fifty_guided_steps_match() -> None:
     assert torch.allclose(published_run(50, 7.5)[-1], wanted, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mistake", "least"),
     [
@@ -103,6 +105,7 @@ def test_typical_sampling_mistakes_are_seen(mistake: dict[str, float], least: fl
     assert (run[-1] - golden("sampling_b")["latents"][-1:]).abs().max() > least
 
 
+@pytest.mark.slow
 def test_final_alpha_one_is_seen(unguided: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """`set_alpha_to_one=True`, diffusers' default, is not what was published."""
     table = alphas_cumprod()

@@ -10,7 +10,7 @@ from portrait import astronaut, astronaut_face
 from fapvideo.config.schema import GuideConfig, MaskConfig
 from fapvideo.guide.build import GuidePart, build_guide
 from fapvideo.guide.eye_light import light_eyes
-from fapvideo.guide.eyes import EYES, openings
+from fapvideo.guide.eyes import EYES, eye_views, openings
 from fapvideo.mask.parts import part_masks
 from fapvideo.ops.geometry import transform, warp
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
@@ -92,7 +92,8 @@ def test_a_skin_match_below_black_is_no_light(photo: Face) -> None:
     """Pale skin in a dark frame: what is taken off leaves less than nothing of an eye."""
     crop, landmarks = photo
     lit = crop - np.array([0.2, 0.4, 0.9], np.float32)
-    light_eyes(lit, crop, crop, landmarks, landmarks, IOD)
+    views = eye_views(landmarks, landmarks, 0.09, SIZE, IOD)
+    light_eyes(lit, crop, crop, landmarks, landmarks, views, IOD)
     inside = openings(landmarks, SIZE, IOD) > 0.99
     assert np.isfinite(lit).all()
     assert (lit[inside] >= 0).all()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from portrait import posed
 
-from fapvideo.guide.eyes import add_glints, gazes, lay_irises, photo_eyes
+from fapvideo.guide.eyes import add_glints, eye_views, lay_irises, photo_eyes
 from fapvideo.guide.warp import sample, source_map, triangle_map
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import transform
@@ -53,8 +53,8 @@ def shown(target, photo=None):
     source = looking() if photo is None else photo
     eyes = photo_eyes(painted(source), source)
     where = source_map(target, source, triangle_map(target, SIZE))
-    looks = gazes(target, target, eyes.radius, IOD)
-    return lay_irises(sample(eyes.image, where), target, eyes, looks, IOD), eyes
+    views = eye_views(target, target, eyes.radius, SIZE, IOD)
+    return lay_irises(sample(eyes.image, where), target, eyes, views, IOD), eyes
 
 
 def dark_centre(picture, landmarks, lids):
@@ -112,11 +112,11 @@ def test_the_glint_is_the_targets():
     at = (-0.03, -0.02)
     photo = photo_eyes(painted(source, glint=(0.04, 0.0)), source)
     assert max(texture.max() for texture in photo.irises) < 0.5
-    looks = gazes(target, target, photo.radius, IOD)
+    views = eye_views(target, target, photo.radius, SIZE, IOD)
     where = source_map(target, source, triangle_map(target, SIZE))
-    picture = lay_irises(sample(photo.image, where), target, photo, looks, IOD)
+    picture = lay_irises(sample(photo.image, where), target, photo, views, IOD)
     plain = picture.copy()
-    add_glints(picture, painted(target, glint=at), target, target, looks, IOD)
+    add_glints(picture, painted(target, glint=at), target, views)
     for _, iris in EYES:
         x, y = target[iris[0], :2] + np.array(at) * IOD
         assert picture[round(float(y)), round(float(x))].mean() > 0.8

@@ -107,6 +107,7 @@ def test_a_truncated_file_gives_what_it_holds_or_says_why_not(swap, source, tmp_
     assert files(out) == []
 
 
+@pytest.mark.slow
 def test_a_cut_input_is_told_with_both_numbers(swap, tmp_path):
     report = swap.run(DATA / "trunc.mp4", tmp_path / "o.mkv")
     assert any("the input holds 23 of 50 frames" in text for text in report.warnings)
@@ -116,6 +117,7 @@ def test_a_cut_input_is_told_with_both_numbers(swap, tmp_path):
     assert any("of 50 frames" in text for text in swap.inspect(DATA / "trunc.mp4")["warnings"])
 
 
+@pytest.mark.slow
 def test_a_joined_recording_goes_through(swap, tmp_path):
     report = swap.run(DATA / "discont.ts", tmp_path / "o.mkv")
     assert report.frames["total"] == 16
@@ -244,6 +246,7 @@ def test_weights_and_devices_that_are_not_there(tmp_path):
 # ---------------------------------------------------------------------------------- cancelling
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["references", "analyse", "swap"])
 def test_a_cancelled_run_leaves_nothing_but_what_can_be_resumed(source, tmp_path, stage):
     """Asked in any stage, it stops there; the swapper can be used again."""
@@ -276,6 +279,7 @@ def test_a_progress_callback_that_raises_ends_the_run_cleanly(swap, source, tmp_
     assert files(tmp_path) == [".o.mkv.fapvideo"]
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_left_early_is_closed(swap, source):
     stream = swap.stream(source)
     assert len(next(stream)) == 4

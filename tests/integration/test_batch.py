@@ -49,6 +49,7 @@ def statuses(summary: Summary) -> dict[str, str]:
     return {Path(one.output).stem: one.status for one in summary.worst_first}
 
 
+@pytest.mark.slow
 def test_a_failure_does_not_end_a_batch_and_what_is_done_is_skipped(
     clips: list[Path], out: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_the_summary_has_the_worst_first(clips: list[Path], out: Path) -> None:
     assert "broken.mkv" in rows[0]["error"]
 
 
+@pytest.mark.slow
 def test_whatever_differs_is_to_be_done_again(clips: list[Path], out: Path, tmp_path: Path) -> None:
     photo, person = tmp_path / "her.png", tmp_path / "him.png"
     for path in (photo, person):
@@ -128,6 +130,7 @@ def test_an_output_that_is_not_ours_is_kept_unless_told(clips: list[Path], out: 
     assert run_batch(others, load, out).counts["done"] == 1, "ours, of another preset: replaced"
 
 
+@pytest.mark.slow
 def test_retry_does_only_what_failed(clip: Any, clips: list[Path], out: Path) -> None:
     jobs = jobs_of(clips, preset(), out)
     run_batch(jobs, load, out)
@@ -149,6 +152,7 @@ def test_fail_fast_leaves_the_rest(clips: list[Path], out: Path) -> None:
     assert statuses(read_summary(out) or Summary()) == statuses(summary)
 
 
+@pytest.mark.slow
 def test_models_are_loaded_once_also_when_presets_differ(
     clips: list[Path], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +179,7 @@ def test_a_preset_that_cannot_be_loaded_fails_alone(clips: list[Path], out: Path
     assert summary.of(jobs[0]).error.type == "WeightsError"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["asked", "interrupted"])
 def test_a_stop_ends_the_clip_cleanly_and_tells_what_is_done(
     clips: list[Path], out: Path, how: str

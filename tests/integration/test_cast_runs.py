@@ -93,6 +93,7 @@ def where(mask: np.ndarray, columns: slice) -> float:
     return float(rows.mean()) if len(rows) > 30 else float("nan")
 
 
+@pytest.mark.slow
 def test_everybody_keeps_their_own_part_across_a_cut(folder: Path, tmp_path: Path) -> None:
     people = [Person({"left": 1}, {"mouth": BRAND}), Person(BRAND, {"eyes": BRAND})]
     report, before, after = swapped(write(folder, "cut"), tmp_path / "o.mkv", people)
@@ -122,6 +123,7 @@ def test_two_people_who_cross_keep_their_own_part(folder: Path, tmp_path: Path) 
         assert mask[BOTTOM].sum() == 0
 
 
+@pytest.mark.slow
 def test_who_leaves_and_returns_is_the_same_person(clip: Any, tmp_path: Path) -> None:
     source = clip("leaving", codec="ffv1", suffix=".mkv", options={})
     people = [Person({"track": 0}, strength=0.4), Person({"everyone_else": True}, keep=True)]
@@ -132,6 +134,7 @@ def test_who_leaves_and_returns_is_the_same_person(clip: Any, tmp_path: Path) ->
     assert report.warnings == ("people.1 (everyone_else): nobody in the clip is meant by it",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["guided", "published", "pasted"])
 def test_people_do_not_change_each_other(folder: Path, mode: str) -> None:
     """A batch of faces with other parts, seeds and strengths is what each alone is."""
@@ -157,6 +160,7 @@ def test_people_do_not_change_each_other(folder: Path, mode: str) -> None:
     assert (left != right).any()
 
 
+@pytest.mark.slow
 def test_strength_is_opacity_and_a_simple_preset_is_the_cast_of_one(folder: Path) -> None:
     source = write(folder, "cut")
 
@@ -176,6 +180,7 @@ def test_strength_is_opacity_and_a_simple_preset_is_the_cast_of_one(folder: Path
     assert np.abs((simple + none) / 2 - half)[part].mean() < 3
 
 
+@pytest.mark.slow
 def test_pictures_clips_and_sheets_take_people_too(folder: Path) -> None:
     source, eyes = write(folder, "cut"), Person({"left": 2}, {"eyes": BRAND})
     with swapper() as swap, swap.open(source, people=[eyes]) as opened:
@@ -196,6 +201,7 @@ def test_pictures_clips_and_sheets_take_people_too(folder: Path) -> None:
             swap.swap_image(before[0], people=[Person({"left": 5})])
 
 
+@pytest.mark.slow
 def test_inspect_says_who_is_cast_as_whom(folder: Path, tmp_path: Path) -> None:
     """Without looking at any reference."""
     photo = tmp_path / "her.png"

@@ -49,6 +49,7 @@ def untouched(before, after):
 # ------------------------------------------------------------------------------------ faces
 
 
+@pytest.mark.slow
 def test_all_faces(clip, tmp_path):
     report, before, after = run(
         clip("two_faces", frames=5), tmp_path / "o.mkv", track={"faces": "all"}
@@ -59,6 +60,7 @@ def test_all_faces(clip, tmp_path):
         assert where[:, :192].sum() > 50 < where[:, 192:].sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("faces", "left"), [("left:1", True), ("left:2", False)])
 def test_the_nth_face_from_the_left(clip, tmp_path, faces, left):
     report, before, after = run(
@@ -72,6 +74,7 @@ def test_the_nth_face_from_the_left(clip, tmp_path, faces, left):
         assert other.sum() == 0
 
 
+@pytest.mark.slow
 def test_a_face_by_its_number(clip, tmp_path):
     """The numbers are those that inspect shows."""
     source = clip("two_faces", frames=5)
@@ -82,6 +85,7 @@ def test_a_face_by_its_number(clip, tmp_path):
         assert [t["id"] for t in report.tracks if t["swapped"]] == [wanted]
 
 
+@pytest.mark.slow
 def test_a_number_that_nobody_has_is_said(clip, tmp_path):
     source = clip("two_faces", frames=5)
     report, before, after = run(source, tmp_path / "o.mkv", track={"faces": "id:9"})
@@ -91,11 +95,13 @@ def test_a_number_that_nobody_has_is_said(clip, tmp_path):
         swap.run(source, tmp_path / "p.mkv", require_face=True)
 
 
+@pytest.mark.slow
 def test_the_largest_face_is_the_default(clip, tmp_path):
     report, _, _ = run(clip("two_faces", frames=5), tmp_path / "o.mkv")
     assert sorted(track["swapped"] for track in report.tracks) == [False, True]
 
 
+@pytest.mark.slow
 def test_a_small_face_in_a_wide_shot(clip, tmp_path):
     report, before, after = run(clip("wide_shot", frames=3), tmp_path / "o.mkv")
     assert report.frames["swapped"] == 3
@@ -107,6 +113,7 @@ def test_a_small_face_in_a_wide_shot(clip, tmp_path):
         assert rows.min() > 420
 
 
+@pytest.mark.slow
 def test_a_cut_changes_the_track_and_fades_nothing(clip, tmp_path):
     report, before, after = run(clip("cut"), tmp_path / "o.mkv")
     spans = [(track["first_frame"], track["last_frame"]) for track in report.tracks]
@@ -118,6 +125,7 @@ def test_a_cut_changes_the_track_and_fades_nothing(clip, tmp_path):
     assert np.abs(last - first).max() > 8
 
 
+@pytest.mark.slow
 def test_a_face_that_leaves_and_returns(clip, tmp_path):
     """Swapped, faded out ahead of its leaving, untouched while away, faded in again."""
     report, before, after = run(clip("leaving"), tmp_path / "o.mkv")
@@ -136,6 +144,7 @@ def test_a_face_that_leaves_and_returns(clip, tmp_path):
     assert all((span["first"], span["reason"]) == (last, "leaves_frame") for span in left)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["fade", "hold", pytest.param("keep", marks=pytest.mark.slow)])
 def test_an_occluded_face_by_policy(clip, tmp_path, policy):
     report, before, after = run(
@@ -217,6 +226,7 @@ def test_a_picture_that_is_shown_mirrored(clip, tmp_path):
     assert all(mouth_is_painted(before, after, index) for index in range(3))
 
 
+@pytest.mark.slow
 def test_pixels_that_are_not_square(clip, tmp_path):
     """The part is as wide as on square pixels: followed and painted as it is shown."""
     _, before, after = run(clip("squeezed", frames=3), tmp_path / "o.mp4", video=LOSSLESS_MP4)
@@ -230,6 +240,7 @@ def test_pixels_that_are_not_square(clip, tmp_path):
         assert high == pytest.approx(true[1], rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_variable_frame_rate_stays_as_it_is(clip, tmp_path):
     report, _, after = run(clip("vfr", frames=8), tmp_path / "o.mp4", video=LOSSLESS_MP4)
     gaps = {b - a for a, b in pairwise(after.times)}
@@ -239,6 +250,7 @@ def test_a_variable_frame_rate_stays_as_it_is(clip, tmp_path):
     assert report.frames["swapped"] == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pixel_format",
     [
@@ -303,6 +315,7 @@ def digests(path):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
 def test_all_tracks_come_along_packet_by_packet(clip, tmp_path, suffix):
     more = {
@@ -321,6 +334,7 @@ def test_all_tracks_come_along_packet_by_packet(clip, tmp_path, suffix):
     assert report.warnings == ()
 
 
+@pytest.mark.slow
 def test_damaged_packets_are_skipped_and_counted(clip, tmp_path):
     source = tmp_path / "damaged.mp4"
     clips.damaged(clip("one_face", frames=20, audio=()), source, [7])
@@ -332,6 +346,7 @@ def test_damaged_packets_are_skipped_and_counted(clip, tmp_path):
     assert after.times == decode(source).times
 
 
+@pytest.mark.slow
 def test_a_piece_of_a_clip(clip, tmp_path):
     """From 0.2 s to before 0.4 s: the frames 5 to 9, and their sound."""
     source = clip("one_face", frames=24)
@@ -369,6 +384,7 @@ def test_the_swapped_parts_speak_and_blink_with_the_speaker(clip, tmp_path):
         assert np.ptp(shown[key]) > 0.6 * np.ptp(spoken[key])
 
 
+@pytest.mark.slow
 def test_at_a_blink_the_speakers_own_lids_are_seen(clip, tmp_path):
     """A photo of an open eye cannot be closed: there is nothing to paint on a closed lid."""
     _, before, after = run(
@@ -389,6 +405,7 @@ def test_at_a_blink_the_speakers_own_lids_are_seen(clip, tmp_path):
     assert strength[closed] < 0.6 * strength[awake]
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_the_reference(clip, tmp_path):
     """Lips painted blue in the reference are blue in the video, everything else is as before."""
     photo = face_clips.read_rgb(face_clips.BRAND)

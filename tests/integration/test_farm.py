@@ -67,6 +67,7 @@ def pool(lost: Callable[[str, str], bool] = lambda *_: False, workers: int = 2) 
     return Pool(lambda: Here(lost), lambda: workers)
 
 
+@pytest.mark.slow
 def test_the_file_is_the_one_that_one_process_makes_though_workers_are_lost(
     source: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_the_file_is_the_one_that_one_process_makes_though_workers_are_lost(
     assert sorted(told) == ["0", "1", "2", "3"], "finished segments are never done again"
 
 
+@pytest.mark.slow
 def test_what_one_engine_began_the_other_ends(source: Path, whole: Path, tmp_path: Path) -> None:
     output, at = tmp_path / "out.mp4", [0]
 
@@ -133,6 +135,7 @@ def test_what_goes_wrong_there_is_said_here(
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_an_output_of_a_farm_is_signed(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     with pool() as workers:
@@ -143,6 +146,7 @@ def test_an_output_of_a_farm_is_signed(source: Path, tmp_path: Path) -> None:
     assert report.provenance["signed"]
 
 
+@pytest.mark.slow
 def test_several_clips_of_a_batch_are_under_way_at_once(
     source: Path, whole: Path, tmp_path: Path
 ) -> None:

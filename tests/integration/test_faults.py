@@ -89,6 +89,7 @@ def at(stage: str, act: Callable[[], Any], done: int = 2) -> Callable[[Any], Non
 # --------------------------------------------------------------------------------- full disks
 
 
+@pytest.mark.slow
 def test_the_disk_of_the_output_fills_up(
     swap: VideoSwapper, source: Path, tmp_path: Path, scratch: Path
 ) -> None:
@@ -121,6 +122,7 @@ def test_the_disk_of_scratch_fills_up(
     assert names(out) == []
 
 
+@pytest.mark.slow
 def test_no_room_for_the_report_is_a_warning(
     swap: VideoSwapper, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +146,7 @@ def test_no_room_for_the_report_is_a_warning(
 # ------------------------------------------------------------------------------ vanished, taken
 
 
+@pytest.mark.slow
 def test_the_output_folder_vanishes(swap: VideoSwapper, source: Path, out: Path) -> None:
     watch = at("swap", lambda: shutil.rmtree(out))
     run = lambda: swap.run(source, out / "o.mkv", progress=watch)  # noqa: E731
@@ -164,6 +167,7 @@ def test_the_scratch_folder_vanishes(
     assert names(out) == names(scratch) == []
 
 
+@pytest.mark.slow
 def test_somebody_else_has_taken_the_name(swap: VideoSwapper, source: Path, out: Path) -> None:
     """Whoever comes first keeps it; the work is there, and goes on under another name or by force.
 
@@ -191,6 +195,7 @@ def test_an_encoder_that_refuses(out: Path) -> None:
     assert names(out) == []
 
 
+@pytest.mark.slow
 def test_a_burst_of_damage_ends_a_run_or_is_counted(clip: Any, out: Path, tmp_path: Path) -> None:
     whole, bad = clip("one_face", frames=30, audio=()), tmp_path / "bad.mp4"
     clips.damaged(whole, bad, range(10, 20))
@@ -216,6 +221,7 @@ def test_the_size_changes_in_mid_stream(swap: VideoSwapper, out: Path, tmp_path:
     assert names(out) == []
 
 
+@pytest.mark.slow
 def test_numbers_that_are_none_from_the_network_are_never_shown(
     source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +244,7 @@ def test_numbers_that_are_none_from_the_network_are_never_shown(
 # ------------------------------------------------------------------------------------- workers
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_while_painting_ahead_is_said_with_the_frames(
     swap: VideoSwapper, source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +263,7 @@ def test_what_goes_wrong_while_painting_ahead_is_said_with_the_frames(
     assert names(out) == [".o.mkv.fapvideo"]
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_while_decoding_ahead_ends_the_run_cleanly(
     swap: VideoSwapper, source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,7 @@ def stream(path: Path, wanted: RunPreset) -> Bytes:
 # ------------------------------------------------------------------- a scripted detector
 
 
+@pytest.mark.slow
 def test_only_what_lies_in_the_boxes_changes(
     talk: Path, tmp_path: Path, scripted: Scripted, recorded: list[Any]
 ) -> None:
@@ -177,6 +178,7 @@ def test_only_what_lies_in_the_boxes_changes(
     assert detecting == list(range(FRAMES + 1))
 
 
+@pytest.mark.slow
 def test_a_missed_frame_is_drawn_through(
     talk: Path, scripted: Scripted, recorded: list[Any]
 ) -> None:
@@ -187,6 +189,7 @@ def test_a_missed_frame_is_drawn_through(
     assert missed == pytest.approx(np.tile(missed[0], (FRAMES, 1)), abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_part_that_is_never_found_is_drawn_from_the_mesh(
     talk: Path, tmp_path: Path, scripted: Scripted, recorded: list[Any]
 ) -> None:
@@ -209,6 +212,7 @@ def test_a_part_that_is_never_found_is_drawn_from_the_mesh(
         assert np.abs(job.masks.parts["eyes"] - drawn.masks.parts["eyes"]).max() > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["landmarks", "grounding_dino"])
 def test_what_is_kept_out_is_not_painted(
     talk: Path, scripted: Scripted, recorded: list[Any], backend: str
@@ -235,6 +239,7 @@ def pipeline_inverse(job: FaceJob) -> np.ndarray:
     return cv2.invertAffineTransform(job.face.matrix)
 
 
+@pytest.mark.slow
 def test_tokens_go_where_the_boxes_are(
     talk: Path, scripted: Scripted, recorded: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +295,7 @@ def test_the_detector_sees_the_crops_that_are_painted(
     assert jobs[6].boxes["nose"][0] == pytest.approx(tops[2], abs=2e-3)
 
 
+@pytest.mark.slow
 def test_frames_do_not_depend_on_the_batch(talk: Path, scripted: Scripted) -> None:
     scripted.absent = lambda call: ["nose"] if call % FRAMES == 2 else ()
     one, all_at_once = (
@@ -299,6 +305,7 @@ def test_frames_do_not_depend_on_the_batch(talk: Path, scripted: Scripted) -> No
     np.testing.assert_array_equal(one, all_at_once)
 
 
+@pytest.mark.slow
 def test_detection_may_skip_frames(talk: Path, scripted: Scripted, recorded: list[Any]) -> None:
     config = boxes(detector_every=3, keep_out=["glasses"])
     stream(talk, preset(["eyes"], mask=config))
@@ -312,6 +319,7 @@ def test_detection_may_skip_frames(talk: Path, scripted: Scripted, recorded: lis
         assert job.masks.hole[top + 1 : bottom - 1, left + 1 : right - 1].max() == 0.0
 
 
+@pytest.mark.slow
 def test_the_detector_is_loaded_once_and_only_where_needed(
     talk: Path, tmp_path: Path, scripted: Scripted
 ) -> None:
@@ -415,6 +423,7 @@ def grounding_dino_py(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         yield tiny.write_py_folder(folder / "model", model, folder / "bert")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend", ["grounding_dino", pytest.param("grounding_dino_py", marks=pytest.mark.slow)]
 )

@@ -74,6 +74,7 @@ def beside(output: Path) -> list[str]:
 DONE = ["out.mp4", "out.mp4.report.json", "out.mp4.tracks.jsonl"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [-1, 9, 28])
 def test_a_run_that_was_stopped_goes_on_to_the_same_file(
     source: Path, whole: Path, tmp_path: Path, frames: int
@@ -124,6 +125,7 @@ def test_steps_on_their_own_make_the_same_file_in_any_order(
     assert not (tmp_path / "job").exists()
 
 
+@pytest.mark.slow
 def test_the_commands_take_the_index_of_an_array_job(
     source: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -149,6 +151,7 @@ def test_the_commands_take_the_index_of_an_array_job(
     assert (tmp_path / "out.mp4").read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.slow
 def test_what_is_of_something_else_is_begun_again_and_said(
     source: Path, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,6 +165,7 @@ def test_what_is_of_something_else_is_begun_again_and_said(
     assert beside(output) == DONE
 
 
+@pytest.mark.slow
 def test_no_resume_and_damage_begin_again(source: Path, whole: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     folder, left = job_folder(output), tmp_path.with_name("left")
@@ -181,6 +185,7 @@ def test_no_resume_and_damage_begin_again(source: Path, whole: Path, tmp_path: P
             assert beside(output) == DONE
 
 
+@pytest.mark.slow
 def test_another_picture_in_the_input_is_noticed(clip: Callable[..., Path], tmp_path: Path) -> None:
     """The same times, other samples: as if somebody had written over the file between the steps."""
     options = {"bf": "2", "g": "8"}
@@ -195,6 +200,7 @@ def test_another_picture_in_the_input_is_noticed(clip: Callable[..., Path], tmp_
             one.segment(tmp_path / "job", 2, input=short)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -217,6 +223,7 @@ def test_streams_that_cannot_be_entered_anywhere_make_the_same_file(
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "a.mp4").read_bytes()
 
 
+@pytest.mark.slow
 def test_frames_of_uneven_length_keep_their_times_over_joints(
     clip: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -257,6 +264,7 @@ def _hold(folder: Path, output: Path, ready: Any, leave: Any) -> None:
         leave.wait(20)
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_is_swept(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     folder = job_folder(output)
@@ -271,6 +279,7 @@ def test_what_a_killed_run_left_is_swept(source: Path, tmp_path: Path) -> None:
     assert beside(output) == [".out.2.0123abcd.partial.mp4", *DONE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["join", "publish", "hand over"])
 def test_a_run_that_is_killed_at_its_very_end_is_finished_by_the_next(
     source: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
@@ -301,6 +310,7 @@ def test_a_run_that_is_killed_at_its_very_end_is_finished_by_the_next(
             one.run(source, output)
 
 
+@pytest.mark.slow
 def test_what_was_resumed_is_signed(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     with swapper(provenance={}) as one:

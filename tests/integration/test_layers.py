@@ -161,6 +161,7 @@ PAINTED_LAST: list[Any] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tables", PAINTED_LAST)
 def test_what_is_painted_last_is_in_the_layers(tables: Any, clip: Callable[..., Path]) -> None:
     path = clip("one_face", frames=3)
@@ -296,6 +297,7 @@ def test_every_frame_is_there_under_its_number(folder: Path, source: Path) -> No
         assert off.mean() < 1.0, "but for what H.264 loses"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_makes_the_same_layers(
     folder: Path, source: Path, tmp_path: Path
 ) -> None:
@@ -325,6 +327,7 @@ def test_a_run_that_was_stopped_makes_the_same_layers(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_layers_alone_signed_with_frames_that_show_no_face(
     clip: Callable[..., Path], tmp_path: Path
 ) -> None:

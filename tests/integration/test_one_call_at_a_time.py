@@ -52,6 +52,7 @@ def test_after_closing(name: str, source: Path, tmp_path: Path) -> None:
     one.close()
 
 
+@pytest.mark.slow
 def test_while_a_stream_is_open_every_other_call_is_refused(source: Path, tmp_path: Path) -> None:
     """From another thread, and from this one: the stream paints ahead in a thread of its own."""
     with swapper() as one:
@@ -80,6 +81,7 @@ def test_while_a_stream_is_open_every_other_call_is_refused(source: Path, tmp_pa
         opened.close()
 
 
+@pytest.mark.slow
 def test_closing_from_another_thread_is_refused_and_ends_ones_own_stream(source: Path) -> None:
     with swapper() as one:
         stream = one.stream(source)
@@ -100,6 +102,7 @@ def test_closing_from_another_thread_is_refused_and_ends_ones_own_stream(source:
         next(stream)
 
 
+@pytest.mark.slow
 def test_an_iterator_that_is_dropped_frees_the_swapper(source: Path) -> None:
     with swapper() as one:
         for _ in one.stream(source):
@@ -110,6 +113,7 @@ def test_an_iterator_that_is_dropped_frees_the_swapper(source: Path) -> None:
 # ------------------------------------------------------------------- references in every form
 
 
+@pytest.mark.slow
 def test_one_photo_in_every_form_gives_the_same_picture(tmp_path: Path) -> None:
     pixels = face_clips.read_rgb(face_clips.BRAND)
     with swapper() as one:

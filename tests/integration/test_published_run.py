@@ -147,6 +147,7 @@ def small(crop: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------- on the mesh
 
 
+@pytest.mark.slow
 def test_the_networks_get_what_the_published_program_gives_them(talk: Path, seen: Seen) -> None:
     stream(talk, preset())
     ((face, parts, boxes),) = seen.fused
@@ -266,6 +267,7 @@ def test_settings_are_the_published_ones_whatever_the_bundle_recommends() -> Non
         assert not swap._bench.painter.denoiser.sampling.from_noise
 
 
+@pytest.mark.slow
 def test_frames_do_not_depend_on_the_batch(talk: Path) -> None:
     made = []
     for size in (1, FRAMES):
@@ -334,6 +336,7 @@ def found_boxes() -> dict[str, np.ndarray]:
     return {part: np.array(box) for part, box in chain_boxes(rows).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [PARTS, ("mouth",)])
 def test_detected_boxes_make_the_hole(
     talk: Path, seen: Seen, scripted: Scripted, parts: tuple[str, ...]
@@ -405,6 +408,7 @@ def test_fractional_fusion_and_bundles_that_need_a_guide_are_refused() -> None:
 # ------------------------------------------------------------- from the published files
 
 
+@pytest.mark.slow
 def test_imported_files_run_and_the_report_holds_their_licences(
     talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

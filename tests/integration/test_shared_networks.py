@@ -33,6 +33,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first_to_close", ["old", "new"])
 def test_another_preset_shares_the_networks_and_paints_as_a_fresh_swapper(
     loads: list[str], first_to_close: str
@@ -56,6 +57,7 @@ def test_another_preset_shares_the_networks_and_paints_as_a_fresh_swapper(
     assert not [m for m in unet.modules() if m._forward_hooks], "the last one takes them off"
 
 
+@pytest.mark.slow
 def test_other_networks_are_loaded_and_found_again_by_the_family(loads: list[str]) -> None:
     with (
         swapper(denoise=NETWORK) as one,
@@ -69,6 +71,7 @@ def test_other_networks_are_loaded_and_found_again_by_the_family(loads: list[str
         assert other.swap_image(astronaut()).shape == astronaut().shape
 
 
+@pytest.mark.slow
 def test_presets_have_all_forms_and_a_wrong_one_harms_nobody(tmp_path: Path) -> None:
     with swapper(denoise=NETWORK) as one:
         before = one.swap_image(astronaut())
@@ -83,6 +86,7 @@ def test_presets_have_all_forms_and_a_wrong_one_harms_nobody(tmp_path: Path) -> 
         one.with_preset("mouth_only")
 
 
+@pytest.mark.slow
 def test_swappers_that_share_serve_one_call_at_a_time_between_them(clip: Any) -> None:
     """Their networks hold what is injected in a call: two at once would give wrong pixels."""
     with swapper(denoise=NETWORK) as one, one.with_preset(preset(**EYES)) as other:
@@ -97,6 +101,7 @@ def test_swappers_that_share_serve_one_call_at_a_time_between_them(clip: Any) ->
         assert one.swap_image(astronaut()).shape == astronaut().shape
 
 
+@pytest.mark.slow
 def test_a_full_device_is_told_and_a_full_machine_says_what_to_set(
     clip: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

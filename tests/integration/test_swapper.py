@@ -32,6 +32,7 @@ def swap():
 # -------------------------------------------------------------------------------- pictures
 
 
+@pytest.mark.slow
 def test_a_picture_is_swapped_at_its_mouth_and_nowhere_else(swap):
     picture = astronaut()
     out = swap.swap_image(picture)
@@ -69,6 +70,7 @@ def test_every_face_of_a_picture_where_the_preset_says_so():
 # ---------------------------------------------------------------------------- looking at clips
 
 
+@pytest.mark.slow
 def test_inspect_tells_what_is_there(swap, clip):
     found = swap.inspect(clip("cut"))
     assert set(found) == {"video", "frames", "cuts", "faces", "tracks", "frame_log", "warnings"}
@@ -90,6 +92,7 @@ def test_inspect_without_a_face(swap, clip):
     assert "no face" in found["warnings"][0]
 
 
+@pytest.mark.slow
 def test_preview_shows_source_masks_guide_and_result(swap, clip):
     """A column per time, in the order asked for; the rows differ where the mouth is."""
     source = clip("one_face")
@@ -110,6 +113,7 @@ def test_preview_shows_source_masks_guide_and_result(swap, clip):
         assert 0.001 < changed.mean() < 0.15
 
 
+@pytest.mark.slow
 def test_preview_shows_the_frames_that_decord_finds(swap, clip, monkeypatch):
     """`video.reader`: the same sheet, but for decord's 8-bit RGB; nothing else needs decord."""
     pytest.importorskip("decord")
@@ -189,6 +193,7 @@ def test_encoded_references_are_complete(swap, photos):
     assert not np.array_equal(references[0].tokens, references[1].tokens)
 
 
+@pytest.mark.slow
 def test_the_reference_that_fits_the_expression_is_shown(clip, photos):
     """A closed mouth takes the closed reference, an open one the open one."""
     source = clip("one_face", frames=16)
@@ -226,6 +231,7 @@ def test_one_bad_reference_of_several_is_named(swap, photos, tmp_path):
 # -------------------------------------------------------------------------- bundles and modes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bundle", "tables"),
     [
@@ -252,6 +258,7 @@ def test_every_kind_of_bundle_paints_in_the_part_alone(clip, tmp_path, bundle, t
     assert np.hypot(columns.mean() - mouth[0], rows.mean() - mouth[1]) < 6
 
 
+@pytest.mark.slow
 def test_the_largest_batch_and_the_smallest_paint_the_same_with_a_vae(clip):
     """But for rounding, with classifier-free guidance too.
 

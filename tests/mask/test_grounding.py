@@ -118,6 +118,7 @@ def test_published_names_are_what_is_loaded(folder: Path) -> None:
     assert f"{swin}output.dense.weight" in keys
 
 
+@pytest.mark.slow
 def test_a_norm_that_nothing_reads_may_be_absent(
     detector: GroundingDinoDetector, folder: Path, tmp_path: Path, picture: np.ndarray
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 import runs
 from portrait import astronaut, astronaut_face
 
+from fapvideo.config.schema import DenoiseConfig
 from fapvideo.mask.covered import shown_over_time
 from fapvideo.mask.occlusion import (
     LEVELS,
@@ -34,7 +35,7 @@ FRAMES = 6
 
 @pytest.fixture(scope="module")
 def see() -> Occluders:
-    return Occluders()
+    return Occluders(DenoiseConfig())
 
 
 def aligned() -> tuple[Bytes, Floats]:
@@ -153,6 +154,7 @@ def staged() -> Iterator[tuple[Bytes, Floats]]:
         yield np.rint(shown).astype(np.uint8), np.maximum(kept, bar / 255)
 
 
+@pytest.mark.slow
 def test_what_moves_before_a_face_keeps_its_samples_unless_it_is_told_off() -> None:
     frames = list(staged())
     pictures = [picture for picture, _ in frames]

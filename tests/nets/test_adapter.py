@@ -129,6 +129,7 @@ def test_variant_a_without_maps_adds_nothing_and_with_zero_tokens_adds_the_bias(
     assert (zeros - plain).abs().max().item() == pytest.approx(effect, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [toy_a, toy_b])
 def test_eject_leaves_the_unet_exactly_as_it_was(make) -> None:
     unet, adapter = make()
@@ -236,6 +237,7 @@ def test_maps_of_the_other_variant_or_with_cls_are_refused() -> None:
         adapter_a.predict(unet, torch.zeros(1, 9, 32, 32), 5, maps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [toy_a, toy_b])
 def test_the_doubled_batch_of_guidance_holds_both_branches(make) -> None:
     unet, adapter = make()
@@ -262,6 +264,7 @@ def test_variant_b_refuses_a_latent_that_is_not_square() -> None:
 CONTROLS = manifest_of("unet_b_cases")["effect_max_abs"]["negative_controls_case_c1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", sorted(CONTROLS))
 def test_each_typical_mistake_is_seen(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """tests/goldens/PARITY.md, 11: the comparison must fail, by about the recorded amount."""
@@ -294,6 +297,7 @@ def test_each_typical_mistake_is_seen(mistake: str, monkeypatch: pytest.MonkeyPa
     assert error == pytest.approx(CONTROLS[mistake], rel=0.35)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mistake",
     [

@@ -28,6 +28,7 @@ def test_folded_norms_change_nothing_but_rounding(tower):
         assert torch.allclose(a, b, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_other_numbers_and_parameters_are_seen(tower):
     """What was folded is of the parameters as they were: a conversion undoes it."""

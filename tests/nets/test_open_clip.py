@@ -136,6 +136,7 @@ def test_only_plain_towers_have_a_transformers_twin() -> None:
         clip_vision_config("coca_ViT-B-32")
 
 
+@pytest.mark.slow
 def test_import_leaves_open_clip_alone() -> None:
     code = (
         "import sys, fapvideo.nets.open_clip_tower;"

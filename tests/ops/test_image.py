@@ -46,6 +46,7 @@ def brute_force(polygon, size):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("direction", [1, -1])
 def test_distance_agrees_with_brute_force(seed, direction):

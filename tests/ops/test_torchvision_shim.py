@@ -90,6 +90,7 @@ CORE = [
 EXTRAS = ["torchvision.transforms", "open_clip", "groundingdino.models"]
 
 
+@pytest.mark.slow
 def test_core_and_extras_import_together() -> None:
     """With or without torchvision installed, the libraries of the core import after the call."""
     there = [name for name in EXTRAS if importlib.util.find_spec(name.partition(".")[0])]

@@ -70,6 +70,7 @@ def test_what_looks_wrong_is_not_shown_and_said(clip: Path, tmp_path: Path) -> N
             assert (span["state"], span["reason"]) == ("left", reason), damage.__name__
 
 
+@pytest.mark.slow
 def test_nothing_is_refused_for_the_usual_reasons(clip: Path, tmp_path: Path) -> None:
     """Open mouths, blinks, turns, a weak colour match: all that a swap is made of is shown."""
     with runs.swapper(

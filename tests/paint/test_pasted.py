@@ -34,6 +34,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return face_clips.face_clip(tmp_path_factory.mktemp("clips"), "vfr", frames=8, suffix=".mkv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blend", BLENDS)
 def test_a_video_changes_in_the_mouth_only_and_keeps_its_times(
     blend: Blend, clip: Path, tmp_path: Path
@@ -64,6 +65,7 @@ def test_a_video_changes_in_the_mouth_only_and_keeps_its_times(
         assert ys.max() < lips[:, 1].max() + reach
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blend", BLENDS)
 def test_a_face_pasted_onto_itself_stays_what_it_was(blend: Blend) -> None:
     """Checks the place to a fraction of a pixel: a shift would show as double edges."""
@@ -75,6 +77,7 @@ def test_a_face_pasted_onto_itself_stays_what_it_was(blend: Blend) -> None:
     assert error.mean(axis=-1)[error.max(axis=-1) > 0].mean() < 2.5
 
 
+@pytest.mark.slow
 def test_poisson_takes_the_colour_of_its_surroundings_and_pasting_does_not() -> None:
     dim = (astronaut() * 0.8).astype(np.uint8)
     results = [pasting(blend).swap_image(dim, {"nose": face_clips.BRAND}) for blend in BLENDS]

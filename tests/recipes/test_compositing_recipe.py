@@ -14,6 +14,7 @@ from runs import decode
 from served import recipe, run_script
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg")
 def test_compositing(checkout: Path, mine: str, tmp_path: Path) -> None:
     face_clips.face_clip(tmp_path, "one_face", frames=4).rename(tmp_path / "talk.mp4")

@@ -76,6 +76,7 @@ def steps(calls: list[list[str]]) -> list[tuple[str, str, str]]:
     return [(words[2], words[0], words[1]) for words in calls]
 
 
+@pytest.mark.slow
 def test_slurm(checkout: Path, folder: Path, whole: Path) -> None:
     text = recipe(checkout / "docs" / "recipes" / "slurm.md")
     ran = run_script(text, folder, {"srun": SRUN, "sbatch": SBATCH})
@@ -96,6 +97,7 @@ def test_slurm(checkout: Path, folder: Path, whole: Path) -> None:
     assert not (folder / "talk.job").exists()
 
 
+@pytest.mark.slow
 def test_kubernetes(checkout: Path, folder: Path, whole: Path) -> None:
     text = recipe(checkout / "docs" / "recipes" / "kubernetes.md")
     ran = run_script(text, folder, {"kubectl": KUBECTL})

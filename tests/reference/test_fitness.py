@@ -57,6 +57,7 @@ def test_good_photos_fit_and_covered_parts_do_not() -> None:
         assert "covered" not in eyes["mouth"].unfit, name
 
 
+@pytest.mark.slow
 def test_dark_burnt_and_blurred_photos_do_not_fit() -> None:
     for name, rgb in faces().items():
         for spoilt, term in (
@@ -123,6 +124,7 @@ def test_the_only_photo_is_used_and_its_fault_is_said(photos: Path) -> None:
     assert used == ["covered", "covered"]
 
 
+@pytest.mark.slow
 def test_ranking_names_the_best_photo_and_what_is_wrong_with_the_others(photos: Path) -> None:
     ranking = fapvideo.rank_references(photos)
     assert [Path(row.path).stem for row in ranking.parts["mouth"]] == ["good", "covered"]

@@ -149,6 +149,7 @@ def sinking(frames: int, start: int, step: int) -> FrameSource:
     return FrameSource(shots, 25)
 
 
+@pytest.mark.slow
 def test_a_mouth_that_leaves_the_picture(tmp_path: Path) -> None:
     """In part outside it is swapped, and how far is said; when it is gone the face is left."""
     source = sinking(14, 54, 5)
@@ -171,6 +172,7 @@ def test_a_mouth_that_leaves_the_picture(tmp_path: Path) -> None:
         np.testing.assert_array_equal(after.rgb[at], before[at])
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_end_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +194,7 @@ def test_numbers_that_are_not_finite_end_no_run(
     assert found["faces"][0]["interocular_px"] > 10
 
 
+@pytest.mark.slow
 def test_what_covers_the_parts_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hole of which nothing is left, as behind something that is kept out, is no swap."""
     prepare = GuidedPainter.prepare

@@ -62,6 +62,7 @@ def test_a_time_outside_the_clip(clip: Clip, time_s: float) -> None:
         clip.still(time_s)
 
 
+@pytest.mark.slow
 def test_settings_are_those_of_a_swapper_that_has_them(
     clip: Clip, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_stretch_of_the_video_is_a_clip_too(source: Path, whole: Bytes) -> Non
             part.still(0.05)
 
 
+@pytest.mark.slow
 def test_a_run_of_an_open_clip_follows_nobody_again(
     swap: VideoSwapper, clip: Clip, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +140,7 @@ def test_a_kept_plan_is_found_again(
     assert [path.name for path in tmp_path.iterdir()] == ["plan"]
 
 
+@pytest.mark.slow
 def test_frames_from_python_are_a_clip(swap: VideoSwapper, tmp_path: Path) -> None:
     frames = np.stack([np.roll(astronaut(), shift, axis=1) for shift in range(0, 8, 2)])
     with swap.open(FrameSource(frames, 10)) as opened:
@@ -178,6 +181,7 @@ def test_a_clip_that_another_swapper_has_open(
         np.testing.assert_array_equal(clip.still(0.2), whole[5], err_msg="and that one still")
 
 
+@pytest.mark.slow
 def test_fewer_parts_are_not_looked_for_again(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

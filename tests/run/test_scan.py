@@ -33,6 +33,7 @@ def scanned(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_a_calm_clip_and_a_cut_have_nothing_hard(scanned):
     found = scanned("one_face", **SLOW)
     assert (found.looks, found.every, found.faces) == (24, 1, 1)
@@ -49,6 +50,7 @@ def test_few_frames_of_an_ordinary_clip_are_looked_at(scanned):
     assert found.spans == ()
 
 
+@pytest.mark.slow
 def test_a_covered_face_is_found_where_it_is(scanned):
     """Frames 10 to 14 are covered, at 5 frames a second that is 2.0 to 3.0 s."""
     found = scanned("occluded", **SLOW)
@@ -59,6 +61,7 @@ def test_a_covered_face_is_found_where_it_is(scanned):
     fits(found.toml())
 
 
+@pytest.mark.slow
 def test_a_face_that_leaves_is_found_where_it_does(scanned):
     """It moves out from frame 2 on, is away from 10 to 19, and back at 27."""
     found = scanned("leaving", **SLOW)

@@ -62,6 +62,7 @@ def grown(mask: np.ndarray) -> np.ndarray:
     return cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
 
 
+@pytest.mark.slow
 def test_a_windows_border_does_not_show(face: Decoded) -> None:
     done = []
     for size in (2, 4):
@@ -72,6 +73,7 @@ def test_a_windows_border_does_not_show(face: Decoded) -> None:
     assert np.abs(few - many)[inside].mean() < 1.0
 
 
+@pytest.mark.slow
 def test_frames_come_out_in_time_and_all_of_them(plain: VideoSwapper, face: Decoded) -> None:
     session = plain.session(stream_info(320, 240, 25), 0.2)
     came = np.cumsum([len(session.push(picture)) for picture in face.rgb])
@@ -106,6 +108,7 @@ def test_a_frame_in_which_nothing_is_painted_is_the_same_object(plain: VideoSwap
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [True, False])
 def test_who_is_protected_is_left_by_either_network(
     face: Decoded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, extra: bool
@@ -130,6 +133,7 @@ def test_who_is_protected_is_left_by_either_network(
         list(opened.session(stream_info(320, 240, 25), 0.1).stream(face.rgb[:6]))
 
 
+@pytest.mark.slow
 def test_a_label_comes_with_the_first_swap_and_stays(face: Decoded) -> None:
     empty = np.full_like(face.rgb[:4], 128)
     stream = np.concatenate([empty, face.rgb[:8], empty])
@@ -157,6 +161,7 @@ def test_nobody_is_shown_unknown_where_nobody_may_be_recognised() -> None:
         opened.session(info, 0.25)
 
 
+@pytest.mark.slow
 def test_a_face_goes_and_comes_without_a_jump(plain: VideoSwapper, tmp_path: Path) -> None:
     leaving = decode(face_clips.face_clip(tmp_path, "leaving"))
     session = plain.session(stream_info(320, 240, 25), 0.5)

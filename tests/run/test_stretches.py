@@ -15,6 +15,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return face_clips.face_clip(tmp_path_factory.mktemp("clips"), "one_face", frames=8)
 
 
+@pytest.mark.slow
 def test_a_span_changes_its_frames_and_no_others(clip: Path, tmp_path: Path) -> None:
     """What decides the fate, the guide and the paste; in the middle of a batch, too."""
     made = {}

@@ -29,6 +29,7 @@ ONCE_ESCAPED = {
 """Seeds that ended in something else once."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_few_damaged_files(kind: str, tmp_path: Path) -> None:
     tried, found, refused = KINDS[kind](tmp_path), [], 0

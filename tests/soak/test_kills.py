@@ -31,6 +31,7 @@ def kills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kills]:
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "share", "times"),
     [(signal.SIGKILL, 0.7, 1), (signal.SIGTERM, 0.5, 1), (signal.SIGINT, 0.6, 6)],

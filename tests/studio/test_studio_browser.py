@@ -178,6 +178,7 @@ def test_what_is_no_video_or_too_large_is_refused(
     assert len(refused) == 1, "the browser's own line about a refused upload"
 
 
+@pytest.mark.slow
 def test_from_an_empty_page_to_a_rendered_clip_by_clicks(
     browser: Any, home: Path, served: tuple[Studio, str], tmp_path: Path
 ) -> None:
@@ -238,6 +239,7 @@ def drag(driver: Any, source: str, target: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_casting_and_looking_by_keys(browser: Any, served: tuple[Studio, str]) -> None:
     open_clip(browser, served)
     before = painted(browser)
@@ -273,6 +275,7 @@ def test_casting_and_looking_by_keys(browser: Any, served: tuple[Studio, str]) -
     painted(browser)
 
 
+@pytest.mark.slow
 def test_a_change_while_a_still_is_painted(browser: Any, served: tuple[Studio, str]) -> None:
     """The last one counts, whatever comes in between."""
     open_clip(browser, served)
@@ -289,6 +292,7 @@ def test_a_change_while_a_still_is_painted(browser: Any, served: tuple[Studio, s
     browser.get_log("browser")  # requests that were given up are no errors of the page
 
 
+@pytest.mark.slow
 def test_parts_consent_and_stretches(
     browser: Any, served: tuple[Studio, str], tmp_path: Path
 ) -> None:
@@ -347,6 +351,7 @@ def test_parts_consent_and_stretches(
     assert one(browser, "#picture").get_attribute("alt") == "The frame at 0:00.28, after"
 
 
+@pytest.mark.slow
 def test_a_strip_plays(browser: Any, served: tuple[Studio, str]) -> None:
     open_clip(browser, served)
     painted(browser)
@@ -382,6 +387,7 @@ def test_cancel_and_go_on(browser: Any, served: tuple[Studio, str]) -> None:
     wait(lambda: len(many(browser, ".job.status-done")) == count + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (1440, True)])
 def test_nothing_is_wider_than_the_page(
     browser: Any, served: tuple[Studio, str], width: int, dark: bool
@@ -400,6 +406,7 @@ def test_nothing_is_wider_than_the_page(
     assert (int(ground.split("(")[1].split(",")[0]) < 60) == dark
 
 
+@pytest.mark.slow
 def test_axe_finds_no_serious_fault(browser: Any, served: tuple[Studio, str]) -> None:
     axe = (Path(__file__).parents[1] / "data" / "axe" / "axe.min.js").read_text("utf-8")
     run = (

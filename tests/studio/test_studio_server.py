@@ -316,6 +316,7 @@ def test_the_command_and_the_file_say_the_same(
         assert client.post(f"{clip}/change", json={"consent": wrong}).status_code == 422, wrong
 
 
+@pytest.mark.slow
 def test_what_may_help_goes_into_the_preset_and_out(
     client: TestClient, clip: str, project: Project
 ) -> None:
@@ -355,6 +356,7 @@ def test_protected_people_are_marked_and_cannot_be_cast(
 # ------------------------------------------------------------------------------ looking
 
 
+@pytest.mark.slow
 def test_a_still_is_the_librarys(client: TestClient, clip: str, project: Project) -> None:
     from io import BytesIO
 
@@ -383,6 +385,7 @@ def test_a_newer_still_replaces_an_older_one(studio: Studio, project: Project) -
     assert wishes[-1].frames
 
 
+@pytest.mark.slow
 def test_a_strip_has_every_frame_and_makes_way_for_a_still(
     client: TestClient, clip: str, studio: Studio, project: Project
 ) -> None:

@@ -62,6 +62,7 @@ def test_keypoints_are_where_the_mesh_has_them(detector):
         assert np.linalg.norm(found - landmarks[index, :2]) < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(320, 240), (1280, 720)])
 def test_there_is_no_face_in_noise_or_nothing(detector, size):
     width, height = size
@@ -75,6 +76,7 @@ def test_there_is_no_face_in_noise_or_nothing(detector, size):
         assert points.shape == (0, 6, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (8, 100), (100, 8), (37, 51), (37, 200), (201, 38)])
 def test_odd_pictures_are_no_trouble(detector, size):
     width, height = size

@@ -101,6 +101,7 @@ def test_the_dark_of_the_eye_is_where_the_iris_is():
         assert grey[y - 1 : y + 2, x - 1 : x + 2].mean() < grey[y, left : right + 1].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blurred", [0.0, 3.0])
 def test_shut_eyes_measure_shut_in_soft_video_too(blurred):
     portrait = AnimatedPortrait(headshot(360), (320, 320))

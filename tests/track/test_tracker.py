@@ -64,6 +64,7 @@ def test_a_moving_face_is_one_track_that_follows_it(tmp_path):
     assert tracker.measured == 15
 
 
+@pytest.mark.slow
 def test_two_faces_that_pass_each_other_keep_their_numbers(tmp_path):
     """One above the other: they swap sides without ever touching."""
     size = (400, 360)
@@ -140,6 +141,7 @@ def test_a_second_face_is_found_by_the_next_search(tmp_path):
     assert [(t.first_frame, t.last_frame) for t in tracks] == [(0, 11), (4, 11)]
 
 
+@pytest.mark.slow
 def test_a_face_of_32_px_in_a_large_picture_is_found_within_a_second(tmp_path):
     """At once in the first frame, later when its turn comes."""
     size = (960, 800)
@@ -165,6 +167,7 @@ def test_one_picture_is_a_track_of_one_frame(tmp_path):
     assert np.abs(centres(track)[0] - eyes_at(160, 90, 80)).max() < 4
 
 
+@pytest.mark.slow
 def test_faces_too_small_and_too_many_are_left_out(tmp_path):
     size = (400, 300)
     picture = scene(size, [(70, 150, 40), (200, 150, 90), (330, 150, 60)])
@@ -173,6 +176,7 @@ def test_faces_too_small_and_too_many_are_left_out(tmp_path):
     assert len(follow([picture] * 3, tmp_path, max_faces=1)[0]) == 1
 
 
+@pytest.mark.slow
 def test_a_glimpse_shorter_than_a_tenth_of_a_second_is_dropped(tmp_path):
     face, empty = scene(SIZE, [(160, 90, 80)]), scene(SIZE, [])
     pictures = [face] * 2 + [empty] * 10
@@ -180,6 +184,7 @@ def test_a_glimpse_shorter_than_a_tenth_of_a_second_is_dropped(tmp_path):
     assert len(follow(pictures, tmp_path, rate=50.0)[0]) == 0
 
 
+@pytest.mark.slow
 def test_smoothing_calms_a_noisy_picture(tmp_path):
     """A still face under sensor noise: its landmarks stand still too, at the true place."""
     rng = np.random.default_rng(0)
@@ -196,6 +201,7 @@ def test_smoothing_calms_a_noisy_picture(tmp_path):
     assert np.abs(centres(calm) - eyes_at(160, 90, 80)).max() < 3
 
 
+@pytest.mark.slow
 def test_a_face_that_darts_to_and_fro_is_followed_in_every_frame(tmp_path):
     """Half its width between two frames, with stops: steadied, it must not lag either."""
     rng = np.random.default_rng(1)
@@ -209,6 +215,7 @@ def test_a_face_that_darts_to_and_fro_is_followed_in_every_frame(tmp_path):
     assert away.max() < 0.06 * mesh.interocular(track.landmarks[0])
 
 
+@pytest.mark.slow
 def test_a_head_that_turns_over_is_followed_all_the_way_round(tmp_path):
     """360 degrees, 20 a frame, beginning on its head."""
     upright = scene((320, 320), [(160, 160, 110)])

@@ -24,6 +24,7 @@ MOST = 60_000_000
 """Bytes a bundle of the package may have."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adversarial_start", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_a_step_an_export_and_a_result_at_256_px(
     faces_folder: Path,

@@ -45,6 +45,7 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_a_command_makes_a_bundle_that_swaps_parts(
     trained: Path, pictures: list[Bytes], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_command_makes_a_bundle_that_swaps_parts(
     assert report["outside_changed_samples"] == 0
 
 
+@pytest.mark.slow
 def test_training_starts_from_a_bundle(trained: Path, photos: Path, tmp_path: Path) -> None:
     """Nothing was learnt at a rate of next to 0: the weights are those it started from."""
     start = few(steps=1, learning_rate=1e-12).model_copy(update={"start": str(trained)})
@@ -104,6 +106,7 @@ def test_the_same_command_again_has_nothing_left_to_do(trained: Path, photos: Pa
     assert (trained / "unet.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_stopped_in_every_stage_it_ends_with_the_same_weights(
     trained: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -134,6 +137,7 @@ def stopping_at(stage: str, done: int) -> Hooks:
     return Hooks(hear, lambda: bool(reached))
 
 
+@pytest.mark.slow
 def test_when_time_is_up_there_is_a_bundle_of_what_is_trained(
     trained: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -167,6 +171,7 @@ def test_other_settings_need_a_fresh_start(trained: Path, photos: Path, tmp_path
     assert list(work_folder(output).iterdir()) == []
 
 
+@pytest.mark.slow
 def test_held_out_samples_show_photos_as_they_are(trained: Path, tmp_path: Path) -> None:
     """So that metrics of runs with different shares of occluders and light compare."""
     shutil.copytree(work_folder(trained) / "faces", tmp_path / "faces")

@@ -37,6 +37,7 @@ def distances(before: Bytes, after: Bytes) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 @installed
 @pytest.mark.parametrize("opacity", [1.0, 0.0])
 def test_who_can_still_be_recognised_is_blurred(
@@ -61,6 +62,7 @@ def test_who_can_still_be_recognised_is_blurred(
         assert not changed[:, :80].any(), "far from the face nothing changes"
 
 
+@pytest.mark.slow
 @installed
 def test_what_is_far_enough_stays_as_it_was_painted(source: Path, tmp_path: Path) -> None:
     with VideoSwapper(preset(anonymize={"distance": 0.01}), "cpu") as swapper:

@@ -230,6 +230,7 @@ def test_a_disk_that_is_full_when_it_is_signed(clip: Clip, tmp_path: Path, suffi
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is told by Linux")
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 def test_signing_takes_no_memory_by_the_size_of_a_file(tmp_path: Path, suffix: str) -> None:

@@ -55,6 +55,7 @@ def program(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
     return run
 
 
+@pytest.mark.slow
 def test_the_list_is_kept_encrypted(
     program: Callable[..., tuple[int, str, str]], photo: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_who_looks_is_part_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     assert protected.protected_version() != with_it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [True, False])
 def test_a_protected_face_is_left_or_the_run_refused(
     program: Callable[..., tuple[int, str, str]],
@@ -173,6 +175,7 @@ def test_a_protected_face_is_left_or_the_run_refused(
     assert not (tmp_path / "p.mkv").exists()
 
 
+@pytest.mark.slow
 def test_others_are_swapped_as_ever(
     program: Callable[..., tuple[int, str, str]], source: Path, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def even(count, step=40):
     return [step * index for index in range(count)]
 
 
+@pytest.mark.slow
 def test_clocks_that_start_late_wrap_or_jump(tmp_path):
     """Frames are evenly spaced from 0, and the sound stays where it was beside them."""
     cases = {
@@ -118,6 +119,7 @@ def test_the_joint_of_the_example_and_frames_behind_it(tmp_path):
     assert [round(frame.time_s, 3) for frame in stretch] == [0.4, 0.44, 0.48]
 
 
+@pytest.mark.slow
 def test_a_pause_in_one_stream_is_no_joint(tmp_path):
     """Sound goes on while the picture stands still for longer than a clock jumps."""
     path = tmp_path / "pause.ts"

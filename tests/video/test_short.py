@@ -29,6 +29,7 @@ def test_a_file_that_was_cut_says_so():
     assert info.frames < 50
 
 
+@pytest.mark.slow
 def test_promises_of_every_container(tmp_path):
     """Whole files keep theirs; of files that were cut both numbers are known."""
     for name, clip in LONG.items():

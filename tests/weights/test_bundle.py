@@ -34,6 +34,7 @@ def replace_file(folder: Path, name: str, state: dict[str, torch.Tensor]) -> Non
     path.write_text(path.read_text().replace(old, sha256_file(folder / name)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", "tiny_sd15"])
 def test_tiny_bundles_are_small_seeded_and_leave_the_global_generator_alone(name: str) -> None:
     torch.manual_seed(5)
@@ -79,6 +80,7 @@ def test_files_get_the_permissions_that_the_umask_leaves(tmp_path: Path, umask: 
     assert modes == {0o666 & ~umask}
 
 
+@pytest.mark.slow
 def test_number_formats(folder: Path) -> None:
     low = load_bundle(folder, dtype=torch.bfloat16)
     assert next(low.unet.parameters()).dtype is torch.bfloat16
@@ -90,6 +92,7 @@ def test_number_formats(folder: Path) -> None:
     assert next(half.codec.parameters()).dtype is torch.float32  # a VAE overflows in float16
 
 
+@pytest.mark.slow
 def test_identity_follows_the_encoders_weights(folder: Path, tmp_path: Path) -> None:
     states = toy_states()
     key = next(iter(states["encoder.safetensors"]))
@@ -99,6 +102,7 @@ def test_identity_follows_the_encoders_weights(folder: Path, tmp_path: Path) -> 
     assert load_bundle(tmp_path / "other").encoder.identity != identity
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(toy_states()))
 def test_a_file_of_another_architecture_is_listed_readably(folder: Path, name: str) -> None:
     state = toy_states()[name]

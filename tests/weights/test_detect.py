@@ -62,6 +62,7 @@ def test_old_vae_lora_and_strangers() -> None:
     assert detect_keys({}).detail == "no tensors"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".bin", ".safetensors", ".pt", "", ".zip"])
 @pytest.mark.parametrize("content", ["zip", "pickle", "safetensors"])
 def test_files_are_read_whatever_their_name(tmp_path: Path, ending: str, content: str) -> None:

@@ -153,6 +153,7 @@ def test_another_size_than_known_is_an_error_and_the_file_goes(hub: Hub) -> None
     assert not (downloads_folder("sd15") / "fap.bin").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["html", "flipped", "other network"])
 def test_wrong_bytes_are_refused(hub: Hub, wrong: str) -> None:
     name = "models/image_encoder/model.safetensors"
@@ -175,6 +176,7 @@ def test_wrong_bytes_are_refused(hub: Hub, wrong: str) -> None:
     assert sum(path.endswith("/fap.bin") for path in gets) == 1
 
 
+@pytest.mark.slow
 def test_a_file_replaced_by_its_publisher_is_noticed(hub: Hub) -> None:
     run(hub)
     remove_bundle("sd15")

@@ -63,7 +63,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Path:
     return done.folder
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("device", "times"), [("cpu", 1), pytest.param("cuda", 20, marks=pytest.mark.gpu)]
 )

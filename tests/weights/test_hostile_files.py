@@ -87,6 +87,7 @@ ARCHIVES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHIVES)
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_that_would_not_end(tmp_path: Path, name: str, zipped: bool) -> None:

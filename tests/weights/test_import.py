@@ -110,6 +110,7 @@ def test_files_may_come_one_by_one(source: Path) -> None:
     assert predicts_the_published_noise("sd15")
 
 
+@pytest.mark.slow
 def test_fap_as_safetensors_and_clip_in_open_clips_layout(source: Path) -> None:
     groups = fap_groups()
     (source / "fap.bin").unlink()
@@ -127,6 +128,7 @@ def test_fap_as_safetensors_and_clip_in_open_clips_layout(source: Path) -> None:
         assert torch.equal(load_bundle("sd15").encoder(images), bundle.encoder(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", ["missing", "shape", "unknown", "group", "nan"])
 def test_a_checkpoint_that_does_not_fit_is_listed_readably(source: Path, mistake: str) -> None:
     groups = fap_groups()
@@ -199,6 +201,7 @@ def other_vae() -> dict[str, torch.Tensor]:
     return state
 
 
+@pytest.mark.slow
 def test_another_file_of_a_kind_is_refused_until_the_bundle_is_removed(
     source: Path, tmp_path: Path
 ) -> None:
@@ -227,6 +230,7 @@ def test_another_file_of_a_kind_is_refused_until_the_bundle_is_removed(
     assert torch.equal(bias, other_vae()["decoder.conv_out.bias"])
 
 
+@pytest.mark.slow
 def test_what_was_imported_is_not_converted_again(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +247,7 @@ def test_what_was_imported_is_not_converted_again(
     assert predicts_the_published_noise("sd15")
 
 
+@pytest.mark.slow
 def test_an_import_that_was_killed_half_way_is_done_again(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +267,7 @@ def test_an_import_that_was_killed_half_way_is_done_again(
     assert predicts_the_published_noise("sd15")
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_found_by_verify_and_by_load(source: Path) -> None:
     folder = import_bundle("sd15", source).folder
     path = folder / "adapter.safetensors"
@@ -281,6 +287,7 @@ def test_unknown_names_say_what_there_is() -> None:
         load_bundle("nonsense")
 
 
+@pytest.mark.slow
 def test_full_size_codec_and_tower_have_the_published_sizes() -> None:
     networks = build_networks(sd15_manifest(), empty=True)
     assert sum(p.numel() for p in networks.codec.parameters()) == 83_653_863

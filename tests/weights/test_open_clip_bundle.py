@@ -19,6 +19,7 @@ make_torchvision_importable()
 open_clip = pytest.importorskip("open_clip")  # of the extra `clip`
 
 
+@pytest.mark.slow
 def test_an_imported_tower_runs_in_open_clip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

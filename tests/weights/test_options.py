@@ -54,6 +54,7 @@ def test_resolution_of_the_embedded_kind_is_fixed() -> None:
         load_bundle("tiny", options=DenoiseConfig(resolution=128))
 
 
+@pytest.mark.slow
 def test_taesd_takes_the_place_of_the_vae(tmp_path: Path) -> None:
     torch.manual_seed(0)
     path = tmp_path / "taesd.safetensors"
@@ -98,6 +99,7 @@ def lora_tensors(style: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return tensors, {name: scale * add for name, add in adds.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "style",
     ["kohya", *(pytest.param(x, marks=pytest.mark.slow) for x in ("peft", "diffusers"))],

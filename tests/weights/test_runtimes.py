@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fresh import run_fresh
 from torch import Tensor
 
 from fapvideo.config.presets import load_preset
@@ -16,10 +17,11 @@ from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.errors import DeviceError, PresetError
+from fapvideo.mask.occlusion import Occluders
 from fapvideo.run.networks import networks_key
 from fapvideo.swapper import VideoSwapper
 from fapvideo.video.reader import VideoReader
-from fapvideo.weights import runtimes
+from fapvideo.weights import quick, runtimes
 from fapvideo.weights.bundle import Bundle, load_bundle
 from fapvideo.weights.runtimes import number_format, with_runtime
 
@@ -119,7 +121,77 @@ def test_graphs_are_made_once_and_again_when_damaged(
     assert "is damaged and is made again" in caplog.text
     assert tower.stat().st_size == len(whole)
     assert again.runtime == fast.runtime
-    assert len(list(kept.iterdir())) == 2, "nothing is left half-written"
+    names = {path.name.partition("-")[0] for path in kept.iterdir()}
+    assert names <= {"unet", "tower", "occluders"}, "nothing is left half-written"
+
+
+def test_with_kept_graphs_torchs_unet_is_built_when_it_is_asked_for(
+    plain: Bundle, fast: Bundle, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    def counted(*given: Any, **named: Any) -> Bundle:
+        loaded.append(given)
+        return load_bundle(*given, **named)
+
+    monkeypatch.setattr(quick, "load_bundle", counted)
+    given = "embedded", torch.device("cpu"), torch.float32, ASKED
+    bundle = quick.kept_bundle(*given, kept)
+    assert bundle is not None
+    assert bundle.runtime == fast.runtime
+    assert torch.equal(painted(bundle, 1, 0), painted(fast, 1, 0))
+    assert bundle.encoder.identity == plain.encoder.identity
+    assert loaded == []
+    x, time, maps = runtimes._example(bundle, samples=1, seed=2)
+    for one in (bundle, plain):
+        one.adapter.inject()
+    with torch.no_grad():
+        said = (one.adapter.predict(one.unet, x, time, maps) for one in (bundle, plain))
+        assert torch.equal(*said)
+    plain.adapter.eject()
+    assert len(loaded) == 1
+    assert quick.kept_bundle(*given, tmp_path) is None, "no graph is kept there"
+    assert quick.kept_bundle(*given[:3], DenoiseConfig(runtime="torch"), kept) is None
+    assert quick.kept_bundle("tiny", *given[1:], kept) is None
+
+
+@pytest.mark.slow
+def test_a_swapper_with_kept_graphs_imports_no_diffusers(kept: Path, fast: Bundle) -> None:
+    cache = kept.parent / "cache"
+    (cache / "fapvideo").mkdir(parents=True)
+    (cache / "fapvideo" / runtimes.GRAPHS).symlink_to(kept)
+    code = (
+        f"import os, sys; os.environ['XDG_CACHE_HOME'] = {str(cache)!r};"
+        "from fapvideo import VideoSwapper;"
+        "options = {'denoise.runtime': 'onnxruntime'};"
+        "VideoSwapper.from_preset('brand_avatar', device='cpu', overrides=options).close();"
+        "print('diffusers' in sys.modules, 'transformers' in sys.modules)"
+    )
+    done = run_fresh(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_what_is_in_front_of_a_face_is_what_torch_sees(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(runtimes, "user_cache_dir", lambda _: kept.parent)
+    monkeypatch.setattr(runtimes, "GRAPHS", kept.name)
+    crop = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
+    crop = np.repeat(np.repeat(crop[::16, ::16], 16, 0), 16, 1)
+    landmarks = 64 + 60 * np.random.default_rng(1).uniform(-1, 1, (478, 2))
+    by_torch, by_other = (
+        Occluders(DenoiseConfig(runtime=name))(crop, landmarks) for name in ("torch", "onnxruntime")
+    )
+    assert np.allclose(by_torch, by_other, rtol=0, atol=runtimes.TOLERANCE)
+    assert by_torch.max() > 0.01
+    assert not np.array_equal(by_torch, by_other), "torch saw both"
+    (graph,) = kept.glob("occluders-*")
+    graph.unlink()
+    monkeypatch.setattr(runtimes, "onnx_graph", lambda *_: b"no graph")
+    without = Occluders(DenoiseConfig(runtime="onnxruntime"))(crop, landmarks)
+    assert np.array_equal(without, by_torch)
+    assert "ONNX Runtime cannot compute occluders here" in caplog.text
 
 
 def test_what_fails_is_torchs_with_one_warning_or_an_error_where_it_was_asked_for(
@@ -137,6 +209,7 @@ def test_what_fails_is_torchs_with_one_warning_or_an_error_where_it_was_asked_fo
     assert list(tmp_path.iterdir()) == [], "what does not work is not kept"
 
 
+@pytest.mark.slow
 def test_an_export_that_says_something_else_is_refused(
     plain: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

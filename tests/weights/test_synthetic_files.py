@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from fresh import run_fresh
 
 
+@pytest.mark.slow
 def test_the_script_knows_the_published_layouts_in_a_process_of_its_own(checkout: Path) -> None:
     """Run alone: the tests' own process has made torchvision importable for everybody."""
     script = checkout / "scripts" / "make_synthetic_fap.py"

@@ -27,11 +27,11 @@ from torch.nn import functional
 
 from fapvideo.errors import WeightsError
 from fapvideo.evaluation.definitions import Definition
-from fapvideo.evaluation.metrics.features import packaged_tower
 from fapvideo.evaluation.views import EXPECTED, RING, FaceView, FramePair
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.ops.files import write_atomically
 from fapvideo.structs import Bytes, Floats
+from fapvideo.weights.embedded import embedded_tower
 from fapvideo.weights.state import read_tensors
 
 ZONES = ("mobilenet", "mask", "focal")
@@ -181,7 +181,7 @@ class Distribution:
         Raises:
             WeightsError: a file is missing or damaged.
         """
-        self._tower = tower or packaged_tower()
+        self._tower = tower or embedded_tower()
         self._basis = basis or read_frechet_basis(BASIS)
         self._inception = load_inception(inception) if inception else None
         self._until_next = 0

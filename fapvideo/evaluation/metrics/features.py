@@ -195,7 +195,7 @@ class PartFeatures:
         Raises:
             WeightsError: a file is missing or damaged.
         """
-        return cls(packaged_tower(), read_basis(BASIS))
+        return cls(embedded_tower(), read_basis(BASIS))
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -223,13 +223,6 @@ class PartFeatures:
         shape = (shapes - basis.shape_mean) @ basis.shape_components
         vectors = np.concatenate([texture, shape], axis=1)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-
-
-def packaged_tower() -> MobileNetV2Tokens:
-    """Return `embedded_tower`, its weights laid out as they are fastest in batches."""
-    tower = embedded_tower()
-    tower.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return tower
 
 
 def read_basis(path: Path) -> dict[str, Basis]:

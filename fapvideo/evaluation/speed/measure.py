@@ -54,9 +54,9 @@ def measure(case: Case, preset: RunPreset, device: str, *, random_weights: bool)
         write_crowd(case.clip, first, case.size, case.faces, WARM_UP)
         told = preset.model_dump_json(), device, random_weights
         work = partial(_in_own_process, (clip, first), told)
-        alone, together = work(threads=1), work(threads=0)
-        bare = {name: _in_own_process((clip, first), told, threads=threads, bare=True)
-                for name, threads in (("alone", 1), ("together", 0))}  # fmt: skip
+        alone, together = work(_swap, threads=1), work(_swap, threads=0)
+        bare_alone, bare_together = work(_transcode, threads=1), work(_transcode, threads=0)
+        counted = work(_count, threads=0)
     frames = case.frames
     stages = {name: 1e3 * alone["timings"][_cpu(name)] / frames for name in STAGES}
     stages["other_s"] = 1e3 * alone["cpu_s"] / frames - sum(stages.values())
@@ -65,9 +65,10 @@ def measure(case: Case, preset: RunPreset, device: str, *, random_weights: bool)
         **case.to_dict(),
         "cpu_ms_a_frame": {name.removesuffix("_s"): round(ms, 2) for name, ms in stages.items()},
         "cpu_ms_in_all": round(1e3 * alone["cpu_s"] / frames, 1),
-        "cpu_ms_bare": round(1e3 * bare["alone"]["cpu_s"] / frames, 1),
+        "cpu_ms_bare": round(1e3 * bare_alone["cpu_s"] / frames, 1),
+        "network_gflop": round(counted["gflop"], 2),
         "fps": round(frames / together["wall_s"], 2),
-        "fps_bare": round(frames / bare["together"]["wall_s"], 1),
+        "fps_bare": round(frames / bare_together["wall_s"], 1),
         "wall_to_slowest_stage": round(together["wall_s"] / slowest, 2) if slowest else None,
         "swapped": together["swapped"],
         "peak_rss_mib": round(together["peak_rss"] / 2**20),
@@ -78,15 +79,23 @@ def _cpu(stage: str) -> str:
     return f"{stage.removesuffix('_s')}_cpu_s"
 
 
+Told = tuple[str, str, bool]
+"""A preset as JSON, the device, whether weights are random: what a process can be sent."""
+
+
 def _in_own_process(
-    clips: tuple[Path, Path], told: tuple[str, str, bool], *, threads: int, bare: bool = False
+    clips: tuple[Path, Path],
+    told: Told,
+    work: Callable[[tuple[Path, Path], Told, int], dict[str, Any]],
+    *,
+    threads: int,
 ) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(_transcode if bare else _swap, clips, told, threads).result()
+        return pool.submit(work, clips, told, threads).result()
 
 
-def _swap(clips: tuple[Path, Path], told: tuple[str, str, bool], threads: int) -> dict[str, Any]:
+def _swap(clips: tuple[Path, Path], told: Told, threads: int) -> dict[str, Any]:
     """Swap a short clip and then the one that counts."""
     from fapvideo.run.networks import Shelf
     from fapvideo.swapper import VideoSwapper
@@ -111,9 +120,45 @@ def _swap(clips: tuple[Path, Path], told: tuple[str, str, bool], threads: int) -
     }
 
 
-def _transcode(
-    clips: tuple[Path, Path], told: tuple[str, str, bool], threads: int
-) -> dict[str, Any]:
+def _count(clips: tuple[Path, Path], told: Told, threads: int) -> dict[str, Any]:
+    """Return what layers of torch's networks compute for a frame of the short clip, in GFLOP.
+
+    Convolutions and linear layers of image tower, UNet and VAE; not the nets that follow faces.
+    """
+    from torch import Tensor, nn
+    from torch.nn.modules.module import register_module_forward_hook
+
+    from fapvideo.run.networks import Shelf
+    from fapvideo.swapper import VideoSwapper
+    from fapvideo.video.reader import VideoReader
+    from fapvideo.weights.random import random_bundle
+
+    _limit(threads)
+    preset = RunPreset.model_validate_json(told[0])
+    preset = preset.model_copy(
+        update={"denoise": preset.denoise.model_copy(update={"runtime": "torch"})}
+    )
+    with VideoReader(clips[1]) as reader:
+        picture = next(iter(reader.batches(1))).rgb[0]
+    shelf = Shelf(random_bundle) if told[2] else None
+    with VideoSwapper(preset, told[1], shelf=shelf) as swapper:
+        swapper.swap_image(picture)  # encodes the references
+        flop = 0
+
+        def add(layer: nn.Module, given: object, made: Tensor) -> None:
+            nonlocal flop
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                flop += 2 * made.numel() * layer.weight[0].numel()
+
+        hook = register_module_forward_hook(add)
+        try:
+            swapper.swap_image(picture)
+        finally:
+            hook.remove()
+    return {"gflop": flop / 1e9}
+
+
+def _transcode(clips: tuple[Path, Path], told: Told, threads: int) -> dict[str, Any]:
     from fapvideo.video.bare import transcode
 
     _limit(threads)

@@ -259,7 +259,7 @@ class AdapterTask:
             self.start,
             manifest=self.manifest,
             codec=network.codec,
-            unet=network.unet,
+            torch_unet=lambda: network.unet,
             adapter=network.adapter,
             projector=network.projector,
         )

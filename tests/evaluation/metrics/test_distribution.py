@@ -27,15 +27,15 @@ from fapvideo.evaluation.metrics.distribution import (
     read_frechet_basis,
     zone_weights,
 )
-from fapvideo.evaluation.metrics.features import packaged_tower
 from fapvideo.evaluation.views import FaceView
 from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.structs import Floats
+from fapvideo.weights.embedded import embedded_tower
 
 
 @cache
 def tower() -> MobileNetV2Tokens:
-    return packaged_tower()
+    return embedded_tower()
 
 
 def cloud(count: int, seed: int, mean: float = 0.0, dimensions: int = 8) -> Floats:
@@ -110,6 +110,7 @@ def test_one_frame_in_a_few_is_collected_and_every_photo() -> None:
     assert metric.summary() == {}, "too few samples say nothing"
 
 
+@pytest.mark.slow
 def test_doing_nothing_is_at_distance_zero_and_blur_is_not() -> None:
     same, blurred = Distribution(tower()), Distribution(tower())
     for index in range(FEWEST):
@@ -155,6 +156,7 @@ class TinyInception(torch.nn.Module):
         return features if return_features else features[:, :1]
 
 
+@pytest.mark.slow
 def test_fid_where_the_user_has_inception(tmp_path: Path) -> None:
     path = tmp_path / "inception.pt"
     torch.jit.script(TinyInception()).save(str(path))

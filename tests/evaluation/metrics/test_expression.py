@@ -87,6 +87,7 @@ def test_doing_nothing_follows_exactly() -> None:
     assert set(curves) == {one.key for one in Expression.definitions if one.curve}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moves",
     [
@@ -113,6 +114,7 @@ def test_only_the_mouth_is_to_blame_for_a_frozen_mouth() -> None:
     assert curve[wide_open] > 0.8 * max(curve.values())
 
 
+@pytest.mark.slow
 def test_eyes_that_do_not_blink_are_noticed() -> None:
     """The eye net shows a bit more than half of what lids really move."""
     values, curves = measured(never_blinking)
@@ -124,6 +126,7 @@ def test_eyes_that_do_not_blink_are_noticed() -> None:
     assert curves["expression.eye_open.error"][blink] > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moves",
     [
@@ -156,6 +159,7 @@ def test_another_shape_at_rest_is_no_wrong_expression() -> None:
     assert values["expression.mouth_open.r"] > 0.99
 
 
+@pytest.mark.slow
 def test_what_hardly_moves_has_no_correlation() -> None:
     """A still face with picture noise: five times less than a correlation needs."""
     generator = np.random.default_rng(0)

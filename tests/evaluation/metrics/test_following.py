@@ -56,6 +56,7 @@ def measured(moves: Callable[[int], Motion]) -> Result:
     return run(Following(), pairs(redrawn))
 
 
+@pytest.mark.slow
 def test_doing_nothing_follows_exactly() -> None:
     values, curves = measured(as_filmed)
     for judge in JUDGES:
@@ -69,6 +70,7 @@ def test_doing_nothing_follows_exactly() -> None:
     assert all(any(one.fits(key) for one in Following.definitions) for key in (*values, *curves))
 
 
+@pytest.mark.slow
 def test_a_frozen_mouth_is_seen_by_both_judges_and_nothing_else_is_blamed() -> None:
     values, _ = measured(frozen_mouth)
     for judge in JUDGES:
@@ -78,6 +80,7 @@ def test_a_frozen_mouth_is_seen_by_both_judges_and_nothing_else_is_blamed() -> N
     assert values["blinks.recall"] == 1.0
 
 
+@pytest.mark.slow
 def test_blinks_that_half_happen_are_missed() -> None:
     values, _ = measured(half_blinks)
     assert values["blinks.recall"] == 0.0

@@ -112,6 +112,7 @@ def with_planes(pair: FramePair, damage: Callable[[tuple[Array, ...]], None]) ->
     return replace(pair, result=replace(pair.result, planes=planes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plane", [0, 1, 2])
 def test_a_changed_sample_of_luma_or_chroma_is_one(plane: int) -> None:
     def damage(planes: tuple[Array, ...]) -> None:

@@ -79,6 +79,7 @@ def test_a_tinted_part_has_the_step_that_was_painted() -> None:
     assert measured(tinted)[0]["seam.colour"] == pytest.approx(true_step(), rel=0.2)
 
 
+@pytest.mark.slow
 def test_the_softer_the_border_the_smaller_the_step() -> None:
     hard, soft, none = (measured(b)[0] for b in (tinted, feathered, faded_wide))
     assert hard["seam.colour"] > 1.15 * soft["seam.colour"]

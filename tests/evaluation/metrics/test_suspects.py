@@ -53,10 +53,12 @@ def curve(level: float, **bad: float) -> list[float | None]:
     return [float(value) for value in calm]
 
 
+@pytest.mark.slow
 def test_doing_nothing_is_not_suspicious() -> None:
     assert suspects_of(nothing) == []
 
 
+@pytest.mark.slow
 def test_a_flickering_frame_is_found_and_explained() -> None:
     (only,) = suspects_of(brighter_once)
     assert abs(only.index - BAD) <= 1
@@ -66,6 +68,7 @@ def test_a_flickering_frame_is_found_and_explained() -> None:
     assert "also flicker" in only.reason
 
 
+@pytest.mark.slow
 def test_a_seam_that_stays_is_reported_with_the_jump_it_begins_with() -> None:
     (only,) = suspects_of(hard_border)
     assert abs(only.index - BAD) <= 1

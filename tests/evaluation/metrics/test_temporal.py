@@ -95,6 +95,7 @@ def measured(damage: object) -> Result:
     return run(Temporal(), pairs(damage))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_doing_nothing_is_exactly_as_steady_as_the_source() -> None:
     values, curves = measured(nothing)
     assert {key.split(".")[1] for key in values} == {
@@ -104,6 +105,7 @@ def test_doing_nothing_is_exactly_as_steady_as_the_source() -> None:
     assert all(set(curve.values()) == {1.0} for curve in curves.values())
 
 
+@pytest.mark.slow
 def test_every_value_and_curve_is_defined() -> None:
     frames = pairs()[:BAD]
     values, curves = run(Temporal(PerceptualDistance(), embed, joins=(6,)), frames)
@@ -136,6 +138,7 @@ def test_a_part_shifted_by_a_pixel_in_every_other_frame_is_unsteady() -> None:
     assert values["temporal.warp.outside"] == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.slow
 def test_new_noise_in_every_frame_is_unsteady_and_a_texture_that_moves_along_is_not() -> None:
     anew, along = (measured(b)[0]["temporal.warp.mask"] for b in (noisy, same_noise))
     assert anew > 2.5
@@ -155,6 +158,7 @@ def test_flicker_of_the_whole_picture_shows_outside() -> None:
     assert values["temporal.luma.outside"] > 4
 
 
+@pytest.mark.slow
 def test_a_frozen_mouth_moves_less_than_the_source() -> None:
     assert measured(frozen_mouth)[0]["temporal.landmarks"] < 0.85
 

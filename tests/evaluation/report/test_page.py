@@ -144,6 +144,7 @@ def test_every_picture_says_what_it_is(page: Parsed) -> None:
     assert "loop" in video
 
 
+@pytest.mark.slow
 def test_the_page_stays_small_the_suspects_stay_in(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: dict[str, Any]
 ) -> None:

@@ -101,6 +101,7 @@ def test_nothing_is_asked_of_anybody(browser: Any) -> None:
     assert browser.execute_script("return window.hacked") is None
 
 
+@pytest.mark.slow
 def test_sorting_by_mouse_and_keyboard(browser: Any) -> None:
     header = "[data-table='1'] thead th:nth-child(2)"
     browser.execute_script("document.querySelectorAll('#table-switch input')[1].click()")
@@ -247,6 +248,7 @@ def test_the_body_never_scrolls_sideways(browser: Any, address: str, width: int)
         assert size == [width, width]
 
 
+@pytest.mark.slow
 def test_texts_have_contrast_in_both_modes(browser: Any) -> None:
     """WCAG AA: 4.5 to 1 for every colour of text on everything it may stand on."""
     inks = ["ink", "muted", "accent", "good", "bad", *(f"s{i}" for i in range(8))]

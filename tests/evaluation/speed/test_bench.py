@@ -89,4 +89,5 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert spent["denoise"] > 0
         assert row["cpu_ms_bare"] < row["cpu_ms_in_all"]
         assert row["swapped"] == row["frames"]
+        assert 3 < row["network_gflop"] < 6  # the UNet has 3.35
     assert "frames a second" in capsys.readouterr().out

@@ -82,6 +82,7 @@ def run(folder: Path, more: str = "", systems: str = "", hooks: Hooks | None = N
     return run_suite(preset, make_systems(names, "cpu"), folder / "work", scratch, hooks)
 
 
+@pytest.mark.slow
 def test_every_system_is_measured_on_every_clip_and_pair(
     folder: Path, counted: list[Counting]
 ) -> None:
@@ -105,6 +106,7 @@ def test_every_system_is_measured_on_every_clip_and_pair(
         assert (last.done, last.total) == (total, total)
 
 
+@pytest.mark.slow
 def test_a_second_call_makes_and_measures_nothing_again(
     folder: Path, counted: list[Counting]
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_second_call_makes_and_measures_nothing_again(
     assert isinstance(second.materials()["one"], Clip)
 
 
+@pytest.mark.slow
 def test_only_what_has_changed_is_made_again(
     folder: Path, counted: list[Counting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +139,7 @@ def test_only_what_has_changed_is_made_again(
     assert after != before, "what is out of date is made again, and removed"
 
 
+@pytest.mark.slow
 def test_new_code_measures_again_but_swaps_again_only_if_it_swaps(
     folder: Path, counted: list[Counting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +157,7 @@ def test_new_code_measures_again_but_swaps_again_only_if_it_swaps(
     assert kept.stat().st_mtime_ns == made
 
 
+@pytest.mark.slow
 def test_a_suite_that_was_stopped_goes_on_where_it_was(
     folder: Path, counted: list[Counting]
 ) -> None:
@@ -172,6 +177,7 @@ def test_a_suite_that_was_stopped_goes_on_where_it_was(
     assert len(counted) == 3
 
 
+@pytest.mark.slow
 def test_another_tools_video_is_one_of_the_systems(folder: Path, counted: list[Counting]) -> None:
     run(folder, systems="embedded")
     (made,) = (folder / "work" / "outputs" / "one" / "embedded").glob("*.mkv")
@@ -192,6 +198,7 @@ def test_a_clip_is_cut_to_its_stretch_without_loss(folder: Path, counted: list[C
     assert counted[0].changed == 0
 
 
+@pytest.mark.slow
 def test_an_animated_portrait_comes_with_its_truth(folder: Path, counted: list[Counting]) -> None:
     more = """
         [[clips]]
@@ -211,6 +218,7 @@ def test_an_animated_portrait_comes_with_its_truth(folder: Path, counted: list[C
     assert known.landmarks.shape == (3, 478, 3)
 
 
+@pytest.mark.slow
 def test_the_truth_metric_sees_a_part_that_is_not_what_it_was(folder: Path) -> None:
     """The landmarks are the animation's; doing nothing is as good as the source, a paste is not."""
     more = """
@@ -250,6 +258,7 @@ def test_a_clip_needs_references(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         run(folder)
 
 
+@pytest.mark.slow
 def test_measurements_of_several_clips_are_plain_json(folder: Path) -> None:
     found = run(folder, systems="noop")
     text = json.dumps([asdict(item) for item in found.measurements])

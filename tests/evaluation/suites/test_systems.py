@@ -35,6 +35,7 @@ def test_doing_nothing_gives_the_same_file_and_the_same_picture(clip: Path, tmp_
     np.testing.assert_array_equal(noop.picture(astronaut(), MOUTH, runs.preset()), astronaut())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["embedded", "guide", "bundle=tiny", "paste", "poisson"])
 def test_every_system_swaps_a_video_and_a_picture(text: str, clip: Path, tmp_path: Path) -> None:
     preset, made = runs.preset(denoise={"steps": 1}), system(text)
@@ -55,6 +56,7 @@ def test_a_picture_without_a_face_stays_as_it_is() -> None:
         np.testing.assert_array_equal(system(text).picture(grey, MOUTH, runs.preset()), grey)
 
 
+@pytest.mark.slow
 def test_the_guide_alone_is_the_preset_without_its_network(clip: Path, tmp_path: Path) -> None:
     with_network = runs.preset(denoise={"mode": "guided", "steps": 1})
     system("guide").video(clip, tmp_path / "guide.mkv", with_network)
@@ -63,6 +65,7 @@ def test_the_guide_alone_is_the_preset_without_its_network(clip: Path, tmp_path:
     np.testing.assert_array_equal(guide.rgb, off.rgb)
 
 
+@pytest.mark.slow
 def test_a_value_of_the_preset_makes_a_system(clip: Path, tmp_path: Path) -> None:
     preset = runs.preset(denoise={"mode": "guided", "steps": 1})
     made = system("fuse.scale=0")

@@ -41,6 +41,7 @@ def fill(folder: Path, pictures: list[Bytes]) -> None:
     write(folder / "h_good.png", pictures[6])
 
 
+@pytest.mark.slow
 def test_small_photos_are_enlarged_others_are_not(photos: Path, tmp_path: Path) -> None:
     network = CubicEnlarger()
     plain = prepare(sources_in([photos]), tmp_path / "plain", 256, DATA)
@@ -52,6 +53,7 @@ def test_small_photos_are_enlarged_others_are_not(photos: Path, tmp_path: Path) 
     assert cv2.PSNR(drawn.crops[0], plain.crops[0]) > 35
 
 
+@pytest.mark.slow
 def test_sharpness_is_that_of_the_photo_not_of_stretched_pixels(
     pictures: list[Bytes], tmp_path: Path
 ) -> None:
@@ -191,11 +193,13 @@ def test_folders_without_photos(tmp_path: Path) -> None:
         sources_in([tmp_path / "nowhere"])
 
 
+@pytest.mark.slow
 def test_landmarks_lie_on_the_crop(faces: FaceSet) -> None:
     for index in range(len(faces)):
         assert landmark_error(*faces.face(index)) < 0.06
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [4, 6, 7])
 def test_mirrored_landmarks_fit_the_mirrored_photo(faces: FaceSet, index: int) -> None:
     image, points = faces.face(index, mirrored=True)

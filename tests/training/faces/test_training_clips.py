@@ -42,6 +42,7 @@ def clip(pictures: list[Bytes], tmp_path_factory: pytest.TempPathFactory) -> Pat
     return make_clip(folder, "plain", paint, size=(200, 200), frames=3 * RATE, audio=())
 
 
+@pytest.mark.slow
 def test_frames_are_spread_and_those_without_a_face_are_counted(clip: Path) -> None:
     found = clip_faces(clip, finder(), 64, DATA)
     assert not isinstance(found, str)
@@ -90,6 +91,7 @@ def test_the_sharpest_of_a_stretch_stands_for_it(pictures: list[Bytes], tmp_path
     assert 0.2 <= time < 0.3  # the second of three looks
 
 
+@pytest.mark.slow
 def test_reading_goes_in_small_passes(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = clip_faces(clip, finder(), 64, DATA)
     monkeypatch.setattr("fapvideo.training.faces.clips.MEMORY", 1)
@@ -103,6 +105,7 @@ def test_reading_goes_in_small_passes(clip: Path, monkeypatch: pytest.MonkeyPatc
         clip_faces(clip, finder(), 64, DATA, lambda: True)
 
 
+@pytest.mark.slow
 def test_a_video_counts_as_one_file_of_the_rule_and_is_never_on_both_sides(
     clip: Path, pictures: list[Bytes], tmp_path: Path
 ) -> None:
@@ -133,6 +136,7 @@ def test_a_video_counts_as_one_file_of_the_rule_and_is_never_on_both_sides(
     assert faces.identities == 3
 
 
+@pytest.mark.slow
 def test_one_video_alone_cannot_be_split(clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
@@ -196,6 +200,7 @@ def test_thumbnails_that_are_shown_are_spread_over_all() -> None:
     assert spread(list(range(10)), 5) == [0, 2, 4, 6, 8]
 
 
+@pytest.mark.slow
 def test_the_page_of_a_careless_folder(
     clip: Path, pictures: list[Bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

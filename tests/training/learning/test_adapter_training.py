@@ -82,6 +82,7 @@ def lively(start: Bundle, preset: TrainPreset) -> AdapterTask:
     return task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "train_unet"),
     [
@@ -147,6 +148,7 @@ def test_what_is_under_the_hole_is_seen_as_noise_only(adapter_pool: Pool) -> Non
     torch.testing.assert_close(*results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "train_unet"), [pytest.param("A", True, marks=pytest.mark.slow), ("B", False)]
 )
@@ -175,6 +177,7 @@ def test_a_short_run_learns_and_its_bundle_swaps_parts(
     assert ("projector.safetensors" in names) == (variant == "B")
 
 
+@pytest.mark.slow
 def test_a_frozen_base_is_handed_on_to_the_bit(adapter_pool: Pool, tmp_path: Path) -> None:
     """From a bundle on the disk: codec, image tower and a frozen UNet are its files."""
     first = load_bundle("tiny_sd15")
@@ -196,6 +199,7 @@ def test_a_frozen_base_is_handed_on_to_the_bit(adapter_pool: Pool, tmp_path: Pat
     assert load_bundle(tmp_path / "b").manifest.adapter.variant == "A"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["A", pytest.param("B", marks=pytest.mark.slow)])
 def test_a_resumed_run_equals_a_straight_one(
     adapter_pool: Pool, tmp_path: Path, variant: str
@@ -251,6 +255,7 @@ def test_an_error_in_the_hole_weighs_more(adapter_pool: Pool) -> None:
     assert found[0.1] == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["A", "B"])
 def test_checkpointing_changes_memory_only(adapter_pool: Pool, variant: str) -> None:
     gradients = []

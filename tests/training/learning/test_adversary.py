@@ -60,6 +60,7 @@ def test_it_looks_at_the_hole_of_those_it_judges(target: Tensor, core: Tensor) -
     assert all(value.grad is None for value in one.network.parameters())
 
 
+@pytest.mark.slow
 def test_it_learns_to_tell_soft_from_sharp_and_asks_for_sharp(target: Tensor, core: Tensor) -> None:
     """Stripes at half their strength are found out; then its say is: stronger stripes."""
     one, soft = adversary(), target * 0.5

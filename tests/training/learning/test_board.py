@@ -30,6 +30,7 @@ def trainer(folder: Path, pool: Pool, **optim: Any) -> Trainer:
     return Trainer(tiny_preset(**optim), folder, pool, first_of(pool, 12), None, CPU)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_one_curve(pool: Pool, tmp_path: Path, tensorboard: ModuleType) -> None:
     """Stopped at step 12, saved at step 10: what came after is forgotten and written again."""
     some = {"steps": 20, "eval_steps": 5, "sheet_steps": 20, "batch_size": 1}

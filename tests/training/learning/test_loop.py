@@ -27,6 +27,7 @@ def trainer(folder: Path, pool: Pool, **optim: Any) -> Trainer:
     return Trainer(tiny_preset(**optim), folder, pool, first_of(pool, 4), None, CPU)
 
 
+@pytest.mark.slow
 def test_the_tower_judges_what_is_learnt_from_its_tokens(pool: Pool, tmp_path: Path) -> None:
     preset = tiny_preset(steps=2, eval_steps=1, token_weight=0.5)
     tower = load_encoder(preset, Path("no sets are needed"), None)
@@ -55,6 +56,7 @@ def stop_after(steps: int) -> Any:
     return lambda: next(asked) >= steps
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_a_straight_one_to_the_bit(pool: Pool, tmp_path: Path) -> None:
     noisy = {"steps": 6, "eval_steps": 2, "sheet_steps": 4}  # measuring must not disturb
     trainer(tmp_path / "straight", pool, steps=6).run()
@@ -80,6 +82,7 @@ def assert_same_state(first: Path, second: Path) -> None:
             assert value == resumed[name], name
 
 
+@pytest.mark.slow
 def test_a_run_resumed_amid_the_adversary_equals_a_straight_one(pool: Pool, tmp_path: Path) -> None:
     """Stopped before it acts, and while it does."""
     optim = {"steps": 6, "adversarial_weight": 0.5, "adversarial_start": 0.4}

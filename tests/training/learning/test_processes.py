@@ -46,6 +46,7 @@ def test_processes_share_what_one_would_draw() -> None:
         assert torch.equal(draw(whole, 6), together)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adversarial_weight", [0.0, pytest.param(0.3, marks=pytest.mark.slow)])
 def test_two_processes_train_what_one_trains(
     photos: Path, tmp_path: Path, adversarial_weight: float

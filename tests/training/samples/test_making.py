@@ -136,6 +136,7 @@ def test_expression_stays_the_targets(faces: FaceSet) -> None:
             assert np.corrcoef(*slopes)[0, 1] > 0.75  # 0.6 to 0.7 were they not warped
 
 
+@pytest.mark.slow
 def test_the_share_of_other_photos(faces: FaceSet) -> None:
     maker = maker_of(faces, "aaaaaaaa", same_person=0.4)
     samples = [maker.make(1, index) for index in range(60)]
@@ -143,6 +144,7 @@ def test_the_share_of_other_photos(faces: FaceSet) -> None:
     assert 14 <= other <= 34
 
 
+@pytest.mark.slow
 def test_without_people_or_occluders_samples_are_as_without_the_feature(faces: FaceSet) -> None:
     plain, share = maker_of(faces, same_person=0.0), maker_of(faces, same_person=1.0)
     rare = maker_of(faces, occluders=0.15)
@@ -198,6 +200,7 @@ def test_an_intact_guide_is_the_truth(faces: FaceSet) -> None:
 # --------------------------------------------------------------------------- things in front
 
 
+@pytest.mark.slow
 def test_what_is_before_the_target_is_part_of_the_truth(faces: FaceSet) -> None:
     covered, bare = maker_of(faces, occluders=1.0), maker_of(faces)
     before = protected = 0
@@ -224,6 +227,7 @@ def test_what_is_before_the_target_is_part_of_the_truth(faces: FaceSet) -> None:
     assert 0 < protected < before
 
 
+@pytest.mark.slow
 def test_what_is_on_the_reference_is_not_in_the_truth(faces: FaceSet) -> None:
     covered, bare = maker_of(faces, occluders=1.0), maker_of(faces)
     found = 0

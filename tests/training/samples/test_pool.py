@@ -46,6 +46,7 @@ def assert_equal(a: Pool, b: Pool) -> None:
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
+@pytest.mark.slow
 def test_a_stopped_pool_goes_on_and_ends_the_same(recipe: PoolRecipe, tmp_path: Path) -> None:
     straight = build_pool(tmp_path / "straight", recipe, 5)
     asked = iter([False, False, False, True])  # in the middle of the second chunk
@@ -61,6 +62,7 @@ def test_a_stopped_pool_goes_on_and_ends_the_same(recipe: PoolRecipe, tmp_path: 
     assert_equal(build_pool(tmp_path / "parts", recipe, 5), straight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_workers_make_the_same_pool(
     recipe: PoolRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
@@ -117,6 +119,7 @@ def picture(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
+@pytest.mark.slow
 def test_tokens_are_fused_part_by_part_as_in_inference(recipe: PoolRecipe) -> None:
     """The batch of all parts of all samples, against one sample and one part at a time.
 
