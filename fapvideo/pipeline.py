@@ -19,6 +19,7 @@ import numpy as np
 from fapvideo.composite.paste import SMALLEST_ALPHA, cut, paste, share_outside, shown_of
 from fapvideo.composite.planes import FrameCanvas, Stroke, changed_outside
 from fapvideo.mask.occlusion import keep_in_front
+from fapvideo.mask.parts import opacity_of
 from fapvideo.nets.occlusion import SIZE
 from fapvideo.ops.geometry import combined, invert, stretched, transform
 from fapvideo.ops.memory import keep_freed_memory
@@ -198,6 +199,8 @@ class Pipeline:
             if (frame.index, job.face.placement.track_id) in refused:
                 continue
             alpha = job.masks.hole * (job.face.placement.weight * self.opacity)
+            if job.face.target.strengths:
+                alpha *= opacity_of(job.masks, job.face.target.strengths)
             region = paste(canvas, result, alpha, job.face.raster, self.info.display_size)
             if region is not None:
                 regions.append(region)

@@ -146,6 +146,7 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         resume: bool = True,
         keep_work: bool = False,
         layers: str | Path | None = None,
+        plan: str | Path | None = None,
         progress: OnProgress | None = None,
         cancel: ShouldStop | None = None,
     ) -> RunReport:
@@ -154,8 +155,7 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         Args:
             input: any video FFmpeg reads, never touched; a source of frames; an open clip, which
                 is not followed again.
-            output: `.mp4`, `.mov` or `.mkv`, or a sink; by default `<stem>.swapped<suffix>` beside
-                the input.
+            output: `.mp4`, `.mov`, `.mkv` or a sink; by default `<stem>.swapped<suffix>` beside it.
             references: part -> images, instead of the preset's.
             people: who gets what (docs/casting.md), instead of the preset's, or an open clip's.
             overwrite: replace an existing output.
@@ -163,6 +163,7 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
             resume: go on with what an equal run has left that was stopped.
             keep_work: leave the folder of the work, `.<output's name>.fapvideo` (docs/jobs.md).
             layers: a folder for `[layers]`; without `output` there is nothing else.
+            plan: folder of a kept plan (of `open`, `plan`): of the same clip, it says who is where.
             progress: called from this thread.
             cancel: asked between batches; true stops the run.
 
@@ -174,20 +175,20 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         """
         ticker = Ticker(progress, cancel)
         with self._bench.in_use():
-            source, casting, plan = self._given(input, references, people)
+            source, casting, known = self._given(input, references, people)
             engine, place = self._bench.engine(), None if layers is None else Path(layers)
             alone = place is not None and output is None
             if isinstance(output, str | Path | None):
                 path = default_output(source.info.path) if output is None else Path(output)
                 if isinstance(source, VideoReader) and engine.painter.bundle is not None:
                     wishes = Wishes(overwrite, require_face, resume, keep_work, place)
-                    steps = StepsHere(engine, source, casting, ticker, plan)
+                    steps = StepsHere(engine, source, casting, ticker, known, plan)
                     return from_file_to_file(steps, source, None if alone else path, ticker, wishes)
                 output = NOWHERE if alone else path
             seal, video = Seal(self.preset, source.info), self.preset.video
             sink = open_sink(output, source.info, video, overwrite=overwrite, seal=seal)
             wish = None if place is None else LayersWish(place, alone, overwrite)
-            return through(engine, source, casting, sink, ticker, seal, plan, require_face, wish)
+            return through(engine, source, casting, sink, ticker, seal, known, require_face, wish)
 
     def _given(
         self,
@@ -371,8 +372,8 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         """
         with self._bench.in_use(), scratch_folder() as scratch:
             source = open_source(input, self.preset.video)
-            cast = self._bench.reader.bystanders(self.preset)
-            plan = self._bench.engine().plan(source, cast, scratch)
+            nobody = self._bench.reader.bystanders(self.preset)
+            plan = self._bench.engine().plan(source, nobody, scratch)
             if sheet is not None:
                 write_sheet(Path(sheet), source, plan)
             return inspection(source, plan, self.preset.video)

@@ -59,6 +59,8 @@ def small_plan() -> Plan:
             0.25,
             front,
             {"mouth": np.full((1, SAMPLES), 0.05, np.float32)},
+            {"mouth": 0.5},
+            {"mouth": 1.25},
         ),
     )
     return Plan(

@@ -46,9 +46,10 @@ def parse_references(items: Sequence[str]) -> dict[str, list[str]]:
 
 PERSON_HINT = (
     "WHO[:WHAT,..]: WHO is a photo, left=N, track=N, largest or everyone_else, WHAT is PART=IMAGE,"
-    " strength=0.5, seed=7 or keep; for example --person anna.png:eyes=her.png,mouth=him.png"
+    " strength=0.5, PART.strength=0.5, PART.expression=1.2, seed=7 or keep; for example"
+    " --person anna.png:eyes=her.png,mouth=him.png"
 )
-_WHAT = r"(?=[A-Za-z_]+=|keep(?:,|$))"
+_WHAT = r"(?=[A-Za-z_]+(?:\.(?:strength|expression))?=|keep(?:,|$))"
 """What comes after a colon or comma that separates, and is no part of a path (`C:\\anna.png`)."""
 
 
@@ -70,6 +71,9 @@ def _parse_person(item: str) -> dict[str, Any]:
             entry["keep"] = True
         elif name in ("strength", "seed"):
             entry[name] = _number(value, item)
+        elif "." in name:
+            part, _, key = name.partition(".")
+            entry.setdefault("parts", {}).setdefault(part, {})[key] = _number(value, item)
         elif value:
             entry.setdefault("references", {}).setdefault(name, []).append(value)
         else:
@@ -151,8 +155,8 @@ People = Annotated[
     typer.Option(
         "--person",
         metavar="WHO[:WHAT,..]",
-        help="anna.png:eyes=her.png or left=1, track=3, largest, everyone_else;"
-        " also strength=0.5, seed=7, keep. Repeatable.",
+        help="anna.png:eyes=her.png or left=1, track=3, largest, everyone_else; also"
+        " strength=0.5, eyes.strength=0.5, mouth.expression=1.2, seed=7, keep. Repeatable.",
     ),
 ]
 Engine = Annotated[

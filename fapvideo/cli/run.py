@@ -34,6 +34,12 @@ Layers = Annotated[
         "--layers", metavar="DIR", help="Write layers for a compositor; without -o nothing else."
     ),
 ]
+Plan = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan", metavar="DIR", help="Of a `fapvideo plan` of IN: nobody is followed again."
+    ),
+]
 Report = Annotated[
     bool, typer.Option("--report", help="Measure the result and write a page about it.")
 ]
@@ -64,6 +70,7 @@ def run(
     no_resume: NoResume = False,
     keep_work: options.KeepWork = False,
     layers: Layers = None,
+    plan: Plan = None,
     strict: Strict = False,
     require_licence: RequireLicence = None,
     report: Report = False,
@@ -92,6 +99,7 @@ def run(
             resume=not no_resume,
             keep_work=keep_work,
             layers=layers,
+            plan=plan,
             progress=progress,
             cancel=cancel,
         )

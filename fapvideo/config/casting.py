@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fapvideo.config.section import Fraction01, Part, Section
+from fapvideo.config.section import Fraction01, Gain, Part, Section
 
 
 class ReferenceSource(Section):
@@ -87,6 +88,15 @@ class WhoConfig(Section):
 WAYS = "photo, left, track, largest or everyone_else"
 
 
+class PersonPartConfig(Section):
+    """`[people.parts.PART]`: how one part of somebody is swapped, where not as the others are."""
+
+    strength: Fraction01 = 1.0
+    """Opacity of this part, together with the person's `strength`; 0 leaves it as filmed."""
+    expression: Gain | None = None
+    """In place of `guide.expression` for this part; unset: that."""
+
+
 class PersonConfig(Section):
     """`[[people]]`: somebody in the clip, and what becomes of them. Others stay as they are."""
 
@@ -96,6 +106,10 @@ class PersonConfig(Section):
     """Part -> this person's images. Without any, those of `[references]`."""
     strength: Fraction01 = 1.0
     """Opacity of this person's swap, together with `composite.opacity`; 0 leaves them alone."""
+    parts: Annotated[dict[Part, PersonPartConfig], Field(json_schema_extra=named_parts)] = Field(
+        default_factory=dict
+    )
+    """Part -> its own strength and expression: `{eyes = {strength = 0.5, expression = 1.2}}`."""
     seed: int | None = Field(None, ge=0, lt=2**63)
     """Of this person's noise; unset: the preset's."""
     keep: bool = False
@@ -103,6 +117,12 @@ class PersonConfig(Section):
 
     @model_validator(mode="after")
     def _kept_has_nothing(self) -> PersonConfig:
-        if self.keep and self.references:
-            raise ValueError("a person with keep = true is left alone: leave out the references")
+        if self.keep and (self.references or self.parts):
+            what = "references" if self.references else "parts"
+            raise ValueError(f"a person with keep = true is left alone: leave out the {what}")
         return self
+
+    def unswapped(self, swapped: Collection[str]) -> str:
+        """Return what is wrong with `parts` where only these are swapped; empty if nothing is."""
+        idle = [part for part in self.parts if part not in swapped]
+        return f"parts.{idle[0]}: there is no reference for the {idle[0]}" if idle else ""

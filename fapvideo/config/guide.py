@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pydantic import Field, create_model
 
-from fapvideo.config.section import Fraction01, Section
+from fapvideo.config.section import Fraction01, Gain, Section
 from fapvideo.parts import PARTS
-
-Gain = Annotated[float, Field(ge=0.0, le=2.0)]
 
 if TYPE_CHECKING:
 

@@ -387,4 +387,7 @@ class RunPreset(Section):
                     f"people.{number} ({one.who}) has no references: give it some, keep = true,"
                     " or a table [references] for all who have none"
                 )
+            wrong = one.unswapped(one.references or self.references)
+            if wrong:
+                raise ValueError(f"people.{number}.{wrong}")
         return self

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from fapvideo.parts import PARTS
 
 Fraction01 = Annotated[float, Field(ge=0.0, le=1.0)]
+Gain = Annotated[float, Field(ge=0.0, le=2.0)]
+"""What an expression is multiplied by."""
 
 
 class Section(BaseModel):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -54,9 +55,15 @@ def shape_weights(config: GuideShape, parts: Sequence[str]) -> Floats:
     return weights
 
 
-def moves_of(config: GuideConfig, parts: Sequence[str]) -> Moves:
-    """Return what `guide.expression` and `guide.offsets` do to the swapped parts' expression."""
-    return Moves(_spread(config.expression, parts, 1.0), config.offsets)
+def moves_of(
+    config: GuideConfig, parts: Sequence[str], own: Mapping[str, float] = MappingProxyType({})
+) -> Moves:
+    """Return what `guide.expression` and `guide.offsets` do to the swapped parts' expression.
+
+    `own` has the gains of parts for which `guide.expression` does not hold.
+    """
+    gains = config.expression.model_copy(update=dict(own)) if own else config.expression
+    return Moves(_spread(gains, parts, 1.0), config.offsets)
 
 
 def _spread(config: GuideShape | GuideExpression, parts: Sequence[str], rest: float) -> Floats:

@@ -23,6 +23,9 @@ WELL_INSIDE = 0.18
 OVAL_MARGIN = 0.02
 """Parts end this far inside the face's outline: no hair, no background beside a turned cheek."""
 
+SLIGHT = 1e-6
+"""Of a mask: as good as none."""
+
 
 def part_masks(
     shapes: Sequence[Floats],
@@ -72,6 +75,18 @@ def part_masks(
         core *= outside > 0.0
         soft = {part: mask * outside for part, mask in soft.items()}
     return PartMasks(soft, hole.astype(np.float32), core, inner)
+
+
+def opacity_of(masks: PartMasks, strengths: Mapping[str, float]) -> Floats:
+    """Return [S, S] what the hole is multiplied by where parts have a strength of their own.
+
+    Where parts meet, the stronger of two masks counts, so that no border is seen.
+    """
+    own = list(masks.parts.values())
+    whole = np.maximum.reduce([*own, np.full_like(masks.hole, SLIGHT)])
+    shown = [mask * np.float32(strengths.get(part, 1.0)) for part, mask in masks.parts.items()]
+    rest = np.float32(max(strengths.values()))
+    return np.where(whole > SLIGHT, np.maximum.reduce([*shown, 0 * whole]) / whole, rest)
 
 
 def inner_mouth(shape: Floats, size: int, interocular: float) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.ops.token_grid import without_cls
 from fapvideo.paint.painter import FaceCrop, FaceJob
 from fapvideo.plan.references import Sources
+from fapvideo.plan.targets import Target
 from fapvideo.reference.images import AlignedFace
 from fapvideo.structs import Bytes, Floats, PartMasks, Reference
 from fapvideo.weights.bundle import Bundle
@@ -63,7 +65,7 @@ class GuidedPainter:
         self.denoiser = Denoiser(bundle, preset.denoise, preset.fuse)
         self.warnings = self.denoiser.portions.warnings
         self._weights: dict[tuple[str, ...], Floats] = {}
-        self._moves: dict[tuple[str, ...], Moves] = {}
+        self._moves: dict[tuple[Any, ...], Moves] = {}
         self._eyes: dict[str, PhotoEyes] = {}
 
     def close(self) -> None:
@@ -118,7 +120,7 @@ class GuidedPainter:
             self.preset.guide,
             iod,
             shut,
-            moved_lips=self._moves_inner_mouth(face.target.parts),
+            moved_lips=self._moves_inner_mouth(face.target),
             leftovers=_leftovers(face, beyond),
         )
         masks = replace(masks, hole=masks.hole * guide.trust)
@@ -130,8 +132,7 @@ class GuidedPainter:
         target, index = face.target, face.placement.index
         if target.parts not in self._weights:
             self._weights[target.parts] = shape_weights(self.preset.guide.shape, target.parts)
-            self._moves[target.parts] = moves_of(self.preset.guide, target.parts)
-        weights, moves = self._weights[target.parts], self._moves[target.parts]
+        weights, moves = self._weights[target.parts], self._moves_of(target)
         photos: dict[str, Reference] = {}
         chosen: dict[str, str] = {}
         for part, group in target.references.items():
@@ -153,9 +154,16 @@ class GuidedPainter:
             pieces.append(GuidePart(parts, photo.crop, photo.landmarks, placed, eyes))
         return pieces
 
-    def _moves_inner_mouth(self, parts: tuple[str, ...]) -> bool:
+    def _moves_of(self, target: Target) -> Moves:
+        """Return how the expression of this face is changed."""
+        key = (target.parts, *target.expression.items())
+        if key not in self._moves:
+            self._moves[key] = moves_of(self.preset.guide, target.parts, target.expression)
+        return self._moves[key]
+
+    def _moves_inner_mouth(self, target: Target) -> bool:
         """Tell whether what is between the target's lips has to be brought to other ones."""
-        return self.preset.mask.keep_inner_mouth and self._moves[parts].move_lips
+        return self.preset.mask.keep_inner_mouth and self._moves_of(target).move_lips
 
     def _photo_eyes(self, photo: Reference) -> PhotoEyes:
         """Return a reference's eyes, taken apart once."""
@@ -168,7 +176,7 @@ class GuidedPainter:
     ) -> tuple[PartMasks, Mapping[str, PartBox]]:
         """Return the masks, and the boxes that they come from."""
         target, size, config = face.target, face.target.crop_size, self.preset.mask
-        if self._moves_inner_mouth(target.parts):
+        if self._moves_inner_mouth(target):
             config = config.model_copy(update={"keep_inner_mouth": False})  # it is painted, moved
         iod = CROP_INTEROCULAR * size
         shapes = [face.landmarks, *(piece.points for piece in pieces)]

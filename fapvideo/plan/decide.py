@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +20,44 @@ from fapvideo.ops import mesh
 from fapvideo.ops.pose import CROP_INTEROCULAR, expression, head_pose
 from fapvideo.ops.scratch import in_passing
 from fapvideo.plan.casting import assign
-from fapvideo.plan.people import Cast
+from fapvideo.plan.people import Cast, Role
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Floats, Reference, Track
 from fapvideo.trust.protected import found_among
 
 SIZE_STEP = 64
 """Full-resolution crops are multiples of this, so that few sizes occur."""
+DRAWN = ("dilate", "feather")
+"""Keys of `[mask]` that say how a mask is drawn, and nothing of what becomes of frames."""
+REMEMBERED = 200
+"""Decisions that are kept at most."""
 
 
-def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
+class Memory:
+    """What is slow to decide of a clip's tracks, kept for settings that decide it alike."""
+
+    def __init__(self) -> None:
+        """Begin empty; it is of one plan's tracks."""
+        self._known: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what is known, or make it."""
+        if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[key] = make()
+        return self._known[key]
+
+
+def decide(
+    plan: Plan,
+    preset: RunPreset,
+    cast: Cast,
+    resolution: int,
+    *,
+    exactly: bool = False,
+    memory: Memory | None = None,
+) -> Plan:
     """Return the plan with targets; cheap, since nobody is followed again.
 
     Args:
@@ -36,11 +65,12 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
         preset: `[track]` (which faces), `[mask]`, `[guide]` and `[composite]` are used.
         cast: who gets which references.
         resolution: of the model; crops are at least this large.
+        exactly: take over of an earlier plan only what would be found again, number for number.
+        memory: of this plan.
 
     Raises:
         ConsentError: somebody who is protected was to be swapped, and `protected` is "refuse".
     """
-    starts, ends = {0, *plan.cuts}, {plan.frames - 1, *(cut - 1 for cut in plan.cuts)}
     assigned = assign(plan, cast, preset.track.faces)
     roles = {
         track.id: cast[assigned.roles[track.id]]
@@ -51,25 +81,11 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
         plan, [track for track, role in roles.items() if not role.keep], preset
     )
     targets = [
-        Target(
-            track,
-            roles[track.id].references,
-            fates(
-                track,
-                plan.times_s[track.first_frame : track.last_frame + 1],
-                preset,
-                fade_in=track.first_frame not in starts,
-                fade_out=track.last_frame not in ends,
-            ),
-            crop_size(track, resolution, preset.composite.max_size),
-            _choose(track, roles[track.id].references, preset.guide.hysteresis),
-            roles[track.id].seed,
-            strength=roles[track.id].strength,
-        )
+        _target(track, roles[track.id], plan, preset, resolution, memory or Memory())
         for track in plan.tracks
         if track.id in roles and not roles[track.id].keep and track.id not in protected
     ]
-    targets = [_with_known(target, plan.targets) for target in targets]
+    targets = [_with_known(one, _before(one, plan.targets, preset, exactly)) for one in targets]
     entries = {track: str(role.who) for track, role in roles.items() if role.who is not None}
     warnings = assigned.warnings
     if protected:
@@ -77,6 +93,37 @@ def decide(plan: Plan, preset: RunPreset, cast: Cast, resolution: int) -> Plan:
         warnings += (f"left as filmed: track {tracks} looks like {names}, who is protected",)
     return replace(
         plan, targets=tuple(targets), warnings=warnings, cast=entries, protected=protected
+    )
+
+
+def _target(
+    track: Track, role: Role, plan: Plan, preset: RunPreset, resolution: int, memory: Memory
+) -> Target:
+    """Return what becomes of a track that is somebody's of the cast."""
+    starts, ends = {0, *plan.cuts}, {plan.frames - 1, *(cut - 1 for cut in plan.cuts)}
+
+    def fate() -> TrackPlan:
+        return fates(
+            track,
+            plan.times_s[track.first_frame : track.last_frame + 1],
+            preset,
+            fade_in=track.first_frame not in starts,
+            fade_out=track.last_frame not in ends,
+        )
+
+    mask, most = preset.mask.model_dump_json(exclude=set(DRAWN)), preset.composite.max_size
+    spans = tuple(span.model_dump_json() for span in preset.spans)
+    size_key = "size", track.id, resolution, most
+    return Target(
+        track,
+        role.references,
+        memory.get(("fate", track.id, mask, spans), fate),
+        memory.get(size_key, lambda: crop_size(track, resolution, most)),
+        _choose(track, role.references, preset.guide.hysteresis),
+        role.seed,
+        strength=role.strength,
+        strengths=role.strengths,
+        expression=role.expression,
     )
 
 
@@ -103,8 +150,6 @@ def _with_known(target: Target, before: Sequence[Target]) -> Target:
     """Take over what was seen of the same face, and in front of it at the same places."""
     painted = target.frames.painted()
     for old in before:
-        if old.track is not target.track:
-            continue
         wanted = [part for part in target.parts if part in PARTS_WITH_ANY]
         if old.growth is not None and set(wanted) <= set(old.parts):
             known = {part: old.growth[part] for part in wanted if part in old.growth}
@@ -116,6 +161,30 @@ def _with_known(target: Target, before: Sequence[Target]) -> Target:
         ):
             target = replace(target, occlusion=old.occlusion)
     return target
+
+
+def _before(
+    target: Target, before: Sequence[Target], preset: RunPreset, exactly: bool
+) -> list[Target]:
+    """Return the earlier targets of the same face, with what of them may be taken over.
+
+    If it is to be exact, that is nothing where other frames were looked at than would be now, and
+    nothing that would not be looked for.
+    """
+    found = [old for old in before if old.track is target.track]
+    if not exactly:
+        return found
+    masks = [preset.mask, *(preset.within(span).mask for span in preset.spans)]
+    front = any(mask.occluders != "off" for mask in masks)
+    beside = any(mask.leftovers for mask in masks)
+    painted = target.frames.painted()
+    return [
+        replace(old, occlusion=old.occlusion if front else None,
+                growth=old.growth if beside else None)
+        for old in found
+        if np.array_equal(old.frames.painted(), painted)
+        and np.array_equal(old.frames.source[painted], target.frames.source[painted])
+    ]  # fmt: skip
 
 
 def fates(

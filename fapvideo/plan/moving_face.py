@@ -147,7 +147,7 @@ class MovingFace:
         )
         target = Target(
             track, role.references, plan, self._crop, self._choices(window, role), role.seed,
-            strength=role.strength,
+            strength=role.strength, strengths=role.strengths, expression=role.expression,
         )  # fmt: skip
         target = self._searched_for(target, window)
         goal = self._leftovers_of(target, window)

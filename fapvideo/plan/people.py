@@ -51,6 +51,8 @@ class Person:
     """Of the noise."""
     keep: bool | None = None
     """Leave this person alone."""
+    parts: Mapping[str, Mapping[str, float]] | None = None
+    """Part -> its own `strength` in [0, 1] and `expression` in [0, 2]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class Role:
     """Whether whoever is meant stays as they are."""
     looks: Floats | None = None
     """What the face in `who.photo` looks like, for `track.identity`."""
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    """Part -> opacity on top of `strength`, where it is not 1."""
+    expression: Mapping[str, float] = field(default_factory=dict)
+    """Part -> gain of the expression, where it is not that of `guide.expression`."""
 
 
 Cast = Sequence[Role]
@@ -85,6 +91,7 @@ def described(cast: Cast) -> list[dict[str, Any]]:
                 for part, group in role.references.items()
             },
             "settings": [role.strength, role.seed, role.keep],
+            "parts": [dict(role.strengths), dict(role.expression)],
         }
         for role in cast
     ]
@@ -124,9 +131,12 @@ def asked_roles(
     entries = _configured(preset.people) if people is None else _given(people)
     if not entries:
         return (AskedRole(None, asked_references(references, preset)),)
-    roles = []
+    roles: list[AskedRole] = []
     for settings, own, photo in entries:
         asked = None if settings.keep else asked_references(own or references, preset)
+        wrong = "" if asked is None else settings.unswapped(asked.sources)
+        if wrong:
+            raise PresetError(f"people.{len(roles)}.{wrong}")
         roles.append(AskedRole(settings, asked, photo))
     if references is not None and all(own or one.keep for one, own, _ in entries):
         raise PresetError(
@@ -155,7 +165,8 @@ def _given(people: Sequence[Person]) -> list[Entry]:
         if photo is not None:
             source = picture_source(photo, f"people.{number}.who.photo", pixels)
             who = {**who, "photo": source}
-        settings = {"strength": person.strength, "seed": person.seed, "keep": person.keep}
+        names = ("strength", "seed", "keep", "parts")
+        settings = {name: getattr(person, name) for name in names}
         tables = {"who": who, **{k: v for k, v in settings.items() if v is not None}}
         checked, found = validate(PersonConfig, tables)
         problems += [one._replace(key=f"people.{number}.{one.key}".rstrip(".")) for one in found]
@@ -225,13 +236,22 @@ class CastReader:
         looks = None
         if settings.who.photo is not None:
             looks = self._photo(settings.who.photo, role.photo, preset.reference)
+        own = settings.parts
+        strengths = {part: one.strength for part, one in own.items() if one.strength != 1.0}
+        shown = {p: group for p, group in references.items() if strengths.get(p, 1.0) > 0.0}
         return Role(
             settings.who,
-            references,
+            shown,
             settings.strength,
             preset.seed if settings.seed is None else settings.seed,
-            settings.keep or settings.strength == 0.0,
+            settings.keep or settings.strength == 0.0 or (bool(references) and not shown),
             looks,
+            {part: strength for part, strength in strengths.items() if part in shown},
+            {
+                part: one.expression
+                for part, one in own.items()
+                if one.expression is not None and part in shown
+            },
         )
 
     def _photo(self, name: str, pixels: Bytes | None, config: ReferenceConfig) -> Floats:

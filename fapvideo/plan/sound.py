@@ -82,6 +82,13 @@ def _check_references(target: Target) -> None:
             raise ValueError(f"{name}: {part} does not choose a reference for each frame")
         for reference in group:
             _check_reference(reference, part)
+    for what, table, most in (
+        ("strengths", target.strengths, 1.0),
+        ("expression", target.expression, 2.0),
+    ):
+        for part, value in table.items():
+            if part not in target.references or type(value) is not float or not 0 <= value <= most:
+                raise ValueError(f"{name}: {what} {value!r:.40} of {part!r:.40}")
 
 
 def _check_reference(reference: Reference, part: str) -> None:

@@ -28,7 +28,7 @@ from fapvideo.plan.sound import AT_ONCE
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 _REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder", "licence")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _FRAME_ARRAYS = ("times_s", "keys", "fingerprints")
@@ -127,6 +127,8 @@ def _describe(target: Target, arrays: Arrays, references: dict[int, Reference]) 
         "seed": target.seed,
         "boxed": target.boxes is not None,
         "strength": target.strength,
+        "strengths": dict(target.strengths),
+        "expression": dict(target.expression),
         "looked": target.occlusion is not None,
         "grown": target.growth is not None,
     }
@@ -143,6 +145,21 @@ def _describe_reference(one: Reference, arrays: Arrays, held: dict[int, str]) ->
         names[name] = held.setdefault(id(array), f"reference.{len(held)}.{name}")
         arrays[names[name]] = array
     return {**{name: getattr(one, name) for name in _REFERENCE}, "arrays": names}
+
+
+def made_from(folder: Path) -> dict[str, Any]:
+    """Return what the plan in a folder was made from.
+
+    Raises:
+        VideoReadError: there is none, or it is damaged.
+    """
+    try:
+        known = json.loads((folder / "plan.json").read_text("utf-8"))["made_from"]
+        return dict(known)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VideoReadError(
+            f"the plan in {folder} is damaged: {error}", hint="remove the folder"
+        ) from error
 
 
 def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
@@ -244,6 +261,8 @@ def _target(
         row["strength"],
         occlusion,
         _labelled(arrays, f"growth.{number}.") if row["grown"] else None,
+        row["strengths"],
+        row["expression"],
     )
 
 

@@ -38,6 +38,10 @@ class Target:
     """What stands in front of the face; None where nobody looked."""
     growth: Growth | None = None
     """How far its own parts reach beyond their outlines; None where nobody looked."""
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    """Part -> opacity in [0, 1] on top of `strength`, where it is not 1."""
+    expression: Mapping[str, float] = field(default_factory=dict)
+    """Part -> gain of the expression, where it is not that of `guide.expression`."""
 
     @property
     def parts(self) -> tuple[str, ...]:

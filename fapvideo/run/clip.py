@@ -17,6 +17,7 @@ from fapvideo.composite.planes import displayed
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import PresetError, VideoReadError, VideoWriteError
 from fapvideo.paint.painter import FaceJob
+from fapvideo.plan.decide import Memory
 from fapvideo.plan.people import Cast
 from fapvideo.plan.references import References
 from fapvideo.plan.store import read_plan, write_plan
@@ -29,6 +30,8 @@ from fapvideo.run.segments import Segment, frames_of
 from fapvideo.run.sources import Source
 from fapvideo.structs import Bytes, VideoInfo
 
+WEIGHTS = ("precision", "runtime", "compile", "resolution", "codec_file", "lora_file")
+"""Keys of `[denoise]` that decide about networks."""
 Settings = Mapping[str, Any]
 """Dotted keys of a preset and other values for them: `{"mask.feather": 0.2}`."""
 Change = Callable[
@@ -70,6 +73,8 @@ class Clip:
         """Keep the plan, whose landmarks lie in `scratch` unless they are kept elsewhere."""
         self.source, self.plan, self.cast = source, plan, cast
         self._change, self._scratch = change, scratch
+        self.memory = Memory()
+        """For `decide`: a still under other settings costs the same however long the clip is."""
 
     def __enter__(self) -> Self:
         """Return the clip."""
@@ -222,11 +227,10 @@ def check_kept(old: RunPreset, new: RunPreset) -> None:
 
 def _fixed(preset: RunPreset) -> dict[str, Any]:
     """Return what decides the weights and the first pass, by dotted key."""
-    weights = {"precision", "runtime", "compile", "resolution", "codec_file", "lora_file"}
     tables: dict[str, dict[str, Any]] = {
         "video": preset.video.model_dump(include={"start_s", "end_s"}),
         "track": preset.track.model_dump(exclude={"faces"}),
-        "denoise": preset.denoise.model_dump(include=weights),
+        "denoise": preset.denoise.model_dump(include=set(WEIGHTS)),
     }
     dotted = {f"{name}.{key}": table[key] for name, table in tables.items() for key in table}
     return {"bundle": preset.bundle, **dotted}

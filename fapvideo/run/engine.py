@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -21,7 +21,7 @@ from fapvideo.ops.scratch import check_room
 from fapvideo.paint.check import PaintCheck
 from fapvideo.paint.painter import Painter
 from fapvideo.pipeline import Pipeline, SwappedBatch, shown_as_it_is
-from fapvideo.plan.decide import decide
+from fapvideo.plan.decide import Memory, decide
 from fapvideo.plan.follow import Recognise, follow
 from fapvideo.plan.people import Cast, described, parts_of
 from fapvideo.plan.search import BoxFinder
@@ -57,6 +57,7 @@ class Engine:
         painter: Painter,
         boxes: BoxFinder,
         spans: Sequence[Painter] = (),
+        check: Callable[[], PaintCheck] = PaintCheck,
     ) -> None:
         """Paint with `painter`, or with that of a span where there is one in `spans`.
 
@@ -65,8 +66,9 @@ class Engine:
             painter: paints.
             boxes: finds what a detector has to find.
             spans: one for each of the preset's; by default `painter` paints those, too.
+            check: gives what looks at finished crops, when something is painted.
         """
-        self.preset, self.painter, self.boxes = preset, painter, boxes
+        self.preset, self.painter, self.boxes, self._new_check = preset, painter, boxes, check
         self._spans = tuple(spans) or (painter,) * len(preset.spans)
 
     def batch(self, info: VideoInfo) -> int:
@@ -82,7 +84,7 @@ class Engine:
     @cached_property
     def _check(self) -> PaintCheck:
         """What looks at finished crops; loaded when something is painted."""
-        return PaintCheck()
+        return self._new_check()
 
     @cached_property
     def _recognition(self) -> IdentityEmbedding:
@@ -111,6 +113,7 @@ class Engine:
         scratch: Path,
         watch: Stopwatch | None = None,
         ticker: Ticker | None = None,
+        known: Plan | None = None,
     ) -> Plan:
         """Run the first pass.
 
@@ -120,12 +123,16 @@ class Engine:
             scratch: an existing folder, needed as long as the plan is used.
             watch: takes the seconds of decoding and tracking.
             ticker: told of every batch.
+            known: a plan of the same clip (`run.followed`): nobody is followed again.
 
         Raises:
             ConsentError, WeightsError: something forbids it.
         """
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
         self.check(cast, source.info)
+        if known is not None:
+            with watch.measure("track_s"):
+                return self._decided(known, source, cast, watch, ticker, exactly=True)
         check_room(scratch, scratch_bytes(source.expected))
         ticker.begin("analyse", source.expected)
         with watch.measure("track_s"):
@@ -150,14 +157,16 @@ class Engine:
             "protected": protected_version(),
         }
 
-    def decide(self, plan: Plan, source: Source, cast: Cast) -> Plan:
+    def decide(self, plan: Plan, source: Source, cast: Cast, memory: Memory | None = None) -> Plan:
         """Choose the targets of a plan anew; look for boxes where the preset asks for some.
+
+        `memory` is of this plan's tracks.
 
         Raises:
             ConsentError, WeightsError: something forbids it.
         """
         check_permission(self.preset, self.painter.bundle, cast, source.info)
-        return self._decided(plan, source, cast, Stopwatch(), Ticker(None, None))
+        return self._decided(plan, source, cast, Stopwatch(), Ticker(None, None), memory=memory)
 
     def _decided(
         self,
@@ -166,8 +175,12 @@ class Engine:
         cast: Cast,
         watch: Stopwatch,
         ticker: Ticker,
+        *,
+        exactly: bool = False,
+        memory: Memory | None = None,
     ) -> Plan:
-        plan = decide(plan, self.preset, cast, self.painter.resolution)
+        size = self.painter.resolution
+        plan = decide(plan, self.preset, cast, size, exactly=exactly, memory=memory)
         batches = self._decoded(source, watch, looked_at=True)
         return self.boxes.find(plan, batches, source.info, self.painter.searched, ticker)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fapvideo.config.schema import RunPreset
-from fapvideo.errors import FapVideoError, VideoReadError
+from fapvideo.errors import FapVideoError, PresetError, VideoReadError
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import OnProgress, ShouldStop, Ticker
 from fapvideo.run.job import Job
@@ -137,14 +137,17 @@ class Farm(AbstractContextManager["Farm"]):
         resume: bool = True,
         keep_work: bool = False,
         layers: str | Path | None = None,
+        plan: str | Path | None = None,
         progress: OnProgress | None = None,
         cancel: ShouldStop | None = None,
     ) -> RunReport:
-        """Swap a video, as `VideoSwapper.run` does.
+        """Swap a video, as `VideoSwapper.run` does; kept plans are refused.
 
         Raises:
             FapVideoError: one of its kinds.
         """
+        if plan is not None:
+            raise PresetError("a cluster follows faces itself", hint="leave out --plan")
         ticker = Ticker(progress, cancel)
         source = VideoReader(probe(Path(input)), self.preset.video)
         place = None if layers is None else Path(layers)

@@ -27,6 +27,7 @@ from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker
 from fapvideo.run.direct import Casting, check_face
 from fapvideo.run.engine import Engine
+from fapvideo.run.followed import followed
 from fapvideo.run.job import Job, JobLock, differences
 from fapvideo.run.joining import hand_over, join
 from fapvideo.run.layering import layer_plan, result_hash
@@ -91,10 +92,11 @@ class StepsHere:
         casting: Casting,
         ticker: Ticker,
         plan: Plan | None = None,
+        kept: str | Path | None = None,
     ) -> None:
-        """Take what works; `plan` is that of an open clip."""
+        """Take what works; `plan` is that of an open clip, `kept` the folder of one."""
         self.preset, self._engine, self._source = engine.preset, engine, source
-        self._casting, self._ticker, self._plan = casting, ticker, plan
+        self._casting, self._ticker, self._plan, self._kept = casting, ticker, plan, kept
         self._watch = Stopwatch()
         self._cast: Cast = ()
 
@@ -108,7 +110,7 @@ class StepsHere:
 
     def follow(self, job: Job) -> Plan:
         """Return the plan."""
-        given = self._watch, self._ticker, self._plan
+        given = self._watch, self._ticker, self._plan, self._kept
         return first_pass(job, self._engine, self._source, self._cast, *given)
 
     def paint(self, job: Job, plan: Plan, segments: Sequence[Segment]) -> None:
@@ -305,6 +307,7 @@ def first_pass(
     watch: Stopwatch,
     ticker: Ticker,
     plan: Plan | None = None,
+    kept: str | Path | None = None,
 ) -> Plan:
     """Return the plan of a job; follow the faces where that is not done.
 
@@ -316,6 +319,7 @@ def first_pass(
         watch: takes the seconds.
         ticker: told of every batch.
         plan: what an open clip knows already.
+        kept: the folder of a plan to go on from, where it is of the same clip.
     """
     known = job.plan()
     if known is not None:
@@ -323,7 +327,8 @@ def first_pass(
     started = time.perf_counter()
     with scratch_folder() as scratch:
         if plan is None:
-            plan = engine.plan(source, cast, scratch, watch, ticker)
+            there = None if kept is None else followed(Path(kept), job.of)
+            plan = engine.plan(source, cast, scratch, watch, ticker, there)
         seconds = {**watch.seconds, "wall_s": time.perf_counter() - started}
         return job.keep_plan(plan, divide(plan, engine.preset.video.segment_s), seconds)
 

@@ -9,6 +9,7 @@ from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import FapVideoError
 from fapvideo.ops.precision import resolve_device
+from fapvideo.paint.check import PaintCheck
 from fapvideo.paint.painter import Painter
 from fapvideo.paint.painters import painter_for
 from fapvideo.plan.people import Cast, CastReader, Person, asked_roles
@@ -45,6 +46,7 @@ class Workbench:
             self._networks, self.painter = Networks(painter.bundle, self.device), painter
         self._boxes = BoxFinder(preset, self.device)
         self.reader = CastReader()
+        self._checks: PaintCheck | None = None
 
     def close(self) -> None:
         """Leave the networks as they were unless others use them; forget the references.
@@ -88,8 +90,14 @@ class Workbench:
             return Engine(used, self.painter, self._boxes)
         spans = [painter_for(used.within(span), bundle) for span in used.spans]
         if preset is None:
-            return Engine(used, self.painter, self._boxes, spans)
-        return Engine(used, painter_for(used, bundle), BoxFinder(used, self.device), spans)
+            return Engine(used, self.painter, self._boxes, spans, self._check)
+        boxes = BoxFinder(used, self.device)
+        return Engine(used, painter_for(used, bundle), boxes, spans, self._check)
+
+    def _check(self) -> PaintCheck:
+        """Return what looks at finished crops: one for all engines."""
+        self._checks = self._checks or PaintCheck()
+        return self._checks
 
     def cast(
         self, references: References | None, people: Sequence[Person] | None
@@ -124,4 +132,4 @@ class Workbench:
                 references = wanted
             roles = asked_roles(references, people, preset)
             cast, _ = self.reader.cast(roles, engine.painter, preset)
-            yield engine, engine.decide(clip.plan, clip.source, cast)
+            yield engine, engine.decide(clip.plan, clip.source, cast, clip.memory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -21,13 +22,22 @@ from fapvideo.studio import changes
 from fapvideo.studio.library import Project, check_known, example_clip, problem
 from fapvideo.studio.pages import project_of, render_of
 from fapvideo.studio.server import Studio, studio_of
-from fapvideo.studio.uploads import TooLarge, check_size, take_clip, take_photo
+from fapvideo.studio.uploads import (
+    TooLarge,
+    check_size,
+    take_clip,
+    take_document,
+    take_photo,
+)
 from fapvideo.studio.view import clip_view
 from fapvideo.studio.words import say
+
+log = logging.getLogger(__name__)
 
 Action = Callable[[Request], Awaitable[Response]]
 LOOK_S = 0.02
 """Between looks at whether something is painted."""
+TAB_LENGTH = 40
 ASKED_BYTES = 2**20
 """Of what a page may say at once; a preset that is opened, too."""
 
@@ -42,6 +52,9 @@ def answered(action: Action) -> Action:
         except FapVideoError as error:
             code = 413 if isinstance(error, TooLarge) else 422
             return JSONResponse({"problem": problem(error)}, code)
+        except OSError as error:  # a full disk, a folder that has gone
+            log.debug("%s", request.url.path, exc_info=True)
+            return JSONResponse({"problem": problem(error)}, 507)
 
     return answering
 
@@ -75,9 +88,7 @@ async def open_clip(request: Request) -> Response:
         if path is None:
             raise PresetError(say("home.no_example"))
     else:
-        path = check_known(
-            studio.library.folder / str(asked.get("name", "")), studio.library.videos()
-        )
+        path = check_known(str(asked.get("name", "")), studio.library.videos())
     project = await anyio.to_thread.run_sync(studio.open, path)
     return JSONResponse({"address": f"/clip/{project.id}"})
 
@@ -103,6 +114,14 @@ async def upload_photo(request: Request) -> Response:
 
 
 @answered
+async def upload_document(request: Request) -> Response:
+    """Take a signed consent; what the form says with it makes it the preset's."""
+    project, name = project_of(request), request.query_params.get("name", "")
+    path = await take_document(project, name, request.stream())
+    return JSONResponse({"document": path.name})
+
+
+@answered
 async def change(request: Request) -> Response:
     """Change what the page shows; return all that it shows then."""
     studio, project, asked = studio_of(request), project_of(request), await _asked(request)
@@ -115,9 +134,10 @@ async def change(request: Request) -> Response:
         if (before.video, before.track) != (after.video, after.track):
             studio.following.again(project)
         studio.board.changed(project.id)
-        return clip_view(studio, project)
+        version = studio.board.count(project.id)
+        return {"clip": clip_view(studio, project), "version": version}
 
-    return JSONResponse({"clip": await anyio.to_thread.run_sync(changing)})
+    return JSONResponse(await anyio.to_thread.run_sync(changing))
 
 
 def _changed(
@@ -140,7 +160,7 @@ def _changed(
         person, plan = str(asked["person"]), _plan(studio, project)
         return changes.recast(preset, plan, person, asked, photos, protected)
     if "consent" in asked:
-        return changes.with_consent(preset, asked["consent"])
+        return changes.with_consent(preset, asked["consent"], project.documents())
     if "licence" in asked:
         return changes.with_licence(preset, str(asked["path"]), str(asked["licence"]))
     if "signed" in asked:
@@ -194,7 +214,8 @@ async def look(request: Request) -> Response:
         time_s = float(request.query_params.get("time", "0"))
     except ValueError:
         raise PresetError(say("change.unknown")) from None
-    wish = studio.painting.ask(project, kind, time_s)  # type: ignore[arg-type]
+    tab = request.query_params.get("tab", "")[:TAB_LENGTH]
+    wish = studio.painting.ask(project, kind, time_s, tab)  # type: ignore[arg-type]
     while wish.state in ("waiting", "working") and not studio.board.closing:
         if await request.is_disconnected():
             wish.give_up()

@@ -11,6 +11,7 @@ from typing import Any
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import ConsentError, PresetError
+from fapvideo.ops.files import sha256_file
 from fapvideo.parts import PARTS, TRAINED
 from fapvideo.plan.casting import assign
 from fapvideo.plan.people import CastReader
@@ -102,6 +103,10 @@ def _entry(preset: RunPreset, number: int | None, who: Mapping[str, Any]) -> dic
         entry["strength"] = one.strength
     if one is not None and one.seed is not None:
         entry["seed"] = one.seed
+    if one is not None and one.parts:
+        entry["parts"] = {
+            str(part): own.model_dump(exclude_defaults=True) for part, own in one.parts.items()
+        }
     return entry
 
 
@@ -131,7 +136,8 @@ def recast(
         preset: as it is.
         plan: of the clip.
         person: number of the person, or `everyone_else`.
-        change: `{"part": .., "photo": ID or ""}`, `{"strength": ..}` or `{"keep": ..}`.
+        change: `{"part": .., "photo": ID or ""}`, `{"strength": ..}`, `{"keep": ..}` or
+            `{"parts": {PART: {"strength": .., "expression": .. or None}}}`.
         photos: the shelf.
         protected: person -> name, of those who are left alone.
 
@@ -174,6 +180,18 @@ def _alter(entry: dict[str, Any], change: Mapping[str, Any], photos: Mapping[str
                     raise PresetError(say("cast.no_photo"))
                 references[part] = [{"path": photos[change["photo"]].path}]
                 entry.pop("keep", None)
+    _tune(entry, change.get("parts") or {})
+
+
+def _tune(entry: dict[str, Any], wanted: Mapping[str, Mapping[str, Any]]) -> None:
+    """Set what parts have of their own; what is as usual, or of no part any more, goes."""
+    parts, swapped = dict(entry.get("parts", {})), entry.get("references") or {}
+    for part, values in wanted.items():
+        if part not in swapped:
+            raise PresetError(say("cast.no_part", part=part))
+        own = {**parts.get(part, {}), **values}
+        parts[part] = {k: v for k, v in own.items() if v is not None and (k, v) != ("strength", 1)}
+    entry["parts"] = {part: own for part, own in parts.items() if own and part in swapped}
 
 
 # ------------------------------------------------------------------------------------ the rest
@@ -191,13 +209,20 @@ def with_values(preset: RunPreset, values: Mapping[str, Any]) -> RunPreset:
     return load_preset(preset, values)
 
 
-def with_consent(preset: RunPreset, given: Mapping[str, str]) -> RunPreset:
+def with_consent(
+    preset: RunPreset, given: Mapping[str, Any], documents: Mapping[str, Path]
+) -> RunPreset:
     """Return the preset with the consent of the form; without a name there is none.
+
+    Args:
+        preset: as it is.
+        given: what the form says.
+        documents: signed ones, by the names that the form has for them.
 
     Raises:
         PresetError: something is missing or wrong.
     """
-    who = [name.strip() for name in given.get("who", "").split(",") if name.strip()]
+    who, clips = (_listed(given.get(name, "")) for name in ("who", "clips"))
     if not who:
         return preset.model_copy(update={"consent": RunPreset().consent})
     until = given.get("until", "")
@@ -205,9 +230,28 @@ def with_consent(preset: RunPreset, given: Mapping[str, str]) -> RunPreset:
         end = date.fromisoformat(until)
     except ValueError:
         raise PresetError(say("trust.until_wrong")) from None
-    changes = {"who": who, "by": given.get("by", "").strip(), "until": end,
-               "scope": {"purpose": given.get("purpose", "").strip()}}  # fmt: skip
+    scope = {"parts": given.get("parts", []), "clips": clips,
+             "purpose": given.get("purpose", "").strip()}  # fmt: skip
+    changes = {"who": who, "by": given.get("by", "").strip(), "until": end, "scope": scope}
+    changes |= _document(preset, given.get("document", ""), documents)
     return load_preset(preset, {"consent": changes})
+
+
+def _listed(text: str) -> list[str]:
+    """Return what commas divide."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _document(preset: RunPreset, name: str, documents: Mapping[str, Path]) -> dict[str, Any]:
+    """Return the keys of the document: the one that there was, or one of the clip's folder."""
+    known = preset.consent
+    if not name:
+        return {"document": None, "document_sha256": ""}
+    if known.document is not None and known.document.name == name:
+        return {"document": str(known.document), "document_sha256": known.document_sha256}
+    if name not in documents:
+        raise PresetError(say("trust.no_document", name=name))
+    return {"document": str(documents[name]), "document_sha256": sha256_file(documents[name])}
 
 
 def with_licence(preset: RunPreset, path: str, licence: str) -> RunPreset:
@@ -256,6 +300,11 @@ def _person(one: Any) -> str:
         return f"{who}:keep"
     what = [f"{part}={s.path}" for part, given in one.references.items() for s in given]
     what += [f"strength={one.strength:g}"] if one.strength != 1.0 else []
+    what += [
+        f"{part}.{key}={value:g}"
+        for part, own in one.parts.items()
+        for key, value in own.model_dump(exclude_defaults=True).items()
+    ]
     what += [f"seed={one.seed}"] if one.seed is not None else []
     return f"{who}:{','.join(what)}" if what else who
 

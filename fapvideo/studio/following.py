@@ -9,19 +9,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from fapvideo.config.presets import ASSETS, load_preset
 from fapvideo.config.schema import RunPreset
-from fapvideo.errors import Cancelled, ConsentError
+from fapvideo.errors import Cancelled, ConsentError, ReferenceImageError
 from fapvideo.paint.pasted import PastedPainter
 from fapvideo.parts import TRAINED
 from fapvideo.plan.people import Person
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Progress
+from fapvideo.reference.images import read_image
 from fapvideo.run.clip import Clip
 from fapvideo.run.people_sheet import Card, describe_people, portraits
 from fapvideo.run.ranking import rank_references, wanted_of
@@ -101,6 +102,16 @@ class Following(threading.Thread):
                 self._ask((project, "open"))
             return self._known[project.id]
 
+    def retry(self, project: Project) -> None:
+        """Follow a clip again that could not be followed: its page is opened anew."""
+        if self.of(project).problem:
+            self.again(project)
+
+    def is_over(self, project: Project) -> bool:
+        """Tell whether it is known who is in a clip, or that it cannot be; ask for it if not."""
+        known = self.of(project)
+        return known.clip is not None or bool(known.problem)
+
     def again(self, project: Project) -> None:
         """Follow a clip anew: its stretch or what `[track]` says is another one."""
         with self._change:
@@ -146,6 +157,7 @@ class Following(threading.Thread):
                     return
                 project, what = self._tasks.popleft()
                 known = self._known.setdefault(project.id, Followed())
+                known.problem = {}
             try:
                 if what == "open":
                     self._open(project, known)
@@ -229,29 +241,48 @@ class Following(threading.Thread):
         key = {photo.id: Path(photo.path).stat().st_mtime for photo in photos.values()}
         kept = project.read("ranking.json") or {}
         ranked: dict[str, Any] = kept["people"] if kept.get("photos") == key else {}
+        unreadable = _unreadable(photos.values())
         for person in people:
             if str(person["id"]) in ranked or person["protected"]:
                 continue
             if self._stopping:
                 raise Cancelled("the studio was closed")
             self._tell(project, known, Progress("rank", len(ranked), len(people)))
-            ranked[str(person["id"])] = self._ranking(known.clip, person, photos)
+            ranked[str(person["id"])] = self._ranking(known.clip, person, photos, unreadable)
             project.write("ranking.json", {"photos": key, "people": ranked})
             self._board.changed(project.id)
 
     def _ranking(
-        self, clip: Clip, person: Mapping[str, Any], photos: Mapping[str, Photo]
+        self,
+        clip: Clip,
+        person: Mapping[str, Any],
+        photos: Mapping[str, Photo],
+        unreadable: Mapping[str, str],
     ) -> dict[str, Any]:
         preset = RunPreset()
         tracks = [t for t in clip.plan.tracks if t.id in person["tracks"]]
         wanted = wanted_of(clip.source, clip.plan, tracks, preset.denoise.batch_size)
-        ids = {photo.path: photo.id for photo in photos.values()}
+        ids = {one.path: one.id for one in photos.values() if one.id not in unreadable}
+        if not ids:
+            return {"parts": {}, "unusable": dict(unreadable)}
         found = rank_references(list(ids), wanted, parts=TRAINED, preset=preset, one_person=False)
         parts = {
             part: [{**asdict(row), "photo": ids[row.path]} for row in rows]
             for part, rows in found.parts.items()
         }
-        return {"parts": parts, "unusable": {ids[p]: why for p, why in found.unusable.items()}}
+        unusable = {ids[p]: why for p, why in found.unusable.items()}
+        return {"parts": parts, "unusable": {**unreadable, **unusable}}
+
+
+def _unreadable(photos: Iterable[Photo]) -> dict[str, str]:
+    """Return id -> why a photo cannot be read: one that is damaged is no trouble to the others."""
+    found = {}
+    for photo in photos:
+        try:
+            read_image(Path(photo.path))
+        except ReferenceImageError as error:
+            found[photo.id] = str(error).removeprefix(f"{photo.path}: ")
+    return found
 
 
 def _picture(project: Project, name: str) -> Path:

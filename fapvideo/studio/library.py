@@ -5,6 +5,7 @@ FOLDER/studio/<clip>/        everything about one clip
   clip.json                  which file it is of, and its title
   <name>.mp4                 the clip, if it was uploaded
   photos/                    photos that were uploaded
+  consent/                   signed consents that were uploaded
   preset.toml                what the page shows
   scan.json people.json people/ ranking.json    what was found; made again where it is missing
   plan/                      of the first pass
@@ -15,8 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,11 +26,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fapvideo.config.presets import ASSETS, dump_preset, load_preset, presets_root
+from fapvideo.config.presets import ASSETS, dump_preset, load_preset, presets_root, read_toml
 from fapvideo.config.schema import RunPreset
-from fapvideo.errors import FapVideoError, VideoReadError
+from fapvideo.errors import FapVideoError, PresetError, VideoReadError
 from fapvideo.ops.files import write_text
 from fapvideo.run.ranking import PICTURES
+from fapvideo.studio.gone import without_gone
 
 VIDEOS = frozenset(
     {".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mxf"}
@@ -42,7 +45,12 @@ PHOTO_PREFIX = "photo-"
 
 def short_id(text: str, length: int = 10) -> str:
     """Return a short name that a text always has."""
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:length]
+
+
+def shown(name: str) -> str:
+    """Return a file's name as pages can have it: bytes that are no text are replaced."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def slug(name: str) -> str:
@@ -93,14 +101,43 @@ class Project:
         """Where its uploaded photos lie."""
         return self.folder / "photos"
 
+    @cached_property
+    def documents_folder(self) -> Path:
+        """Where its signed consents lie."""
+        return self.folder / "consent"
+
+    def documents(self) -> dict[str, Path]:
+        """Return the signed consents by name."""
+        there = self.documents_folder.is_dir()
+        return {path.name: path for path in _files(self.documents_folder)} if there else {}
+
     def preset(self) -> RunPreset:
-        """Return what the page shows.
+        """Return what the page shows; files that have gone are left out of it.
+
+        Raises:
+            PresetError: the file was changed by hand, and is wrong.
+        """
+        return self.preset_and_gone()[0]
+
+    def preset_and_gone(self) -> tuple[RunPreset, list[str]]:
+        """Return the preset, and the names of its files that are not there any more.
 
         Raises:
             PresetError: the file was changed by hand, and is wrong.
         """
         path = self.folder / "preset.toml"
-        return load_preset(path if path.is_file() else self._first)
+        if not path.is_file():
+            return load_preset(self._first), []
+        try:
+            return load_preset(path), []
+        except PresetError:
+            try:
+                tables, gone = without_gone(read_toml(path))
+            except (KeyError, TypeError, AttributeError):  # it has another form
+                gone = []
+            if not gone:
+                raise
+            return load_preset(RunPreset(), tables), gone
 
     def save_preset(self, preset: RunPreset) -> None:
         """Keep what the page shows."""
@@ -137,7 +174,7 @@ class Library:
 
     def project(self, name: str) -> Project | None:
         """Return the clip of an address."""
-        if name != slug(name):
+        if not re.fullmatch("[a-z0-9-]+", name):  # as `slug` makes them: it leads nowhere else
             return None
         facts = read_json(self.work / name / "clip.json")
         try:
@@ -153,7 +190,7 @@ class Library:
         if known is not None:
             (folder / "clip.json").touch()
             return known
-        return self._make(folder, str(source), source.name)
+        return self._make(folder, str(source), shown(source.name))
 
     def new_upload(self, name: str) -> Path:
         """Return a folder for a clip that is about to be uploaded."""
@@ -183,29 +220,32 @@ class Library:
             for folder in folders
             if folder.is_dir()
             for p in _files(folder)
-            if p.suffix.lower() in PICTURES
+            if p.suffix.lower() in PICTURES and shown(str(p)) == str(p)  # presets are text
         ]
         paths += [ASSETS / "brand_face.png"]
         found = (Photo(PHOTO_PREFIX + short_id(str(p)), str(p), p.name) for p in paths)
         return {photo.id: photo for photo in found}
 
 
-def check_known(path: Path, known: list[Path]) -> Path:
+def check_known(name: str, known: Sequence[Path]) -> Path:
     """Return one of the files that are offered.
 
     Raises:
         VideoReadError: it is none of them.
     """
-    if path not in known:
-        raise VideoReadError(f"{path.name} is not in the studio's folder")
-    return path
+    found = next((one for one in known if shown(one.name) == name), None)
+    if found is None:
+        raise VideoReadError(f"{name} is not in the studio's folder")
+    return found
 
 
 def problem(error: Exception) -> dict[str, str]:
     """Return an error as the pages show it."""
     known = isinstance(error, FapVideoError)
     message = str(error) if known else f"unexpected {type(error).__name__}: {error}"
-    return {"message": message, "hint": getattr(error, "hint", "") or ""}
+    if isinstance(error, OSError):
+        message = f"{error.filename or 'a file'}: {error.strerror or error}"
+    return {"message": shown(message), "hint": getattr(error, "hint", "") or ""}
 
 
 def _files(folder: Path) -> Iterator[Path]:

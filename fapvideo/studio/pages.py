@@ -12,14 +12,16 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import jinja2
+import numpy as np
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 
+from fapvideo.errors import ReferenceImageError
 from fapvideo.reference.images import read_image
 from fapvideo.studio.guard import HEADERS
-from fapvideo.studio.library import Project, example_clip, problem
+from fapvideo.studio.library import Project, example_clip, problem, shown
 from fapvideo.studio.pictures import jpeg, resized
 from fapvideo.studio.renders import Render
 from fapvideo.studio.server import studio_of
@@ -27,6 +29,7 @@ from fapvideo.studio.view import clip_view, page_facts
 from fapvideo.studio.words import say, words
 
 THUMBNAIL_PX = 240
+NO_PICTURE = 160
 TICK_S = 0.2
 """Between looks for changes."""
 QUIET_S = 15.0
@@ -108,8 +111,8 @@ def home(request: Request) -> Response:
     return page(
         "home.html",
         token=studio.token,
-        folder=str(studio.library.folder),
-        videos=[path.name for path in studio.library.videos() if path not in sources],
+        folder=shown(str(studio.library.folder)),
+        videos=[shown(path.name) for path in studio.library.videos() if path not in sources],
         opened=opened,
         example=example_clip() is not None,
         most=studio.most_bytes,
@@ -126,6 +129,7 @@ def clip(request: Request) -> Response:
     """Show a clip."""
     studio, project = studio_of(request), project_of(request)
     facts = page_facts(project)
+    studio.following.retry(project)
     state = {"clip": clip_view(studio, project), "renders": renders_view(request, project)}
     return page(
         "clip.html", project=project, token=studio.token, facts=as_json(facts), state=as_json(state)
@@ -161,7 +165,11 @@ def photo(request: Request) -> Response:
     if found is None:
         raise HTTPException(404)
     path = Path(found.path)
-    return Response(_thumbnail(path, path.stat().st_mtime), media_type="image/jpeg")
+    try:
+        small = _thumbnail(path, path.stat().st_mtime)
+    except (ReferenceImageError, OSError):  # the shelf says why
+        small = jpeg(np.full((8, 8, 3), NO_PICTURE, np.uint8))
+    return Response(small, media_type="image/jpeg")
 
 
 @cache
@@ -229,7 +237,7 @@ async def events(request: Request) -> Response:
                 for name, text in (await anyio.to_thread.run_sync(parts)).items():
                     if told.get(name) != text:
                         told[name] = text
-                        yield f"event: {name}\ndata: {text}\n\n"
+                        yield f"id: {count}\nevent: {name}\ndata: {text}\n\n"
             quiet += TICK_S
             if quiet > QUIET_S:
                 quiet = 0.0

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fapvideo.config.presets import load_preset
-from fapvideo.config.schema import RunPreset
+from fapvideo.config.schema import DenoiseConfig, RunPreset
 from fapvideo.errors import FapVideoError, VideoReadError
-from fapvideo.run.clip import Clip, Look
+from fapvideo.run.clip import WEIGHTS, Clip, Look
 from fapvideo.studio.following import Following, everybody
 from fapvideo.studio.library import FIRST_PRESET, Project, problem
 from fapvideo.studio.pictures import Shown, difference, resized
@@ -66,21 +66,21 @@ class Painting(threading.Thread):
         super().__init__(name="painting", daemon=True)
         self._following, self._shown, self._device = following, shown, device
         self._change = threading.Condition()
-        self._wishes: dict[Kind, Wish] = {}
+        self._wishes: dict[tuple[Kind, str], Wish] = {}
         self._closing = False
         self._networks: VideoSwapper | None = None
         self._open: tuple[tuple[Any, ...], Clip] | None = None
 
-    def ask(self, project: Project, kind: Kind, time_s: float) -> Wish:
-        """Return a wish, which is worked on soon; an older one of its kind is replaced."""
+    def ask(self, project: Project, kind: Kind, time_s: float, tab: str = "") -> Wish:
+        """Return a wish, which is worked on soon; an older one of its kind and tab is replaced."""
         wish = Wish(project, kind, time_s)
         with self._change:
-            older = self._wishes.get(kind)
+            older = self._wishes.pop((kind, tab), None)
             if older is not None:
                 older.give_up()
                 if older.state == "waiting":
                     older.state = "replaced"
-            self._wishes[kind] = wish
+            self._wishes[kind, tab] = wish  # the last of those that wait
             self._change.notify()
         return wish
 
@@ -124,9 +124,13 @@ class Painting(threading.Thread):
 
     def _next(self) -> Wish | None:
         """Return what waits; stills come before strips."""
-        kinds: tuple[Kind, Kind] = ("still", "strip")
-        waiting = (self._wishes.get(kind) for kind in kinds)
-        return next((w for w in waiting if w is not None and w.state == "waiting"), None)
+        for key, wish in list(self._wishes.items()):
+            if wish.state == "waiting" and wish.given_up:
+                wish.state = "replaced"
+            if wish.state not in ("waiting", "working"):
+                del self._wishes[key]
+        waiting = [wish for wish in self._wishes.values() if wish.state == "waiting"]
+        return min(waiting, key=lambda wish: wish.kind != "still", default=None)
 
     def _paint(self, wish: Wish) -> None:
         for look in self._looks(wish):
@@ -138,8 +142,9 @@ class Painting(threading.Thread):
 
     def _waiting_still(self, wish: Wish) -> bool:
         """Tell whether a still is asked for while a strip is painted."""
-        still = self._wishes.get("still")
-        return wish.kind == "strip" and still is not None and still.state == "waiting"
+        others = list(self._wishes.values())
+        stills = [one for one in others if one.kind == "still" and one.state == "waiting"]
+        return wish.kind == "strip" and bool(stills)
 
     def _pictures(self, look: Look, kind: Kind) -> dict[str, Any]:
         """Put what is to be seen of a frame into `shown`."""
@@ -152,7 +157,7 @@ class Painting(threading.Thread):
 
     def _looks(self, wish: Wish) -> Iterator[Look]:
         preset = wish.project.preset()
-        base = everybody(preset)
+        base = base_of(preset)
         settings = differences(base, preset)
         seconds = STRIP_S if wish.kind == "strip" else 0.0
         clip = self._clip(wish, preset, base)
@@ -195,6 +200,16 @@ class Painting(threading.Thread):
             older.close()
         self._networks = swapper
         return swapper
+
+
+def base_of(preset: RunPreset) -> RunPreset:
+    """Return the preset that a clip is opened with: what it has been read for stays known under
+    all settings that need neither other networks nor another first pass."""
+    options = preset.denoise.model_dump(include=set(WEIGHTS))
+    return everybody(
+        RunPreset(bundle=preset.bundle, video=preset.video, track=preset.track,
+                  denoise=DenoiseConfig(**options))
+    )  # fmt: skip
 
 
 def differences(base: RunPreset, preset: RunPreset) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,16 @@ from fapvideo.ops.files import write_text
 from fapvideo.run.job import job_folder
 from fapvideo.run.sinks import default_output
 from fapvideo.studio.board import Board
-from fapvideo.studio.library import Library, Project, read_json
+from fapvideo.studio.library import Library, Project, problem, read_json, shown
+from fapvideo.studio.timing import noted, seconds_left, seconds_of
 from fapvideo.studio.words import say
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.3
 """Between looks at what the process has written."""
+AGAIN_S = 5.0
+"""Until what could not be written is tried again."""
 TAIL = 65536
 """Bytes at the end of its log that are looked at."""
 HIDDEN = frozenset({"state.json", "log.jsonl", "stdout.json", "preset.toml"})
@@ -49,7 +53,7 @@ class Render:
     @property
     def output(self) -> Path:
         """The video that it makes."""
-        return self.folder / default_output(Path(self.project.source.name)).name
+        return self.folder / default_output(Path(shown(self.project.source.name))).name
 
     @property
     def report(self) -> Path:
@@ -64,12 +68,23 @@ class Render:
         """Change what is known of it."""
         write_text(self.folder / "state.json", json.dumps({**self.state(), **changes}))
 
+    @property
+    def plan(self) -> Path:
+        """The folder of the studio's plan of the clip."""
+        return self.project.folder / "plan"
+
+    @property
+    def planned(self) -> bool:
+        """Whether the studio knows who is where."""
+        return (self.plan / "plan.json").is_file()
+
     def command(self, device: str) -> list[str]:
         """Return what makes it, as a list of words."""
         preset = str(self.folder / "preset.toml")
+        known = ["--plan", str(self.plan)] if self.planned else []
         return [sys.executable, "-m", "fapvideo", "run", str(self.project.source.absolute()),
                 "-o", str(self.output), "--preset", preset, "--device", device, "--json",
-                "--report-folder", str(self.report.parent)]  # fmt: skip
+                "--report-folder", str(self.report.parent), *known]  # fmt: skip
 
     def files(self) -> list[dict[str, Any]]:
         """Return what can be downloaded."""
@@ -84,11 +99,14 @@ class Render:
         """Return what pages show."""
         state = self.state()
         done = state["status"] == "done"
-        fps, left = state.get("fps") or 0.0, state.get("total", 0) - state.get("done", 0)
+        steps, left = state.get("steps"), None
+        if steps and state["status"] == "running":
+            earlier = state.get("earlier", {})
+            left = seconds_left(steps, time.time(), earlier, planned=state.get("planned", False))
         return {
             **{key: state.get(key) for key in ("status", "stage", "done", "total", "message",
                                                "hint")},
-            "left_s": round(left / fps) if fps and left > 0 else None,
+            "left_s": None if left is None else round(left),
             "number": self.folder.name,
             "clip": self.project.id,
             "title": self.project.title,
@@ -101,10 +119,21 @@ class Render:
 class Renders(threading.Thread):
     """The queue. One render is at work, the others wait."""
 
-    def __init__(self, library: Library, board: Board, device: str = "auto") -> None:
-        """Work in `library`, and tell `board` of progress."""
+    def __init__(
+        self,
+        library: Library,
+        board: Board,
+        device: str = "auto",
+        ready: Callable[[Project], bool] = lambda project: True,
+    ) -> None:
+        """Work in `library`, and tell `board` of progress.
+
+        A render waits until its clip is `ready`, unless something is done of it: nobody is followed
+        twice.
+        """
         super().__init__(name="renders", daemon=True)
         self._library, self._board, self._device = library, board, device
+        self._ready = ready
         self._change = threading.Condition()
         self._process: psutil.Process | None = None
         self._at_work: Render | None = None
@@ -181,10 +210,18 @@ class Renders(threading.Thread):
                 self._work(render)
             except Exception as error:
                 log.debug("render %s", render.folder, exc_info=True)
-                render.note(status="failed", message=str(error))
+                self._failed(render, error)
             with self._change:
                 self._process, self._at_work = None, None
             self._board.changed(render.project.id)
+
+    def _failed(self, render: Render, error: Exception) -> None:
+        """Write down that it could not be done; where even that cannot be, it waits for a while."""
+        try:
+            render.note(status="failed", **problem(error))
+        except OSError:  # a full disk: what can be written is written when there is room
+            with self._change:
+                self._change.wait_for(lambda: self._closing, AGAIN_S)
 
     def _is_at_work(self, render: Render) -> bool:
         return self._at_work is not None and self._at_work.folder == render.folder
@@ -198,7 +235,9 @@ class Renders(threading.Thread):
         adopted = [one for state, one in rows if state["status"] in ("running", "stopping")]
         waiting = sorted((s["order"], str(one.folder), one) for s, one in rows
                          if s["status"] == "waiting")  # fmt: skip
-        return adopted[0] if adopted else waiting[0][2] if waiting else None
+        ready = (one for _, _, one in waiting
+                 if job_folder(one.output).is_dir() or self._ready(one.project))  # fmt: skip
+        return adopted[0] if adopted else next(ready, None)
 
     def _recover(self) -> None:
         """See what became of renders that an earlier studio has left."""
@@ -209,12 +248,23 @@ class Renders(threading.Thread):
 
     def _work(self, render: Render) -> None:
         """Start the process, or take one that is at work, and follow it to its end."""
-        process = _process_of(render.state())
-        child = None
+        state, child = render.state(), None
+        process = _process_of(state)
+        if process is None and state["status"] != "waiting":  # it ended, and that was not noted
+            self._ended(render, None)
+            return
         if process is None:
             child = self._start(render)
             process = psutil.Process(child.pid)
-            render.note(status="running", pid=child.pid, started=process.create_time(), stage="")
+            steps = noted({}, {"stage": "", "done": 0, "total": 0}, time.time())
+            try:
+                render.note(status="running", pid=child.pid, started=process.create_time(),
+                            stage="", planned=render.planned, earlier=self._earlier(render),
+                            steps=steps, done=0, total=0)  # fmt: skip
+            except OSError:
+                child.terminate()
+                child.wait()
+                raise
         with self._change:
             self._process = process
             if self._closing:
@@ -224,6 +274,12 @@ class Renders(threading.Thread):
             threading.Event().wait(LOOK_S)
         self._look(render)
         self._ended(render, None if child is None else child.returncode)
+
+    def _earlier(self, render: Render) -> dict[str, float]:
+        """Return what the steps of the last render of the clip took that is done."""
+        states = (one.state() for one in self.all(render.project))
+        done = (state for state in states if state["status"] == "done" and state.get("steps"))
+        return next((seconds_of(state["steps"]) for state in done), {})
 
     def _start(self, render: Render) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -245,9 +301,10 @@ class Renders(threading.Thread):
         """Read how far it has come."""
         events = [e for e in read_events(render.folder / "log.jsonl") if e["event"] == "progress"]
         if events:
-            now = {key: events[-1].get(key) for key in ("stage", "done", "total", "fps")}
-            if any(render.state().get(key) != value for key, value in now.items()):
-                render.note(**now)
+            now = {key: events[-1].get(key) for key in ("stage", "done", "total")}
+            state = render.state()
+            if any(state.get(key) != value for key, value in now.items()):
+                render.note(**now, steps=noted(state.get("steps", {}), now, time.time()))
                 self._board.changed(render.project.id)
 
     def _ended(self, render: Render, code: int | None) -> None:
@@ -256,7 +313,11 @@ class Renders(threading.Thread):
         if render.output.is_file() and not errors:
             warnings = [e["message"] for e in read_events(render.folder / "log.jsonl")
                         if e["event"] == "log"]  # fmt: skip
-            render.note(status="done", message=warnings[-1] if warnings else "", hint="")
+            steps = render.state().get("steps", {})
+            for row in list(steps.values())[-1:]:
+                row["seen"] = time.time()
+            message = warnings[-1] if warnings else ""
+            render.note(status="done", message=message, hint="", steps=steps)
         elif errors and errors[-1].get("type") != "Cancelled":
             message, hint = errors[-1].get("message", ""), errors[-1].get("hint", "")
             render.note(status="failed", message=message, hint=hint)

@@ -16,6 +16,7 @@ from fapvideo.studio.painting import Painting
 from fapvideo.studio.pictures import Shown
 from fapvideo.studio.renders import Renders
 from fapvideo.studio.uploads import CLIP_BYTES
+from fapvideo.video.probe import probe
 
 if TYPE_CHECKING:
     import uvicorn
@@ -53,7 +54,7 @@ class Studio:
         """Held while a preset is read, changed and written."""
         self.following = Following(self.library, self.board)
         self.painting = Painting(self.following, self.shown, preset, device)
-        self.renders = Renders(self.library, self.board, device)
+        self.renders = Renders(self.library, self.board, device, self.following.is_over)
 
     def start(self) -> None:
         """Let the workers begin."""
@@ -61,7 +62,12 @@ class Studio:
             worker.start()
 
     def open(self, source: Path) -> Project:
-        """Open a clip, and begin to follow who is in it."""
+        """Open a clip, and begin to follow who is in it.
+
+        Raises:
+            VideoReadError: it is no video.
+        """
+        probe(source)
         project = self.library.open(source)
         self.following.of(project)
         return project
@@ -110,6 +116,7 @@ def application(studio: Studio, names: frozenset[str] = LOOPBACK) -> Starlette:
         Route("/clip/{clip}/face/{name}", pages.face),
         Route("/clip/{clip}/photo/{name}", pages.photo),
         Route("/clip/{clip}/photo", actions.upload_photo, methods=["POST"]),
+        Route("/clip/{clip}/consent", actions.upload_document, methods=["POST"]),
         Route("/clip/{clip}/change", actions.change, methods=["POST"]),
         Route("/clip/{clip}/look", actions.look),
         Route("/clip/{clip}/render", actions.add_render, methods=["POST"]),

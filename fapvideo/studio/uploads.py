@@ -81,6 +81,18 @@ async def take_photo(
     return path
 
 
+async def take_document(project: Project, name: str, chunks: AsyncIterator[bytes]) -> Path:
+    """Keep a signed consent for a clip, whatever its kind; return its file.
+
+    Raises:
+        TooLarge: it is larger than `PHOTO_BYTES`.
+    """
+    project.documents_folder.mkdir(parents=True, exist_ok=True)
+    path = _free(project.documents_folder / _safe(name, ".pdf"))
+    await _write(path, chunks, PHOTO_BYTES)
+    return path
+
+
 async def _write(path: Path, chunks: AsyncIterator[bytes], most: int) -> None:
     taken = 0
     with write_atomically(path) as fresh, fresh.open("wb") as file:

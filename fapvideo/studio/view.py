@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,12 @@ from fapvideo.config.bundle import load_manifest
 from fapvideo.config.presets import dump_preset, list_presets, packaged_licence
 from fapvideo.config.schema import RunPreset
 from fapvideo.config.trust import load_site
-from fapvideo.errors import FapVideoError
-from fapvideo.parts import TRAINED
+from fapvideo.errors import ConsentError, FapVideoError
+from fapvideo.parts import PARTS, TRAINED
 from fapvideo.studio import changes
-from fapvideo.studio.library import Photo, Project, problem
+from fapvideo.studio.library import Photo, Project, problem, shown
 from fapvideo.studio.words import say
+from fapvideo.trust.consent import check_consent
 from fapvideo.trust.licences import is_commercial
 from fapvideo.video.probe import probe
 from fapvideo.weights.bundle import bundle_folder
@@ -29,7 +31,7 @@ def clip_view(studio: Studio, project: Project) -> dict[str, Any]:
     known = studio.following.of(project)
     photos = studio.library.photos(project)
     try:
-        preset = project.preset()
+        preset, gone = project.preset_and_gone()
     except FapVideoError as error:
         return {"problem": problem(error)}
     plan = None if known.clip is None else known.clip.plan
@@ -53,10 +55,11 @@ def clip_view(studio: Studio, project: Project) -> dict[str, Any]:
         "people": _people(project, preset, plan, photos),
         "values": {key: changes.value_of(preset, key) for key in changes.SLIDERS},
         "spans": len(preset.spans),
-        "trust": _trust(preset),
-        "command": changes.command_line(project.source.absolute(), preset),
+        "trust": _trust(preset, project.source.name),
+        "command": shown(changes.command_line(project.source.absolute(), preset)),
         "toml": dump_preset(preset, differences=True),
         "preset": preset.name,
+        "gone": gone,
     }
 
 
@@ -86,7 +89,7 @@ def _people(
 
 
 def _given(entry: Mapping[str, Any], photos: Mapping[str, Photo]) -> dict[str, Any]:
-    """Return what somebody gets: part -> photo, strength, keep."""
+    """Return what somebody gets: part -> photo and its own settings; strength, keep."""
     slots = {}
     for part, sources in (entry.get("references") or {}).items():
         path = sources[0]["path"]
@@ -95,6 +98,9 @@ def _given(entry: Mapping[str, Any], photos: Mapping[str, Photo]) -> dict[str, A
             "photo": photo.id if photo else "",
             "name": photo.name if photo else Path(path).name,
             "more": len(sources) - 1,
+            "strength": 1.0,
+            "expression": None,
+            **(entry.get("parts") or {}).get(part, {}),
         }
     strength = entry.get("strength", 1.0)
     return {"slots": slots, "strength": strength, "keep": bool(entry.get("keep"))}
@@ -104,7 +110,7 @@ def _licence(path: str, preset: RunPreset) -> str:
     return changes.licences(preset).get(path) or packaged_licence(path)
 
 
-def _trust(preset: RunPreset) -> dict[str, Any]:
+def _trust(preset: RunPreset, clip: str) -> dict[str, Any]:
     """Return consent, licences and provenance, as they stand beside the render button."""
     consent = preset.consent
     used = {path: said or packaged_licence(path) for path, said in
@@ -116,7 +122,7 @@ def _trust(preset: RunPreset) -> dict[str, Any]:
         bundle = [str(error)]
     open_questions = [
         *([say("trust.required" if load_site().require_consent else "trust.no_consent")]
-          if not consent.who else []),
+          if not consent.who else _not_covered(preset, clip)),
         *([say("trust.not_commercial", name=name) for name, said in
            (*((preset.bundle, one) for one in bundle),
             *((Path(path).name, said) for path, said in used.items()))
@@ -127,6 +133,9 @@ def _trust(preset: RunPreset) -> dict[str, Any]:
             "who": ", ".join(consent.who),
             "by": consent.by,
             "until": consent.until.isoformat() if consent.until else "",
+            "document": consent.document.name if consent.document else "",
+            "parts": list(consent.scope.parts),
+            "clips": ", ".join(consent.scope.clips),
             "purpose": consent.scope.purpose,
         },
         "bundle": preset.bundle,
@@ -136,6 +145,19 @@ def _trust(preset: RunPreset) -> dict[str, Any]:
         "signed": preset.provenance.enabled,
         "questions": open_questions,
     }  # fmt: skip
+
+
+def _not_covered(preset: RunPreset, clip: str) -> list[str]:
+    """Return why the consent on record does not hold for this render, if it does not."""
+    tables = [preset.references, *(one.references for one in preset.people)]
+    parts = [part for part in PARTS if any(part in table for table in tables)]
+    consent = preset.consent
+    unread = consent.model_copy(update={"document": None})  # a run reads it, and hashes it
+    try:
+        check_consent(unread, parts, clip, required=False, today=date.today())
+    except ConsentError as error:
+        return [str(error)]
+    return []
 
 
 def page_facts(project: Project) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class FakeSwapper:
         resume: bool = True,
         keep_work: bool = False,
         layers: Path | None = None,
+        plan: Path | None = None,
         progress: Callable[[Progress], None] | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> RunReport:

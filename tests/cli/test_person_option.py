@@ -19,6 +19,17 @@ from fapvideo.errors import PresetError
         ("left=1", {"who": {"left": 1}}),
         ("track=3:keep", {"who": {"track": 3}, "keep": True}),
         ("largest:strength=.5,seed=7", {"who": {"largest": True}, "strength": 0.5, "seed": 7}),
+        (
+            "left=1:eyes=her.png,eyes.strength=0.5,mouth.expression=2,eyes.expression=.7",
+            {
+                "who": {"left": 1},
+                "references": {"eyes": ["her.png"]},
+                "parts": {
+                    "eyes": {"strength": 0.5, "expression": 0.7},
+                    "mouth": {"expression": 2},
+                },
+            },
+        ),
         ("everyone_else:keep", {"who": {"everyone_else": True}, "keep": True}),
         (
             r"C:\\her photos\\anna.png:eyes=D:\\brand.png,mouth=E:lips.png",
@@ -40,7 +51,7 @@ def test_people(text: str, entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", ":eyes=a.png", "photo=", "left=", "left=first", "anna.png:eyes=", "anna.png:kept",
-     "anna.png:strength=much", "left=1:largest"],
+     "anna.png:strength=much", "left=1:largest", "left=1:eyes=a.png,eyes.strength=x"],
 )  # fmt: skip
 def test_what_is_nobody(text: str) -> None:
     with pytest.raises(PresetError) as caught:

@@ -116,9 +116,12 @@ def test_people_are_read_and_written(portrait: Path, tmp_path: Path) -> None:
         [people.references]
         eyes = ["face.png"]
         mouth = [{path = "face.png", weight = 0.7}]
+        [people.parts]
+        mouth = {strength = 0.25, expression = 1.5}
         [[people]]
         who = {left = 2}
         seed = 3
+        parts.nose.strength = 0.5
         [[people]]
         who = {everyone_else = true}
         keep = true
@@ -128,6 +131,8 @@ def test_people_are_read_and_written(portrait: Path, tmp_path: Path) -> None:
     assert (anna.who.photo, anna.strength) == (str(portrait), 0.5)
     assert [source.path for source in anna.references["eyes"]] == [str(portrait)]
     assert anna.references["mouth"][0].weight == 0.7
+    assert (anna.parts["mouth"].strength, anna.parts["mouth"].expression) == (0.25, 1.5)
+    assert (second.parts["nose"].strength, second.parts["nose"].expression) == (0.5, None)
     assert (second.who.left, second.seed, second.references) == (2, 3, {})
     assert others.keep
     assert [str(one.who) for one in preset.people[1:]] == ["left 2", "everyone_else"]
@@ -168,6 +173,16 @@ def test_what_is_wrong_with_people_is_said(tmp_path: Path) -> None:
     for text, expected in (
         ("[[people]]\nwho = {left = 1}", "people.0 (left 1) has no references"),
         ("[[people]]\nwho = {everyone_else = true}\nkeep = true\n" * 2, "one everyone_else only"),
+        (
+            '[references]\neyes = "pkg:brand_face.png"\n[[people]]\nwho = {left = 1}\n'
+            "parts.nose.strength = 0.5",
+            "people.0.parts.nose: there is no reference for the nose",
+        ),
+        (
+            "[[people]]\nwho = {left = 1}\nkeep = true\nparts.nose.strength = 0.5",
+            "leave out the parts",
+        ),
+        ("[[people]]\nwho = {left = 1}\nparts.eyes.strength = 2", "people.0.parts.eyes.strength"),
     ):
         with pytest.raises(PresetError) as caught:
             load_preset(write(tmp_path / "bad.toml", text))

@@ -131,6 +131,8 @@ def test_python_people_are_checked_as_a_presets_are() -> None:
     assert one.settings == PersonConfig(
         who=WhoConfig(photo=one.settings.who.photo), strength=0.5, seed=3
     )
+    with pytest.raises(PresetError, match=r"people\.0\.parts\.eyes: there is no reference"):
+        asked_roles(None, [Person({"left": 1}, parts={"eyes": {"strength": 0.5}})], preset())
     wrong = [Person({"left": 0}), Person({}), Person({"left": 1, "largest": True}, strength=2.0)]
     with pytest.raises(PresetError) as caught:
         asked_roles(None, wrong, preset())

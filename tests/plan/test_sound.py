@@ -31,6 +31,8 @@ def test_what_the_first_pass_makes_is_sound() -> None:
         ({"seed": -1}, "seed -1"),
         ({"strength": None}, "track 3: "),
         ({"strength": float("nan")}, "strength nan"),
+        ({"strengths": {"mouth": 1.5}}, "strengths 1.5 of 'mouth'"),
+        ({"expression": {"nose": 1.0}}, "expression 1.0 of 'nose'"),
         ({"references": {}}, "references of"),
         ({"references": {"ears": ()}}, "references of"),
         ({"chosen": {}}, "other parts are chosen"),

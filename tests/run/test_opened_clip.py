@@ -17,7 +17,7 @@ from fapvideo.plan.search import BoxFinder
 from fapvideo.run.clip import Clip
 from fapvideo.run.engine import Engine
 from fapvideo.run.sources import FrameSource
-from fapvideo.structs import Bytes
+from fapvideo.structs import Bytes, Floats
 from fapvideo.swapper import VideoSwapper
 
 FRAMES = 12
@@ -192,6 +192,54 @@ def test_fewer_parts_are_not_looked_for_again(
     with swapper(references=parts) as many, many.open(source) as clip:
         monkeypatch.setattr(BoxFinder, "_look", None)
         np.testing.assert_array_equal(clip.still(0.2, references=wanted), alone)
+
+
+def test_a_part_has_a_strength_and_an_expression_of_its_own(clip: Clip) -> None:
+    """Half a mouth is half way to the filmed one, and the eyes stay as they are painted."""
+
+    def still(parts: dict[str, dict[str, float]], **more: object) -> Floats:
+        given = {"eyes": BRAND, "mouth": BRAND}
+        one = {"who": {"largest": True}, "references": given, "parts": parts}
+        return clip.still(0.2, settings={"people": [one], **more}).astype(np.float32)
+
+    whole, none = still({}), clip.still(0.2, settings={"composite.opacity": 0.0})
+    half = still({"mouth": {"strength": 0.5}})
+    np.testing.assert_array_equal(still({"mouth": {"strength": 1.0}}), whole)
+    np.testing.assert_array_equal(
+        still({"mouth": {"strength": 0.0}}), clip.still(0.2, references={"eyes": BRAND})
+    )
+    mouth = (half != whole).any(axis=-1)
+    assert mouth.sum() > 100
+    above = slice(None, np.flatnonzero(mouth.any(axis=1)).min())
+    assert (whole[above] != none[above]).any(axis=-1).sum() > 100, "the eyes are as before"
+    all_half = still({}, **{"composite.opacity": 0.5})
+    np.testing.assert_array_equal(half[mouth], all_half[mouth])
+    wide = still({"mouth": {"expression": 1.8}})
+    np.testing.assert_array_equal(wide, still({}, **{"guide.expression.mouth": 1.8}))
+    assert (wide != whole).any()
+
+
+def test_a_run_goes_on_from_a_kept_plan_of_other_settings(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes out is what comes out without it; a plan of something else is not taken."""
+    parts = dict.fromkeys(("eyes", "brows", "nose", "mouth"), BRAND)
+    with swapper(references=parts, track={"faces": "all"}) as all_of_it:
+        all_of_it.open(source, folder=tmp_path / "plan").close()
+    other = {"references": {"nose": BRAND, "brows": BRAND}, "mask": {"dilate": 0.2},
+             "video": {"codec": "h264"}, "provenance": {"enabled": False}}  # fmt: skip
+    with swapper(**other) as one:
+        one.run(source, tmp_path / "fresh.mp4")
+        monkeypatch.setattr(follow, "FaceTracker", None)
+        monkeypatch.setattr(BoxFinder, "_look", None)
+        report = one.run(source, tmp_path / "plan.mp4", plan=tmp_path / "plan")
+        monkeypatch.undo()
+        assert report.frames["swapped"] == FRAMES
+    same = [(tmp_path / name).read_bytes() for name in ("fresh.mp4", "plan.mp4")]
+    assert same[0] == same[1]
+    with swapper(track={"smooth_s": 0.2}) as smoother:
+        smoother.run(source, tmp_path / "smooth.mkv", plan=tmp_path / "plan")
+    assert "is of something else, so the faces are followed: track.smooth_s (0.1" in caplog.text
 
 
 def test_opening_tells_and_can_be_cancelled(swap: VideoSwapper, source: Path) -> None:

@@ -25,6 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     picture = cv2.cvtColor(headshot(), cv2.COLOR_RGB2BGR)
     cv2.imwrite(str(folder / "photos" / "astronaut.png"), picture)
     cv2.imwrite(str(folder / "photos" / "nobody.png"), picture[:40, :40])
+    (folder / "photos" / "broken.jpg").write_bytes(b"no picture")
     shutil.copyfile(face_clips.BRAND, folder / "brand.png")
     (folder / "tiny.toml").write_text(PRESET, "utf-8")
     return folder

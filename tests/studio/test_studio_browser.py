@@ -102,7 +102,14 @@ def click(driver: Any, selector: str) -> None:
 def press(driver: Any, selector: str, keys: str) -> None:
     """Give an element the focus, as Tab would, and press keys."""
     driver.execute_script("document.querySelector(arguments[0]).focus()", selector)
-    driver.switch_to.active_element.send_keys(keys)
+    sent(driver, keys)
+
+
+def sent(driver: Any, pressed: str) -> None:
+    """Press a key where the focus is, whatever is made anew there meanwhile."""
+    from selenium.webdriver import ActionChains
+
+    ActionChains(driver, duration=0).send_keys(pressed).perform()
 
 
 def keys(driver: Any, pressed: str) -> None:
@@ -206,6 +213,9 @@ def test_from_an_empty_page_to_a_rendered_clip_by_clicks(
     names = [a.get_attribute("download") for a in many(browser, ".job a[download]")]
     assert any(name.endswith(".swapped.mp4") for name in names)
     assert any(name.endswith(".tracks.jsonl") for name in names)
+    steps = served[0].renders.all()[0].state()["steps"]
+    assert {"swap", "measure"} <= set(steps)
+    assert "analyse" not in steps, "nobody was followed again"
     click(browser, ".job a[id^=report]")
     wait(lambda: len(browser.window_handles) == 2)
     browser.switch_to.window(browser.window_handles[1])
@@ -280,6 +290,65 @@ def test_a_change_while_a_still_is_painted(browser: Any, served: tuple[Studio, s
     assert painted(browser, was)
     assert one(browser, slider).get_attribute("value") == wanted
     browser.get_log("browser")  # requests that were given up are no errors of the page
+
+
+@pytest.mark.slow
+def test_parts_consent_and_stretches(
+    browser: Any, served: tuple[Studio, str], tmp_path: Path
+) -> None:
+    """What unfolds: settings of a part, a document and scope. A stretch leads where it is."""
+    open_clip(browser, served)
+    studio = served[0]
+    project = studio.library.projects()[0]
+    was = painted(browser)
+    assert not one(browser, "[id^=strength-][id$=-eyes]").is_displayed()
+    press(browser, "#people .card:nth-child(1) summary", ENTER)
+    wait(lambda: one(browser, "[id^=strength-][id$=-eyes]").is_displayed())
+    browser.execute_script("document.querySelector('[id^=strength-][id$=-eyes]').focus()")
+    for pressed in (HOME, *(RIGHT,) * 5):  # faster than answers come: every one counts
+        sent(browser, pressed)
+    press(browser, "[id^=expression-][id$=-eyes]", RIGHT)
+
+    def own() -> Any:
+        return project.preset().people[0].parts.get("eyes")
+
+    wait(lambda: own() and own().expression == 1.01 and own().strength == 0.05)
+    assert painted(browser, was)
+    assert one(browser, "[id^=expression-][id$=-eyes]").is_displayed(), "it stays unfolded"
+    focused = browser.switch_to.active_element
+    assert focused.get_attribute("aria-label") == "Expression, eyes of Person 1"
+    document = tmp_path / "release.pdf"
+    document.write_bytes(b"signed")
+    for name, text_ in (("who", "Anna"), ("by", "us"), ("purpose", "a spot")):
+        browser.execute_script(
+            "document.querySelector(`#consent [name=${arguments[0]}]`).value = arguments[1]",
+            name, text_,
+        )  # fmt: skip
+    browser.execute_script("document.querySelector('#consent [name=until]').value = '2099-01-31'")
+    one(browser, "#document-file").send_keys(str(document))
+    assert text(browser, "#document-name") == "release.pdf"
+    browser.execute_script("document.querySelector('#consent details').open = true")
+    press(browser, "#consent-parts input[value=nose]", " ")
+    click(browser, "#keep-consent")
+    wait(lambda: text(browser, "#consent-said") == "Recorded.")
+    consent = project.preset().consent
+    assert (consent.who, consent.scope.parts) == (("Anna",), ("nose",))
+    assert consent.document == project.folder / "consent" / "release.pdf"
+    assert "the consent of Anna covers nose, not eyes" in text(browser, "#questions")
+    press(browser, "#consent-parts input[value=nose]", " ")
+    click(browser, "#keep-consent")
+    wait(lambda: "the consent of" not in text(browser, "#questions"))
+    assert project.preset().consent.document == consent.document
+    hard = {"start_s": 0.2, "end_s": 0.4, "words": "turned away", "person": None,
+            "why": "a reason", "codes": ["turned"]}  # fmt: skip
+    project.write("scan.json", {**project.read("scan.json"), "spans": [hard]})
+    studio.board.changed(project.id)
+    click(browser, "#timeline .span.hard")
+    assert text(browser, "#clock") == "0:00.30"
+    player = "return document.getElementById('player').currentTime"
+    wait(lambda: abs(browser.execute_script(player) - 0.3) < 0.02)
+    painted(browser)
+    assert one(browser, "#picture").get_attribute("alt") == "The frame at 0:00.28, after"
 
 
 @pytest.mark.slow

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from small_disk import fill, small_disk
 from starlette.testclient import TestClient
 from studio_setup import HOST, client_of, studio_in, until
 
@@ -19,12 +23,12 @@ from fapvideo.cli.options import collect_overrides
 from fapvideo.config.presets import load_preset
 from fapvideo.studio import changes
 from fapvideo.studio.board import Board
-from fapvideo.studio.following import everybody
 from fapvideo.studio.guard import TOKEN_HEADER
 from fapvideo.studio.library import Library, Project
-from fapvideo.studio.painting import differences
+from fapvideo.studio.painting import base_of, differences
 from fapvideo.studio.renders import Render, Renders
 from fapvideo.studio.server import Studio, application
+from fapvideo.studio.timing import noted, seconds_left, seconds_of
 from fapvideo.studio.words import words
 from fapvideo.swapper import VideoSwapper
 
@@ -42,6 +46,12 @@ def change(client: TestClient, clip: str, **what: Any) -> dict[str, Any]:
     answer = client.post(f"{clip}/change", json=what)
     assert answer.status_code == 200, answer.text
     return dict(answer.json()["clip"])
+
+
+def shown_of(client: TestClient, clip: str) -> dict[str, Any]:
+    """Return what the page of a clip has to show."""
+    text = client.get(clip).text
+    return dict(json.loads(text.split('id="state">')[1].split("</script>")[0])["clip"])
 
 
 # ------------------------------------------------------------------------------ who may ask
@@ -109,6 +119,89 @@ def test_no_other_files_are_opened(client: TestClient, clip: str) -> None:
         assert client.get(address).status_code == 404, address
 
 
+def test_odd_names_and_damaged_files_are_told_where_they_are_opened(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Bytes that are no text, as long as a name may be, and what is no video."""
+    (tmp_path / "tiny.toml").write_bytes((folder / "tiny.toml").read_bytes())
+    data = (folder / "two_faces-frames-14.mp4").read_bytes()
+    names = [b"caf\xe9 <i>.mp4", ("long " * 50).encode() + b".mp4", b"damaged.mp4"]
+    for name in names:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(data)
+    (tmp_path / "damaged.mp4").write_bytes(data[:3000])
+    (tmp_path / os.fsdecode(b"photo\xe9.png")).write_bytes(b"no picture")
+    studio = studio_in(tmp_path)
+    client = client_of(studio)
+    home = client.get("/").text
+    shown = [name.decode("utf-8", "replace") for name in names]
+    assert "caf\ufffd &lt;i&gt;.mp4" in home
+    for name in shown[:2]:
+        address = client.post("/open", json={"name": name}).json()["address"]
+        page = client.get(address)
+        assert page.status_code == 200
+        assert len(client.get(f"{address}/video").content) == len(data)
+        project = studio.library.project(address.split("/")[-1])
+        render = studio.renders.add(project)
+        render.output.write_bytes(b"")
+        assert len(os.fsencode(render.output.name)) <= 255
+        render.note(status="done")
+        assert render.output.name in {file["name"] for file in render.view()["files"]}
+    answer = client.post("/open", json={"name": "damaged.mp4"})
+    assert answer.status_code == 422
+    assert "damaged.mp4" in answer.json()["problem"]["message"]
+    assert len(studio.library.projects()) == 2
+
+
+def test_files_that_have_gone_are_told_and_what_is_left_goes_on(
+    client: TestClient, clip: str, project: Project, folder: Path
+) -> None:
+    before = project.preset()
+    extra = folder / "photos" / "extra.png"
+    shutil.copyfile(folder / "brand.png", extra)
+    try:
+        state = change(client, clip, values={})
+        photo = next(one["id"] for one in state["photos"] if one["name"] == "extra.png")
+        first, second = (str(one["id"]) for one in state["people"]["known"])
+        change(client, clip, person=first, part="all", photo=photo)
+        change(client, clip, person=second, part="eyes", photo=photo)
+        change(client, clip, person=second, part="eyes", photo=state["photos"][0]["id"])
+        change(client, clip, person=second, part="nose", photo=photo)
+        change(client, clip, person=second, parts={"nose": {"strength": 0.5}})
+        extra.unlink()
+        assert shown_of(client, clip)["gone"] == ["extra.png"]
+        state = change(client, clip, person=second, strength=0.9)
+        assert state["gone"] == []
+        (one,) = project.preset().people
+        assert (str(one.who), list(one.references), one.parts) == (
+            f"track {second}",
+            ["mouth", "eyes"],
+            {},
+        )
+    finally:
+        extra.unlink(missing_ok=True)
+        project.save_preset(before)
+
+
+def test_a_full_disk_is_told(folder: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path, 600) as disk:
+        for name in ("tiny.toml", "two_faces-frames-14.mp4"):
+            shutil.copyfile(folder / name, disk / name)
+        studio = studio_in(disk)
+        client = client_of(studio)
+        clip = client.post("/open", json={"name": "two_faces-frames-14.mp4"}).json()["address"]
+        fill(disk)
+        body = {"values": {"guide.light": 0.1}}
+        for answer in (
+            client.post(f"{clip}/change", json=body),
+            client.post(f"{clip}/render", json={}),
+            client.post(f"{clip}/photo", params={"name": "a.png"}, content=b"x" * 9999),
+        ):
+            assert answer.status_code == 507, answer.text
+            assert "No space left" in answer.json()["problem"]["message"]
+        (disk / "filler").unlink()
+        assert client.post(f"{clip}/change", json=body).status_code == 200
+
+
 def test_a_player_gets_stretches_of_the_file(client: TestClient, clip: str, folder: Path) -> None:
     data = (folder / "two_faces-frames-14.mp4").read_bytes()
     part = client.get(f"{clip}/video", headers={"range": "bytes=100-299"})
@@ -126,9 +219,12 @@ def test_people_shots_and_photos_are_found(client: TestClient, clip: str, studio
     assert len(known) == 2
     assert client.get(f"{clip}/face/{known[0]['pictures'][0]}").content[:2] == b"\xff\xd8"
     names = {photo["name"]: photo["id"] for photo in state["photos"]}
-    assert set(names) == {"astronaut.png", "nobody.png", "brand.png", "brand_face.png"}
+    assert set(names) == {
+        "astronaut.png", "broken.jpg", "nobody.png", "brand.png", "brand_face.png",
+    }  # fmt: skip
     ranking = state["ranking"][str(known[0]["id"])]
-    assert names["nobody.png"] in ranking["unusable"]
+    assert {names["nobody.png"], names["broken.jpg"]} == set(ranking["unusable"])
+    assert client.get(f"{clip}/photo/{names['broken.jpg']}").content[:2] == b"\xff\xd8"
     rows = ranking["parts"]["eyes"]
     assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
     assert all(row["reasons"] or row["score"] == 1 for row in rows if not row["fits"])
@@ -147,6 +243,12 @@ def test_casting_is_the_preset_of_a_run(
     change(client, clip, person=second, part="all", photo=photos["brand.png"])
     change(client, clip, person=second, part="nose", photo="")
     change(client, clip, person=second, strength=0.5)
+    tuned = {"eyes": {"strength": 0.5, "expression": 1.25}, "mouth": {"expression": 0.5}}
+    change(client, clip, person=second, parts={**tuned, "brows": {"strength": 1}})
+    state = change(client, clip, person=second, parts={"mouth": {"expression": None}})
+    slots = state["people"]["known"][1]["slots"]
+    assert (slots["eyes"]["strength"], slots["eyes"]["expression"]) == (0.5, 1.25)
+    assert (slots["mouth"]["strength"], slots["mouth"]["expression"]) == (1.0, None)
     state = change(client, clip, person="everyone_else", keep=True)
     preset = project.preset()
     people = {str(one.who): one for one in preset.people}
@@ -155,13 +257,16 @@ def test_casting_is_the_preset_of_a_run(
     assert people[f"track {first}"].references["eyes"][0].path == eyes
     assert set(people[f"track {second}"].references) == {"eyes", "brows", "mouth"}
     assert people[f"track {second}"].strength == 0.5
+    assert list(people[f"track {second}"].parts) == ["eyes"]
     assert people["everyone_else"].keep
     change(client, clip, values={"guide.expression.mouth": 0.6})
     assert project.preset().guide.expression.mouth == 0.6
     wrong = [{"person": "99", "keep": True}, {"person": first, "part": "ears", "photo": ""},
              {"person": first, "part": "eyes", "photo": "photo-none"}, {"person": first,
-             "strength": 7}, {"values": {"guide.light": 9}}, {"values": {"bundle": "x"}},
-             {"toml": "bundle = ["}, {"toml": "[mask]\ndilat = 1"}, {"nothing": 1}]  # fmt: skip
+             "strength": 7}, {"person": second, "parts": {"nose": {"strength": 0.5}}}, {"person":
+             second, "parts": {"eyes": {"strength": 7}}}, {"values": {"guide.light": 9}},
+             {"values": {"bundle": "x"}}, {"toml": "bundle = ["},
+             {"toml": "[mask]\ndilat = 1"}, {"nothing": 1}]  # fmt: skip
     for body in wrong:
         answer = client.post(f"{clip}/change", json=body)
         assert answer.status_code == 422, body
@@ -172,8 +277,24 @@ def test_casting_is_the_preset_of_a_run(
 def test_the_command_and_the_file_say_the_same(
     client: TestClient, clip: str, project: Project
 ) -> None:
-    consent = {"who": "Anna, Ben", "by": "us", "until": "2099-01-31", "purpose": "a spot"}
-    change(client, clip, consent=consent)
+    signed = client.post(f"{clip}/consent", params={"name": "Anna's <b>.PDF"}, content=b"signed")
+    assert signed.json() == {"document": "anna-s-b.pdf"}
+    consent = {"who": "Anna, Ben", "by": "us", "until": "2099-01-31", "purpose": "a spot",
+               "parts": ["nose"], "clips": "spot_*.mp4, *.mov", **signed.json()}  # fmt: skip
+    state = change(client, clip, consent=consent)
+    assert any("covers nose, not eyes" in text for text in state["trust"]["questions"])
+    kept = project.preset().consent
+    assert kept.document == project.folder / "consent" / "anna-s-b.pdf"
+    assert kept.document_sha256 == hashlib.sha256(b"signed").hexdigest()
+    assert (kept.scope.parts, kept.scope.clips) == (("nose",), ("spot_*.mp4", "*.mov"))
+    kept.document.unlink()
+    assert shown_of(client, clip)["gone"] == ["anna-s-b.pdf"]
+    answer = client.post(f"{clip}/change", json={"consent": consent})
+    assert "anna-s-b.pdf of the consent is not there" in answer.text
+    change(client, clip, consent={**consent, "parts": [], "clips": "", "document": ""})
+    assert project.preset().consent.document is None
+    state = change(client, clip, values={})
+    assert not any("consent" in text for text in state["trust"]["questions"])
     state = change(client, clip, values={"mask.feather": 0.2, "guide.offsets.smile": 0.4})
     words = shlex.split(state["command"])
     assert words[:3] == ["fapvideo", "run", str(project.source)]
@@ -191,7 +312,8 @@ def test_the_command_and_the_file_say_the_same(
     assert shown.consent.who == ("Anna", "Ben")
     opened = change(client, clip, toml=state["toml"])
     assert opened["toml"] == state["toml"]
-    assert client.post(f"{clip}/change", json={"consent": {"who": "X"}}).status_code == 422
+    for wrong in ({"who": "X"}, {**consent, "document": "../clip.json"}):
+        assert client.post(f"{clip}/change", json={"consent": wrong}).status_code == 422, wrong
 
 
 @pytest.mark.slow
@@ -257,7 +379,8 @@ def test_a_still_is_the_librarys(client: TestClient, clip: str, project: Project
 
 def test_a_newer_still_replaces_an_older_one(studio: Studio, project: Project) -> None:
     wishes = [studio.painting.ask(project, "still", 0.01 * i) for i in range(6)]
-    until(lambda: wishes[-1].state == "done")
+    other = studio.painting.ask(project, "still", 0.3, "another tab")
+    until(lambda: wishes[-1].state == "done" and other.state == "done")
     assert {wish.state for wish in wishes[1:-1]} == {"replaced"}
     assert wishes[-1].frames
 
@@ -279,9 +402,17 @@ def test_a_strip_has_every_frame_and_makes_way_for_a_still(
 
 
 def test_settings_of_a_still_make_the_pages_preset_of_the_base(project: Project) -> None:
-    preset = project.preset()
-    base = everybody(preset)
-    assert load_preset(base, differences(base, preset)).people == preset.people
+    """A slider opens no clip anew, and what is painted is just what the page says."""
+    preset = load_preset(
+        project.preset(),
+        {"guide.light": 0.3, "mask.dilate": 0.2, "seed": 5, "composite.opacity": 0.9,
+         "spans": [{"from": 0.1, "to": 0.2, "mask": {"policy": "hold"}}]},
+    )  # fmt: skip
+    base = base_of(preset)
+    assert base == base_of(project.preset())
+    painted = load_preset(base, differences(base, preset))
+    same = {"name": "", "description": "", "references": {}, "protected": "", "require_licence": ""}
+    assert painted.model_copy(update=same) == preset.model_copy(update=same)
 
 
 def test_a_restarted_studio_shows_the_same(
@@ -289,11 +420,9 @@ def test_a_restarted_studio_shows_the_same(
 ) -> None:
     shown = change(client, clip, values={"guide.light": 0.3})
     again = studio_in(folder)
-    page = client_of(again)
-    text = page.get(clip).text
-    state = json.loads(text.split('id="state">')[1].split("</script>")[0])
-    assert state["clip"]["toml"] == shown["toml"]
-    assert state["clip"]["ranking"] == shown["ranking"]
+    state = shown_of(client_of(again), clip)
+    assert state["toml"] == shown["toml"]
+    assert state["ranking"] == shown["ranking"]
     assert Library(folder).project(project.id) is not None
 
 
@@ -336,12 +465,52 @@ def test_a_render_of_a_studio_that_was_killed_is_found_again(folder: Path, tmp_p
         renders = Renders(library, Board())
         renders.start()
         until(lambda: left.view()["stage"] == "swap")
-        assert left.view()["left_s"] == 3
+        assert 15 < left.view()["left_s"] < 45, "the steps to come are counted"
         renders.cancel(left)
         process.wait(30)
     until(lambda: left.state()["status"] == "stopped")
     renders.close()
     renders.join(10)
+
+
+def test_time_left_is_that_of_all_steps() -> None:
+    """By the own pace of a step, and by what the ones to come usually take against those before."""
+
+    def step(began: float, seen: float, done: float, total: float) -> dict[str, float]:
+        return {"began": began, "seen": seen, "first": 0.0, "done": done, "total": total}
+
+    steps = {"": step(0, 10, 0, 0), "swap": step(10, 30, 50, 100)}
+    took = {"": 5.0, "swap": 20.0, "finish": 1.0, "measure": 10.0, "report": 1.0}
+    # Loading and half of the painting took 30 s where they took 15: the rest takes twice as long.
+    usual = seconds_left(steps, 30.0, {**took, "follow": 0.0}, planned=True)
+    assert usual == pytest.approx(20 + 2 * 12)
+    begun = {"": step(0, 0, 0, 0)}
+    assert seconds_left(begun, 1.0, {}, planned=True) is None
+    assert 30 < (seconds_left(begun, 1.0, took, planned=True) or 0) < 50, "as the last one"
+    first = {"references": step(0, 0, 0, 0), "analyse": step(1, 1, 0, 100)}
+    unplanned = seconds_left(first, 1.0, {}, planned=False)
+    assert unplanned == pytest.approx(5 + 5 + 20 + 1 + 15 + 15 + 5)
+    assert seconds_of(noted(steps, {"stage": "finish", "done": 0, "total": 0}, 50.0)) == {
+        "": 10.0, "swap": 40.0, "finish": 0.0,
+    }  # fmt: skip
+
+
+def test_a_render_waits_until_its_clip_is_followed_and_goes_on_from_there(
+    folder: Path, tmp_path: Path
+) -> None:
+    library, over = Library(tmp_path), set[str]()
+    project = library.open(folder / "two_faces-frames-14.mp4")
+    renders = Renders(library, Board(), ready=lambda one: one.id in over)
+    project.save_preset(load_preset("brand_avatar"))
+    render = renders.add(project)
+    assert "--plan" not in render.command("cpu")
+    assert renders._next() is None
+    over.add(project.id)
+    (project.folder / "plan").mkdir()
+    (project.folder / "plan" / "plan.json").touch()
+    assert renders._next().folder == render.folder
+    words = render.command("cpu")
+    assert words[words.index("--plan") + 1] == str(project.folder / "plan")
 
 
 def test_what_a_process_that_is_gone_has_left_is_told(folder: Path, tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ import { change, facts, here, hold, release, take, whenever } from "./state.js";
 
 const EVERYONE = "everyone_else";
 const shown = { person: null, part: facts.parts[0] };
+const unfolded = new Set();
 let carried = null, clip = null, dragging = false;
 
 export function startCasting() {
-  whenever((now) => [now.people, now.photos, now.ranking, now.followed], (now) => { clip = now; show(); });
+  whenever((now) => [now.people, now.photos, now.ranking, now.followed, now.values], (now) => { clip = now; show(); });
   find("shelf-for").addEventListener("change", (event) => {
     [shown.person, shown.part] = event.target.value.split("|");
     showShelf();
@@ -61,6 +62,7 @@ function card(one, id, name) {
     return box;
   }
   box.append(slots, everything(one, id, name), controls(one, id, name));
+  if (Object.keys(one.slots).length) box.append(tuning(one, id, name));
   return box;
 }
 
@@ -103,15 +105,41 @@ function everything(one, id, name) {
   return make("label", { class: "small row whole" }, make("span", { "aria-hidden": "true" }, say("whole_face")), box);
 }
 
-function controls(one, id, name) {
-  const percent = Math.round(100 * one.strength);
-  const output = make("output", { class: "small" }, `${percent} %`);
+/** Return a slider of percents and what it says; nothing is made anew while it is dragged. */
+function percents(id, label, most, value, set) {
+  const percent = Math.round(100 * value);
+  const output = make("output", { class: "small", for: id }, `${percent} %`);
+  let dragged = false;
+  const end = () => { if (dragged) { dragged = false; setTimeout(release); } };
   const slider = make("input", {
-    type: "range", min: 0, max: 100, step: 1, value: percent, id: `strength-${id}`,
-    "aria-label": `${say("strength")}, ${name}`, "aria-valuetext": `${percent} %`,
-    oninput: (event) => { output.textContent = `${event.target.value} %`; event.target.setAttribute("aria-valuetext", `${event.target.value} %`); },
-    onchange: (event) => change({ person: id, strength: Number(event.target.value) / 100 }),
+    type: "range", min: 0, max: most, step: 1, value: percent, id, "aria-label": label, "aria-valuetext": `${percent} %`,
+    oninput: () => { output.textContent = `${slider.value} %`; slider.setAttribute("aria-valuetext", output.textContent); },
+    onchange: () => set(Number(slider.value) / 100),
+    onpointerdown: () => { if (!dragged) hold(); dragged = true; },
+    onpointerup: end, onpointercancel: end, onlostpointercapture: end,
   });
+  return [slider, output];
+}
+
+/** Return what every part has of its own: strength, and expression in place of the whole clip's. */
+function tuning(one, id, name) {
+  const rows = facts.parts.filter((part) => one.slots[part]).map((part) => {
+    const { strength, expression } = one.slots[part], usual = clip.values[`guide.expression.${part}`];
+    const of = say("of", { part: say(part), person: name });
+    const set = (values) => change({ person: id, parts: { [part]: values } });
+    return make("tr", {}, make("th", { scope: "row" }, say(part)),
+      make("td", {}, make("span", { class: "slider" }, ...percents(`strength-${id}-${part}`, `${say("strength")}, ${of}`, 100, strength, (share) => set({ strength: share })))),
+      make("td", {}, make("span", { class: "slider" }, ...percents(`expression-${id}-${part}`, `${say("expression")}, ${of}`, 200, expression ?? usual,
+        (gain) => set({ expression: Math.abs(gain - usual) < 0.005 ? null : gain })))));
+  });
+  const head = make("tr", {}, make("th", { scope: "col" }, say("part")), make("th", { scope: "col" }, say("strength")), make("th", { scope: "col" }, say("expression")));
+  return make("details", { class: "small", open: unfolded.has(id), ontoggle: (event) => unfolded[event.target.open ? "add" : "delete"](id) },
+    make("summary", { id: `tune-${id}` }, say("tune")),
+    make("table", { class: "sliders" }, make("thead", {}, head), make("tbody", {}, ...rows)));
+}
+
+function controls(one, id, name) {
+  const [slider, output] = percents(`strength-${id}`, `${say("strength")}, ${name}`, 100, one.strength, (strength) => change({ person: id, strength }));
   const keep = make("input", { type: "checkbox", id: `keep-${id}`, checked: one.keep, onchange: (event) => change({ person: id, keep: event.target.checked }) });
   return make("div", { class: "row controls" },
     make("label", { class: "row grow small" }, make("span", { "aria-hidden": "true" }, say("strength")), slider, output),

@@ -22,6 +22,11 @@ whenever((clip) => clip.following, (clip) => {
   box.replaceChildren(...(stage ? [make("span", { class: "dot" }), `${say(`stage_${stage}`)}${share}`] : []));
 });
 
+whenever((clip) => clip.gone, (clip) => {
+  find("gone").hidden = !clip.gone.length;
+  find("gone").textContent = clip.gone.length ? say("gone", { names: clip.gone.join(", ") }) : "";
+});
+
 let followed = null;
 whenever((clip) => clip.followed, (clip) => {
   if (followed === false) look.changed();

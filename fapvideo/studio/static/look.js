@@ -4,6 +4,7 @@ import { clock, complain, find, get, say } from "./base.js";
 import { facts, here } from "./state.js";
 
 const SETTLE_MS = 70, AGAIN_MS = 500;
+const TAB = Math.random().toString(36).slice(2); // wishes of other tabs are not ended by ours
 const fps = facts.fps || 25;
 const player = find("player"), picture = find("picture"), under = find("picture-under");
 
@@ -35,7 +36,7 @@ async function paint(screen, kind) {
   find("spinner").hidden = false;
   find("look-said").textContent = say("painting");
   try {
-    const answer = await get(`${here}/look?kind=${kind}&time=${screen.time}`, { signal: asked.signal });
+    const answer = await get(`${here}/look?kind=${kind}&time=${screen.time}&tab=${TAB}`, { signal: asked.signal });
     if (screen.asked !== asked) return;
     if (answer.replaced) { // by another tab: again, when that one is served
       screen.settling = setTimeout(() => paint(screen, kind), AGAIN_MS);

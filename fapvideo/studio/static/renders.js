@@ -1,17 +1,20 @@
 // Consent, licences and provenance; the render button beside them; what is rendered.
 
-import { clock, complain, fill, find, make, post, say } from "./base.js";
-import { change, here, whenever } from "./state.js";
+import { clock, complain, fill, find, make, post, say, upload } from "./base.js";
+import { change, facts, here, whenever } from "./state.js";
 
-const FIELDS = ["who", "by", "until", "purpose"];
+const FIELDS = ["who", "by", "until", "clips", "purpose"];
+let documentKept = "", chosen = null;
 
 export function startRenders() {
   whenever((clip) => clip.trust, (clip) => showTrust(clip.trust));
   whenever((_, renders) => renders, (_, renders) => showRenders(renders));
-  find("keep-consent").addEventListener("click", async () => {
-    const consent = Object.fromEntries(FIELDS.map((name) => [name, field(name).value]));
-    find("consent-said").textContent = (await change({ consent })) ? say("saved") : "";
-  });
+  fill(find("consent-parts"), ...facts.parts.map((part) => make("label", { class: "check small" },
+    make("input", { type: "checkbox", name: "parts", value: part }), say(part))));
+  find("keep-consent").addEventListener("click", keepConsent);
+  find("add-document").addEventListener("click", () => find("document-file").click());
+  find("document-file").addEventListener("change", ({ target }) => { if (target.files.length) choose(target.files[0]); });
+  find("drop-document").addEventListener("click", () => { documentKept = ""; choose(null); find("add-document").focus(); });
   find("signed").addEventListener("change", (event) => change({ signed: event.target.checked }));
   find("render").addEventListener("click", () => ask(`${here}/render`, {}));
 }
@@ -20,10 +23,47 @@ function field(name) {
   return find("consent").querySelector(`[name=${name}]`);
 }
 
+const scope = () => [...find("consent-parts").querySelectorAll("input")];
+
+/** Show which document goes with the consent: a chosen file, or the one that is kept. */
+function choose(file) {
+  chosen = file;
+  const name = chosen?.name ?? documentKept;
+  find("document-name").textContent = name;
+  find("drop-document").hidden = !name;
+  if (!file) find("document-file").value = "";
+}
+
+async function keepConsent() {
+  const said = find("consent-said");
+  complain(null);
+  said.textContent = "";
+  try {
+    if (chosen) {
+      const { name } = chosen;
+      const answer = await upload(`${here}/consent`, chosen, (share) => {
+        said.textContent = say("uploading", { name, percent: Math.round(100 * share) });
+      });
+      documentKept = answer.document;
+      choose(null);
+    }
+  } catch (error) {
+    said.textContent = "";
+    complain(error);
+    return;
+  }
+  const consent = Object.fromEntries(FIELDS.map((name) => [name, field(name).value]));
+  const parts = scope().filter((box) => box.checked).map((box) => box.value);
+  said.textContent = (await change({ consent: { ...consent, parts, document: documentKept } })) ? say("saved") : "";
+}
+
 function showTrust(trust) {
   for (const name of FIELDS) {
     if (document.activeElement !== field(name)) field(name).value = trust.consent[name];
   }
+  for (const box of scope()) box.checked = trust.consent.parts.includes(box.value);
+  documentKept = trust.consent.document;
+  choose(chosen);
   find("signed").checked = trust.signed;
   const model = make("p", { class: "small" }, make("strong", {}, trust.bundle), " ", make("span", { class: "muted" }, trust.bundle_licences.join("; ")));
   const photos = trust.references.map((one, i) => make("label", { class: "small" }, one.name, " ",

@@ -6,7 +6,7 @@ export const facts = JSON.parse(find("facts").textContent);
 export const here = `/clip/${facts.id}`;
 const state = JSON.parse(find("state").textContent);
 const parts = [], heard = [];
-let held = 0, last = 0;
+let held = 0, last = 0, waiting = 0, version = 0, later = null;
 
 /** Call `show(clip, renders)` now and whenever `key(clip, renders)` is something else. */
 export function whenever(key, show) {
@@ -47,9 +47,10 @@ export function take(name, value) {
 export async function change(body) {
   const number = ++last;
   complain(null);
+  waiting += 1;
   try {
-    const answer = await post(`${here}/change`, body);
-    if (number === last) take("clip", answer.clip);
+    const answer = await post(`${here}/change`, body).finally(() => { waiting -= 1; });
+    if (number === last) takeClip(answer.clip, answer.version);
     heard.forEach((act) => act());
     return true;
   } catch (error) {
@@ -58,6 +59,15 @@ export async function change(body) {
     complain(error);
     return false;
   }
+}
+
+/** Take what was said of the clip, unless something newer is known; what is asked for comes first. */
+function takeClip(value, number) {
+  if (waiting) { later = [value, number]; return; }
+  if (number >= version) { version = number; take("clip", value); }
+  const [next, newer] = later ?? [null, -1];
+  later = null;
+  if (newer > version) { version = newer; take("clip", next); }
 }
 
 /** Hear of changes as long as the page is seen: a browser has few connections for all tabs. */
@@ -73,10 +83,13 @@ export function listen() {
 function open() {
   const source = new EventSource(`${here}/events`);
   let away = false;
-  for (const name of ["clip", "renders"]) {
-    source.addEventListener(name, (event) => take(name, JSON.parse(event.data)));
-  }
-  source.onopen = () => { if (away) complain(null); away = false; };
+  source.addEventListener("clip", (event) => takeClip(JSON.parse(event.data), Number(event.lastEventId)));
+  source.addEventListener("renders", (event) => take("renders", JSON.parse(event.data)));
+  source.onopen = () => {
+    if (away) complain(null);
+    away = false;
+    version = 0; // a studio that was started again counts anew
+  };
   source.onerror = () => { away = true; complain(new Error(say("lost"))); };
   return source;
 }
