@@ -67,6 +67,7 @@ print(json.dumps({"names": sorted(names), "video": video.file, "summary": summar
 """
 
 
+@pytest.mark.slow
 def test_a_graph_of_all_nodes_swaps_a_video(
     clip: Callable[..., Path], tmp_path: Path, checkout: Path
 ) -> None:

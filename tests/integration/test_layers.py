@@ -238,6 +238,7 @@ def movie_over(
     return out
 
 
+@pytest.mark.slow
 def test_the_mattes_of_two_people_can_be_told_apart(
     clip: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -389,6 +390,7 @@ def test_layers_alone_signed_with_frames_that_show_no_face(
     assert alpha == shown
 
 
+@pytest.mark.slow
 def test_mattes_alone_are_layers_too(clip: Callable[..., Path], tmp_path: Path) -> None:
     with swapper(layers={"movie": False, "contents": ["inner_mouth"]}) as one:
         one.run(clip("one_face", frames=3), layers=tmp_path / "layers")

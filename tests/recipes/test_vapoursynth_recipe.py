@@ -18,6 +18,7 @@ import pytest
 
 from fapvideo import VideoSwapper, load_preset, stream_info
 
+pytestmark = pytest.mark.slow
 HERE = importlib.util.find_spec("vapoursynth") is not None
 PYTHON = sys.executable if HERE else os.environ.get("VAPOURSYNTH_PYTHON", "")
 NEEDS_IT = "VapourSynth is not installed (pip install vapoursynth, Python 3.12 or newer)"
