@@ -2,7 +2,7 @@
 
     python benchmarks/clips.py FOLDER [--preset brand_avatar] [--start 0.5] [--seconds 2]
                                [--set KEY=VALUE ...] [--only NAME ...] [--name now]
-                               [--results DONE]
+                               [--keep DIR] [--results DONE] [--plans DIR]
 
 Adds the run `--name` to benchmarks/results/clips.json; with `--results` what another version made
 of the same stretches (DONE/NAME.mkv and its report) is judged in place of a new run. Give it a
@@ -18,6 +18,8 @@ and the three are averaged. What is reported:
   the head after the clip's median was taken away (another nose is no slip), inter-ocular
   distances; of every frame the median of the four parts; frames that are called swapped.
 - r, slope: of eye and mouth opening, result against source.
+- seam (dE), warp, flicker, likeness, success: the evaluation's own metrics (docs/evaluation.md),
+  measured where the program's plan has the faces, for another version's results, too.
 """
 
 from __future__ import annotations
@@ -38,9 +40,16 @@ from about import about
 from fapvideo.config.overrides import parse_overrides
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import RunPreset
+from fapvideo.evaluation import views
+from fapvideo.evaluation.measure import measure
+from fapvideo.evaluation.metrics.seam import Seam
+from fapvideo.evaluation.metrics.similarity import PartSimilarity
+from fapvideo.evaluation.metrics.temporal import Temporal
+from fapvideo.evaluation.suites.material import aligned_references
 from fapvideo.ops import mesh
 from fapvideo.ops.display import square_pixels
 from fapvideo.ops.pose import expression, head_pose
+from fapvideo.run.clip import Clip
 from fapvideo.structs import Bytes, Floats
 from fapvideo.swapper import VideoSwapper
 from fapvideo.track.detector import FaceDetector
@@ -54,6 +63,15 @@ PARTS = (
 )  # fmt: skip
 SIGNALS = ("eye_open", "mouth_open")
 ZOOMS = (0.92, 1.0, 1.08)
+MEASURES = {
+    "seam": "seam.colour",
+    "warp": "temporal.warp.mask",
+    "flicker": "temporal.luma.mask",
+    "sparkle": "temporal.pixels.mask",
+    "likeness": "similarity.reference",
+    "success": "success",
+}
+"""Column -> key of the evaluation."""
 
 
 class Judge:
@@ -88,6 +106,8 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--only", nargs="*", default=())
     parser.add_argument("--name", default="now")
+    parser.add_argument("--plans", type=Path, help="folder where plans are kept, and found again")
+    parser.add_argument("--results", type=Path, help="folder of results that are there already")
     return parser
 
 
@@ -107,18 +127,26 @@ def main() -> None:
     """Run, measure, print, write."""
     parser = options(__doc__)
     parser.add_argument("--keep", type=Path, help="folder for the results, to look at")
-    parser.add_argument("--results", type=Path, help="folder of results that are there already")
     asked = parser.parse_args()
     preset = stretch(asked, **{"video.codec": "ffv1"})
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch, VideoSwapper(preset) as swapper:
         for path in chosen(asked):
             output = (asked.results or asked.keep or Path(scratch)) / f"{path.stem}.mkv"
-            if not asked.results:
-                swapper.run(path, output, overwrite=True)
-            rows[path.stem] = judged(path, output, preset)
+            with swapper.open(path, folder=asked.plans and asked.plans / path.stem) as clip:
+                if not asked.results:
+                    swapper.run(clip, output, overwrite=True)
+                rows[path.stem] = judged(path, output, preset) | measured(clip, output, preset)
             print(path.stem, rows[path.stem], flush=True)
     write(asked, rows)
+
+
+def measured(clip: Clip, output: Path, preset: RunPreset) -> dict[str, float]:
+    """Return what the evaluation says of a result, where the plan of `clip` has the faces."""
+    parts, references = tuple(preset.references), aligned_references(preset)
+    material = views.Clip(clip.info, preset, parts, references, clip.plan)
+    found = measure(material, output, [Seam(), Temporal(), PartSimilarity()]).values
+    return {name: round(found[key], 3) for name, key in MEASURES.items() if key in found}
 
 
 def judged(path: Path, output: Path, preset: RunPreset) -> dict[str, Any]:
@@ -184,7 +212,8 @@ def write(asked: argparse.Namespace, rows: dict[str, Any]) -> None:
     record |= about(
         "Clips as people film them, two seconds of each: frames by state, reasons, slip of "
         "the parts against the head (inter-ocular distances), eye and mouth opening of the result "
-        "against the source's; judged by a detector and a mesh in every frame on its own. The "
+        "against the source's, judged by a detector and a mesh in every frame on its own; seam "
+        "(dE), warp error and flicker (source: 1), likeness to the reference and swap success. The "
         "clips are examples of the public repository KwaiVGI/LivePortrait (commit 1986663b).",
         "python benchmarks/clips.py FOLDER --name NAME",
     )

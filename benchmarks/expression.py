@@ -2,16 +2,19 @@
 
     python benchmarks/expression.py FOLDER [--preset brand_avatar] [--start 0.5] [--seconds 2]
                                     [--set KEY=VALUE ...] [--only NAME ...] [--name now]
+                                    [--results DONE] [--plans DIR]
 
 Adds the run `--name` to benchmarks/results/expression.json, clip by clip, so that a run that was
 stopped keeps what it had. What the keys mean is in docs/evaluation.md (`follower.*`, `older.*`);
-faces are cut out where the program's own plan has them. The clips are those of `clips.py`.
+faces are cut out where the program's own plan has them. The clips are those of `clips.py`, and so
+are `--results` (of its `--keep`) and `--plans`, with which nothing is followed and swapped again.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +30,8 @@ from fapvideo.evaluation.metrics.movements import GROUPS
 from fapvideo.evaluation.views import face_view
 from fapvideo.ops.display import square_pixels
 from fapvideo.parts import TRAINED
+from fapvideo.run.clip import Clip
+from fapvideo.structs import Bytes
 from fapvideo.swapper import VideoSwapper
 from fapvideo.track.older import OlderMesh
 from fapvideo.video.reader import VideoReader
@@ -40,27 +45,37 @@ def main() -> None:
     preset = stretch(asked)
     with VideoSwapper(preset) as swapper:
         for path in chosen(asked):
-            row = measured(swapper, path, preset)
+            with swapper.open(path, folder=asked.plans and asked.plans / path.stem) as clip:
+                row = measured(clip, path, preset, asked.results)
             print(path.stem, row, flush=True)
             write(asked.name, path.stem, row)
 
 
-def measured(swapper: VideoSwapper, path: Path, preset: RunPreset) -> dict[str, float]:
+def measured(clip: Clip, path: Path, preset: RunPreset, results: Path | None) -> dict[str, float]:
     """Return what both judges say of one clip."""
     mesh, judges = OlderMesh(), Following()
-    with swapper.open(path) as clip:
-        first, last = float(clip.plan.times_s[0]), float(clip.plan.times_s[-1])
-        results = clip.strip(first, last - first + 1.0)
-        pictures = VideoReader(path, preset.video).pictures()
-        for index, ((_, source), result) in enumerate(zip(pictures, results, strict=True)):
-            before, after = (square_pixels(rgb, clip.info) for rgb in (source, result))
-            views = tuple(
-                face_view(before, after, place.landmarks, TRAINED, MaskConfig(), mesh)
-                for _, place in clip.plan.placements(index)
-            )
-            pair: Any = SimpleNamespace(index=index, faces=views)
-            judges.update(pair)
+    pictures = VideoReader(path, preset.video).pictures()
+    done = swapped(clip) if results is None else shown(results / f"{path.stem}.mkv")
+    for index, ((_, source), result) in enumerate(zip(pictures, done, strict=True)):
+        before, after = (square_pixels(rgb, clip.info) for rgb in (source, result))
+        views = tuple(
+            face_view(before, after, place.landmarks, TRAINED, MaskConfig(), mesh)
+            for _, place in clip.plan.placements(index)
+        )
+        pair: Any = SimpleNamespace(index=index, faces=views)
+        judges.update(pair)
     return shortened(judges.summary())
+
+
+def swapped(clip: Clip) -> Iterator[Bytes]:
+    """Yield the swapped frames."""
+    first, last = float(clip.plan.times_s[0]), float(clip.plan.times_s[-1])
+    return (look.after for look in clip.looks(first, last - first + 1.0))
+
+
+def shown(path: Path) -> Iterator[Bytes]:
+    """Yield the frames of a result."""
+    return (rgb for _, rgb in VideoReader(path).pictures())
 
 
 def shortened(values: Any) -> dict[str, float]:

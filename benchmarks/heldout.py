@@ -30,8 +30,8 @@ from fapvideo.config.schema import DenoiseConfig, FuseConfig
 from fapvideo.config.train import DataConfig, load_train_preset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
+from fapvideo.evaluation.metrics import distribution
 from fapvideo.evaluation.metrics.features import PartFeatures
-from fapvideo.evaluation.metrics.groups import distribution
 from fapvideo.evaluation.metrics.seam import seams
 from fapvideo.evaluation.report.benchmark import commit
 from fapvideo.evaluation.views import SIDE, FaceView

@@ -23,41 +23,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from about import about
 
-SIZE, QUICK_SIZE, RATE, POSES = (640, 360), (192, 108), 25, 25
+SIZE, QUICK_SIZE = (640, 360), (192, 108)
 RESULTS = Path(__file__).parent / "results" / "memory.json"
-
-
-def write_clip(path: Path, frames: int, size: tuple[int, int]) -> None:
-    """Write the clip with that many frames."""
-    import av
-    import cv2
-
-    from fapvideo.config.presets import ASSETS
-    from fapvideo.synth.portrait import AnimatedPortrait
-
-    photo = cv2.imread(str(ASSETS / "brand_face.png"))[..., ::-1]
-    portrait = AnimatedPortrait(photo, size)
-    poses = [portrait.render(0.7 + pose / RATE)[0] for pose in range(POSES)]
-    round_trip = [*range(POSES), *range(POSES - 2, 0, -1)]
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            "libx264", rate=RATE, options={"crf": "0", "preset": "ultrafast"}
-        )
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
-        for number in range(frames):
-            pose = poses[round_trip[number % len(round_trip)]]
-            picture = av.VideoFrame.from_ndarray(pose, "rgb24").reformat(format="yuv420p")
-            picture.pts, picture.time_base = number, Fraction(1, RATE)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
 
 
 def memory_of(pid: int) -> tuple[int, int]:
@@ -134,8 +107,27 @@ def one_run(clip: Path, overrides: dict[str, str], quick: bool) -> None:
     print(json.dumps(told))
 
 
+def watched(command: Sequence[str]) -> tuple[int, int, str]:
+    """Run a program; return its largest resident set, what was its own of that, and its output."""
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    peak = own = 0
+    while child.poll() is None:
+        try:
+            rss, anonymous = memory_of(child.pid)
+        except (OSError, KeyError):  # it has just ended
+            break
+        peak, own = max((peak, own), (rss, anonymous))
+        time.sleep(0.05)
+    text, _ = child.communicate()
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return peak, own, text
+
+
 def measure(frames: int, overrides: list[str], quick: bool) -> dict[str, object]:
     """Run a clip of that many frames in a fresh process; return what it took."""
+    from talking import write_clip  # with libraries that are not this one's to bring into the run
+
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
         write_clip(clip, frames, QUICK_SIZE if quick else SIZE)
@@ -143,18 +135,7 @@ def measure(frames: int, overrides: list[str], quick: bool) -> dict[str, object]
         command = [sys.executable, __file__, "--clip", str(clip)]
         command += ["--quick"] if quick else []
         command += [word for item in overrides for word in ("--set", item)]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        peak = own = 0
-        while child.poll() is None:
-            try:
-                rss, anonymous = memory_of(child.pid)
-            except (OSError, KeyError):  # it has just ended
-                break
-            peak, own = max((peak, own), (rss, anonymous))
-            time.sleep(0.05)
-        text, _ = child.communicate()
-        if child.returncode:
-            raise SystemExit(f"the run of {frames} frames failed")
+        _, own, text = watched(command)
         told = json.loads(text.splitlines()[-1])
         return {
             "frames": frames,

@@ -140,6 +140,7 @@ def main() -> None:
     rows = []
     with VideoSwapper.from_preset("brand_avatar", overrides=overrides) as swapper:
         source = VideoReader(info, swapper.preset.video)
+        at_once = swapper._bench.engine().batch(info)
         frames = [frame for batch in source.batches(8) for frame in batch.frames]
         filmed = [displayed(frame, info) for frame in frames]
         started = time.perf_counter()
@@ -173,10 +174,16 @@ def main() -> None:
         *(f"--set {s}" for s in args.set),
     ]
     command = f"python benchmarks/session.py {args.clip} {' '.join(words)}".strip()
-    result = about("a session against the two passes", command)
+    result = about(
+        "A session against the two passes: PSNR inside what either changed, landmarks, the largest"
+        " step from frame to frame against the two passes', frames that wait. Seconds are wall time"
+        " of a machine with other work; memory is of the whole process, both passes before it"
+        " included.",
+        command,
+    )
     result |= {
         "clip": f"{args.clip.name}, {len(frames)} frames {info.width}x{info.height}",
-        "batch_size": swapper.preset.denoise.batch_size,
+        "frames_in_a_batch": at_once,
         "two_passes_s": round(whole_s, 1),
         "rows": rows,
     }

@@ -16,15 +16,13 @@ import json
 import time
 from pathlib import Path
 
-import cv2
 import psutil
 from about import about
+from talking import RATE, pictures
 
 from fapvideo import VideoSwapper, stream_info
-from fapvideo.config.presets import ASSETS
-from fapvideo.synth.portrait import AnimatedPortrait
 
-RATE, POSES, EVERY = 25, 25, 100
+EVERY = 100
 SETTINGS = {"bundle": "tiny", "denoise.mode": "off", "composite.max_size": 64}
 RESULTS = Path(__file__).parent / "results" / "session_memory.json"
 
@@ -38,18 +36,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     width, height = args.size
-    portrait = AnimatedPortrait(
-        cv2.imread(str(ASSETS / "brand_face.png"))[..., ::-1], (width, height)
-    )
-    poses = [portrait.render(0.7 + pose / RATE)[0] for pose in range(POSES)]
-    round_trip = [*range(POSES), *range(POSES - 2, 0, -1)]
     rows, waited, process = [], 0, psutil.Process()
     started = time.perf_counter()
     with VideoSwapper.from_preset("brand_avatar", device="cpu", overrides=SETTINGS) as swapper:
         session = swapper.session(stream_info(width, height, RATE), args.lookahead)
         came = 0
-        for number in range(1, args.frames + 1):
-            came += len(session.push(poses[round_trip[number % len(round_trip)]]))
+        for number, picture in enumerate(pictures(args.frames, (width, height)), 1):
+            came += len(session.push(picture))
             waited = max(waited, number - came)
             if number % EVERY == 0:
                 gc.collect()

@@ -22,7 +22,7 @@ from runs import preset
 from fapvideo.config.evaluation import Threshold
 from fapvideo.config.schema import ReferenceConfig
 from fapvideo.evaluation.definitions import Definition
-from fapvideo.evaluation.measure import Measurement, Suspect
+from fapvideo.evaluation.measure import Measurement, Stretch, Suspect
 from fapvideo.evaluation.report.page import write_page
 from fapvideo.evaluation.report.record import Record
 from fapvideo.evaluation.views import Clip, FramePair
@@ -127,7 +127,8 @@ def measurements() -> tuple[Measurement, ...]:
         system="ours", clip=CLIP, result=str(clip().path), frames=FRAMES, face_frames=FRAMES,
         values={"seam.colour": 0.5, "success.nose": 97.5, "success.mouth": 91, "warp.mask": 1.04},
         times_s=times, curves={"seam.colour": flat, "warp.mask": flat},
-        notes=["FID: no weights"], extra={"fps": 2.5, "frames": {"swapped": FRAMES}}, **common,
+        notes=["FID: no weights"], extra={"fps": 2.5, "frames": {"swapped": FRAMES}},
+        stretches=[Stretch(times[1], times[3], f"left, {HOSTILE}")], **common,
     )  # fmt: skip
     other = Measurement(
         system=OTHER, clip=CLIP, result=str(result()), frames=FRAMES, face_frames=FRAMES - 1,

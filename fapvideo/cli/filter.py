@@ -32,8 +32,12 @@ def filter_stream(
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Frames are raw, of this size: 1280x720.")
     ] = None,
-    pix_fmt: Annotated[str, typer.Option(help="Of raw frames, as FFmpeg says it.")] = "yuv420p",
-    rate: Annotated[str, typer.Option(help="Of raw frames: 25 or 30000/1001.")] = "25",
+    pix_fmt: Annotated[
+        str | None, typer.Option(help="Of raw frames, as FFmpeg says it. Default: yuv420p.")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="Of raw frames: 25 or 30000/1001. Default: 25.")
+    ] = None,
     require_face: RequireFace = False,
     require_licence: RequireLicence = None,
     as_json: Annotated[bool, typer.Option("--json", help="Messages as JSON lines.")] = False,
@@ -52,7 +56,13 @@ def filter_stream(
         overrides["require_licence"] = require_licence
     from fapvideo.video.pipes import raw_stream, read_header
 
-    stream = raw_stream(size, pix_fmt, rate) if size else read_header(pipes[0])
+    if size is None and (pix_fmt or rate):
+        raise VideoReadError(
+            "--pix-fmt and --rate are of raw frames, whose size is to be said, too",
+            hint="give --size, or leave them out: a YUV4MPEG2 header says them",
+        )
+    raw = pix_fmt or "yuv420p", rate or "25"
+    stream = raw_stream(size, *raw) if size else read_header(pipes[0])
     with open_swapper(preset, device, overrides) as swapper, stop_on_signal() as cancel:
         session = swapper.session(stream.info, lookahead)
         told = [*session.warnings]

@@ -84,7 +84,7 @@ def run(
     overrides = options.collect_overrides(settings, reference, start, end, person)
     overrides |= {"require_licence": require_licence} if require_licence else {}
     report = report or report_folder is not None
-    _check_layers(layers, engine, report=report, alone=output_path is None)
+    _check_layers(layers, report=report, alone=output_path is None)
     with (
         # Loading is simply broken off by a signal; from here on it has to leave no half output.
         open_engine(engine, preset, device, overrides) as swapper,
@@ -111,7 +111,7 @@ def run(
         raise fault
 
 
-def _check_layers(layers: Path | None, engine: str, *, report: bool, alone: bool) -> None:
+def _check_layers(layers: Path | None, *, report: bool, alone: bool) -> None:
     """Refuse what does not go with layers, before anything is loaded.
 
     Raises:
@@ -121,10 +121,6 @@ def _check_layers(layers: Path | None, engine: str, *, report: bool, alone: bool
         raise PresetError(
             "--report is about a finished video, and --layers without -o makes none",
             hint="name one with -o",
-        )
-    if layers is not None and engine != "local":
-        raise PresetError(
-            "the workers of a cluster write no layers", hint="leave out --engine, or --layers"
         )
 
 

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from fapvideo.config.section import Section
 
-LayerImage = Literal["swap", "parts", "inner_mouth", "occluders", "guide", "st"]
+LayerImage = Literal["swap", "parts", "inner_mouth", "occluders", "people", "guide", "st"]
 
 
 class LayersConfig(Section):
@@ -22,10 +22,12 @@ class LayersConfig(Section):
     of them (extra `layers`); these rebuild every source within one code value."""
     contents: tuple[LayerImage, ...] = get_args(LayerImage)
     """What the images hold: the change (`swap`), a matte for each part, the inner mouth, what
-    stands in front, what the painter started from, where in the face a pixel lies (`st`)."""
+    stands in front, the same mattes for each person alone where several are swapped (`people`),
+    what the painter started from, where in the face a pixel lies (`st`)."""
 
     @model_validator(mode="after")
     def _something(self) -> LayersConfig:
-        if not self.movie and (self.images == "off" or not self.contents):
+        images = self.images != "off" and set(self.contents) - {"people"}
+        if not self.movie and not images:
             raise ValueError("nothing would be written: set layers.movie, or layers.images")
         return self

@@ -44,6 +44,16 @@ class Suspect:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of time in which a face was not plainly swapped, by the run's own report."""
+
+    start_s: float
+    end_s: float
+    words: str
+    """When, who, and why."""
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """One system's result on one clip, measured; plain JSON types through `asdict`."""
 
@@ -66,6 +76,8 @@ class Measurement:
     """What could not be measured, and why."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Speed and the like, from the run's own report."""
+    stretches: Sequence[Stretch] = ()
+    """What the page shades in its curves."""
 
 
 def measure(

@@ -32,6 +32,9 @@ INNER_LIPS = 0.018
 """Softness of the lips' inner edge, inter-ocular distances."""
 RING = 0.16
 """Width of the skin ring around the hole, inter-ocular distances."""
+SURROUNDINGS, AMID = 0.12, (0.35, 0.6)
+"""Blur that tells what is around a pixel, inter-ocular distances, and shares of skin there from
+which on something dark may be of an old part, and surely is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +121,11 @@ def build_guide(
         _bring_inner_mouth(picture, target, landmarks, pieces, interocular)
     whole = np.maximum(masks.hole, masks.inner_mouth)  # the lips' inner edge is no rim
     _show_own_lids(picture, target, masks.core, landmarks, shut, interocular)
-    clear = skin if leftovers is None else np.maximum(skin, leftovers)
-    return Guide(picture, _trust(whole, bare, clear, interocular))
+    clear = skin if leftovers is None else leftovers * _amid_skin(skin, interocular)
+    return Guide(picture, _trust(whole, bare, np.maximum(skin, clear), interocular))
 
 
-def _closed_eyes(
-    landmarks: Floats, shut: Sequence[float] | Floats, size: int, iod: float
-) -> Floats:
+def closed_eyes(landmarks: Floats, shut: Sequence[float] | Floats, size: int, iod: float) -> Floats:
     """Return [size, size] how much of the target's own closed lids is to be seen."""
     out = np.zeros((size, size), np.float32)
     for ring, amount in zip((mesh.RIGHT_EYE_RING, mesh.LEFT_EYE_RING), shut, strict=True):
@@ -188,10 +189,16 @@ def _show_own_lids(
 
     A photo of an open eye squeezed together is a dark bar, and its shade says nothing of lids.
     """
-    closed = _closed_eyes(landmarks, shut, picture.shape[0], iod) * core
+    closed = closed_eyes(landmarks, shut, picture.shape[0], iod) * core
     if not closed.any():
         return
     picture += (target - picture) * as_rgb(closed)
+
+
+def _amid_skin(skin: Floats, interocular: float) -> Floats:
+    """Return [S, S] where skin is near: what is left of an old part lies on it, hair beside it."""
+    near = blur(skin, SURROUNDINGS * interocular)
+    return smoothstep((near - AMID[0]) / (AMID[1] - AMID[0]))
 
 
 def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floats:

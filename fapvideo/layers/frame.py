@@ -8,8 +8,9 @@ R'G'B' of the source's matrix and transfer function, not in linear light, `sourc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
 import cv2
 import numpy as np
@@ -32,6 +33,43 @@ TEXTURE = 1024
 TEXTURE_CENTRE = (0.5, 0.4)
 """Where in that square the middle between the eyes lies, from its upper left corner."""
 OTHER_MATTES = ("inner_mouth", "occluders")
+OF_A_PERSON = "_person"
+"""In the name of a matte of one person alone: `eyes_person3`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mattes:
+    """Which mattes a clip has."""
+
+    names: tuple[str, ...] = ()
+    """In their order: parts that are swapped and others, then the same of each person alone."""
+    people: Mapping[int, int] = field(default_factory=dict)
+    """Track -> its person; nothing where only one person is swapped."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        """Return those of a clip."""
+        parts: dict[int, set[str]] = {}
+        for target in plan.targets:
+            person = plan.people.get(target.track.id, target.track.id)
+            parts.setdefault(person, set()).update(target.parts)
+        names = _named(set[str]().union(*parts.values()))
+        if len(parts) < 2:
+            return cls(names)
+        for person in sorted(parts):
+            names += tuple(f"{name}{OF_A_PERSON}{person}" for name in _named(parts[person]))
+        tracks = (target.track.id for target in plan.targets)
+        return cls(names, {track: plan.people.get(track, track) for track in tracks})
+
+    def held_by(self, name: str, track: int) -> tuple[str, ...]:
+        """Return the names of the mattes that a matte of a face belongs into."""
+        if track not in self.people:
+            return (name,)
+        return name, f"{name}{OF_A_PERSON}{self.people[track]}"
+
+
+def _named(parts: Collection[str]) -> tuple[str, ...]:
+    return (*(part for part in PARTS if part in parts), *OTHER_MATTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +85,7 @@ class FrameLayers:
     swap: Floats
     """[h, w, 4] the change: R'G'B' in the source's encoding, straight, 0 under alpha 0; alpha."""
     mattes: Mapping[str, Floats]
-    """Part, `inner_mouth`, `occluders` -> [h, w] in [0, 1]; the same names in every frame."""
+    """Name, of `Mattes` -> [h, w] in [0, 1]; the same names in every frame."""
     guide: Floats
     """[h, w, 4] what the painter started from, straight, under the part's mask."""
     st: Floats
@@ -81,18 +119,12 @@ def layered(
         info: of the clip.
         plan: of the clip.
     """
-    layers = layers_of(batch, swapped, info, matte_names(plan))
+    layers = layers_of(batch, swapped, info, Mattes.of(plan))
     return LayeredBatch(done.frames, done.time_base, done.views, layers)
 
 
-def matte_names(plan: Plan) -> tuple[str, ...]:
-    """Return the names of a clip's mattes, in their order: parts that are swapped, and others."""
-    swapped = {part for target in plan.targets for part in target.parts}
-    return (*(part for part in PARTS if part in swapped), *OTHER_MATTES)
-
-
 def layers_of(
-    batch: FrameBatch, swapped: SwappedBatch, info: VideoInfo, names: Sequence[str]
+    batch: FrameBatch, swapped: SwappedBatch, info: VideoInfo, mattes: Mattes
 ) -> tuple[FrameLayers, ...]:
     """Return the layers of a batch whose strokes were recorded.
 
@@ -100,14 +132,14 @@ def layers_of(
         batch: as decoded.
         swapped: what was painted on it.
         info: of the clip.
-        names: of `matte_names`.
+        mattes: of the clip.
     """
     done = []
     for frame, jobs, strokes in zip(batch.frames, swapped.jobs, swapped.strokes, strict=True):
         shown = [
             job for job in jobs if (frame.index, job.face.placement.track_id) not in swapped.refused
         ]
-        done.append(_layers(frame.index, shown, strokes, info.display_size, names))
+        done.append(_layers(frame.index, shown, strokes, info.display_size, mattes))
     return tuple(done)
 
 
@@ -122,22 +154,24 @@ def _layers(
     jobs: Sequence[FaceJob],
     strokes: Sequence[Stroke],
     size: tuple[int, int],
-    names: Sequence[str],
+    wanted: Mattes,
 ) -> FrameLayers:
     box = _around((*(stroke.box for stroke in strokes), *(_seen(job) for job in jobs)), size)
     if box is None or not strokes:
-        mattes = {name: np.zeros((0, 0), np.float32) for name in names}
+        mattes = {name: np.zeros((0, 0), np.float32) for name in wanted.names}
         none = np.zeros((0, 0, 4), np.float32)
         return FrameLayers(frame, size, None, none, mattes, none, none[..., :3])
     shape = box[3] - box[1], box[2] - box[0]
-    mattes = {name: np.zeros(shape, np.float32) for name in names}
+    mattes = {name: np.zeros(shape, np.float32) for name in wanted.names}
     guide, st = np.zeros((*shape, 4), np.float32), np.zeros((*shape, 3), np.float32)
     for job in jobs:
         placed = invert(job.face.raster)
         placed[:, 2] -= box[:2]
         for name, matte in _mattes(job).items():
-            if name in mattes:
-                np.maximum(mattes[name], _put(matte, placed, shape), out=mattes[name])
+            there = _put(matte, placed, shape)
+            for held in wanted.held_by(name, job.face.placement.track_id):
+                if held in mattes:
+                    np.maximum(mattes[held], there, out=mattes[held])
         alpha = _put(job.masks.hole, placed, shape)
         picture = warp(job.guide, placed, shape[::-1], interpolation=cv2.INTER_CUBIC)
         guide = _laid(guide, np.clip(picture, 0.0, 1.0), alpha)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -20,9 +20,10 @@ import numpy as np
 import fapvideo
 from fapvideo.errors import VideoWriteError
 from fapvideo.layers.colours import chromaticities, in_words, interop_id, layer_colours
-from fapvideo.layers.frame import FrameLayers
+from fapvideo.layers.frame import OF_A_PERSON, OTHER_MATTES, FrameLayers
 from fapvideo.layers.numbers import Numbers
-from fapvideo.structs import Array, Floats, VideoInfo
+from fapvideo.structs import Array, Floats, HdrMetadata, VideoInfo
+from fapvideo.video.color import light_levels, mastering_numbers
 
 TOP = 65535
 """What 1 is in a PNG of 16 bits."""
@@ -99,7 +100,7 @@ class PngWriter:
         if coloured:
             tags = layer_colours(self.info)
             codes = (tags.primaries, tags.transfer, tags.matrix, int(tags.full_range))
-            chunks.insert(0, _chunk(b"cICP", bytes(codes)))
+            chunks = [_chunk(b"cICP", bytes(codes)), *_hdr_chunks(self.info.hdr), *chunks]
             chunks.append(_text("Comment", in_words(tags)))
         whole = data.tobytes()
         header = 8 + 12 + struct.unpack(">I", whole[8:12])[0]
@@ -178,13 +179,19 @@ class ExrWriter:
 
 
 def wanted(matte: str, contents: Collection[str]) -> bool:
-    """Tell whether a matte is written: those of parts go by `parts`, others by their own name."""
-    return (matte if matte in ("inner_mouth", "occluders") else "parts") in contents
+    """Tell whether a matte is written: those of parts go by `parts`, others by their own name.
+
+    Those of one person alone go by `people` as well.
+    """
+    what, of_one, _ = matte.partition(OF_A_PERSON)
+    if of_one and "people" not in contents:
+        return False
+    return (what if what in OTHER_MATTES else "parts") in contents
 
 
-def mattes_written(layers: Mapping[str, Any], contents: Collection[str]) -> list[str]:
+def mattes_written(names: Iterable[str], contents: Collection[str]) -> list[str]:
     """Return the names of the mattes that are written."""
-    return [name for name in layers if wanted(name, contents)]
+    return [name for name in names if wanted(name, contents)]
 
 
 def _premultiplied(rgba: Floats) -> Floats:
@@ -204,6 +211,17 @@ def _window(x0: int, y0: int, x1: int, y1: int) -> tuple[Array, Array]:
 def _chunk(kind: bytes, data: bytes) -> bytes:
     """Return a chunk of a PNG (third edition, 5.3)."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _hdr_chunks(hdr: HdrMetadata) -> Iterator[bytes]:
+    """Yield the chunks of static HDR10 metadata (PNG, third edition, 11.3.2.7 and 11.3.2.8)."""
+    mastering, light = mastering_numbers(hdr), light_levels(hdr)
+    if mastering:
+        green, blue, red, white = (mastering[at : at + 2] for at in (0, 2, 4, 6))
+        points = (*red, *green, *blue, *white)
+        yield _chunk(b"mDCV", struct.pack(">8H2I", *points, *mastering[8:]))
+    if light:
+        yield _chunk(b"cLLI", struct.pack(">2I", *(level * 10_000 for level in light)))
 
 
 def _text(keyword: str, text: str) -> bytes:

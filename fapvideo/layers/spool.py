@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from fapvideo.config.layers import LayersConfig
 from fapvideo.config.schema import VideoConfig
-from fapvideo.layers.frame import layers_of
+from fapvideo.layers.frame import Mattes, layers_of
 from fapvideo.layers.images import ImageWriter, image_writer
 from fapvideo.layers.movie import movie_frame, movie_info
 from fapvideo.layers.numbers import Numbers
@@ -35,8 +35,7 @@ class LayerPlan:
     info: VideoInfo
     """Of the source."""
     numbers: Numbers
-    mattes: tuple[str, ...]
-    """Names, of `matte_names`."""
+    mattes: Mattes
 
     @property
     def movie(self) -> VideoInfo:

@@ -42,10 +42,9 @@ def timeline(
     if movie:
         media["movie"] = _object("ExternalReference.1", target_url=NAME, available_range=own)
     there = {"source": _object("ExternalReference.1", target_url=_url(source, folder))}
-    tracks = [
-        _track("source", _clip(source.name, shown, there)),
-        _track("layers", _clip("swap", own, media)),
-    ]
+    tracks = [_track("source", _clip(source.name, shown, there))]
+    if media:  # mattes alone have no place there
+        tracks.append(_track("layers", _clip("swap", own, media)))
     return _object(
         "Timeline.1",
         name=source.stem,

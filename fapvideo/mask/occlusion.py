@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fapvideo.config.schema import DenoiseConfig
 from fapvideo.mask.covered import hidden_over_time, shown_over_time
+from fapvideo.mask.lenses import Outlines, through_glasses, wears_glasses
 from fapvideo.mask.open_set import moved, without
 from fapvideo.nets.occlusion import SIZE, OccluderNet, OcclusionNet, folded, seen_by
 from fapvideo.ops import mesh
@@ -117,12 +118,13 @@ class OcclusionSearch:
         self._see, self._length = see, length
         self._maps: dict[int, bytes] = {}
         self._worn: dict[int, bytes] = {}
-        self._faces: dict[int, NDArray[np.int32]] = {}
+        self._outlines: dict[int, Outlines] = {}
         self._places = np.zeros((length, len(mesh.STABLE), 2), np.float32)
         self._covered = {
-            name: np.full((length, len(part.outline)), np.nan, np.float32)
+            name: np.full((length, len(part.outline), 2), np.nan, np.float32)
             for name, part in PARTS.items()
         }
+        """Part -> [T, sides, 2] covered share of it: as it is seen, and if glasses are worn."""
         self._hidden = {name: [False] * len(part.outline) for name, part in PARTS.items()}
         """Part -> for every side whether it was covered before the first frame."""
 
@@ -130,11 +132,11 @@ class OcclusionSearch:
         """Forget the first `frames`, and be of `length` from now on: of a stream's next window."""
         for part, shares in self._covered.items():
             for side, before in enumerate(self._hidden[part]):
-                hidden = hidden_over_time(shares[:frames, side], before)
+                hidden = hidden_over_time(shares[:frames, side, self._behind], before)
                 self._hidden[part][side] = bool(hidden[-1]) if len(hidden) else before
             self._covered[part] = moved(shares, frames, length)
         self._places = np.nan_to_num(moved(self._places, frames, length))
-        for kept in (self._maps, self._worn, self._faces):
+        for kept in (self._maps, self._worn, self._outlines):
             rest = {i - frames: kept[i] for i in kept if i >= frames}
             kept.clear()
             kept.update(rest)  # type: ignore[arg-type]
@@ -155,13 +157,20 @@ class OcclusionSearch:
             chance, worn = chance * seen, worn * seen
         self._places[index] = landmarks[list(mesh.STABLE), :2]
         self._maps[index], self._worn[index] = _pack(chance), _pack(worn)
-        self._faces[index] = np.round(landmarks[list(mesh.FACE_OVAL), :2]).astype(np.int32)
+        self._outlines[index] = Outlines.of(landmarks, worn)
+        through, _ = through_glasses(chance, worn, self._outlines[index])
         for part, shares in self._covered.items():
             for side, ring in enumerate(PARTS[part].outline):
                 inside = np.zeros((SIZE, SIZE), np.uint8)
                 cv2.fillPoly(inside, [np.round(landmarks[list(ring), :2]).astype(np.int32)], 1)
-                hit = (chance > 0.5) & (inside > 0)
-                shares[index, side] = hit.sum() / max(int(inside.sum()), 1)
+                for k, seen_so in enumerate((chance, through)):
+                    hit = (seen_so > 0.5) & (inside > 0)
+                    shares[index, side, k] = hit.sum() / max(int(inside.sum()), 1)
+
+    @property
+    def _behind(self) -> int:
+        """1 for a face behind glasses, else 0."""
+        return int(wears_glasses(self._outlines.values()))
 
     def finish(
         self, times_s: NDArray[np.float64], half_window_s: float, rows: range | None = None
@@ -175,22 +184,27 @@ class OcclusionSearch:
         """
         steady: list[bytes] = []
         known = np.array(sorted(self._maps), np.int64)
-        worn_s = WORN_S if half_window_s > 0 else 0.0
+        worn_s, behind = WORN_S if half_window_s > 0 else 0.0, self._behind
         for index in range(self._length):
             if index not in self._maps or (rows is not None and index not in rows):
                 steady.append(b"")
                 continue
             chance = self._steadied(self._maps, index, known, times_s, half_window_s, NUDGE)
             worn = self._steadied(self._worn, index, known, times_s, worn_s, WORN_NUDGE)
+            outlines, nothing = self._outlines[index], np.zeros((SIZE, SIZE), np.float32)
+            if behind and (chance is not None or worn is not None):
+                chance = nothing if chance is None else chance
+                worn = nothing if worn is None else worn
+                chance, worn = through_glasses(chance, worn, outlines)
             both = []
             if chance is not None:
-                both.append(from_outside(sure_areas(chance, SURE), self._faces[index]))
+                both.append(from_outside(sure_areas(chance, SURE), outlines.face))
             if worn is not None:
                 both.append(sure_areas(worn, WORN_SURE))
             steady.append(_pack(np.maximum.reduce(both)) if both else b"")
         shown = {
             part: np.stack(
-                [shown_over_time(shares[:, side], times_s, was=was)
+                [shown_over_time(shares[:, side, behind], times_s, was=was)
                  for side, was in enumerate(self._hidden[part])], axis=1)
             for part, shares in self._covered.items()
         }  # fmt: skip

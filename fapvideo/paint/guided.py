@@ -16,7 +16,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.fuse.tokens import PartSource, fuse_fractional, fuse_parity
-from fapvideo.guide.build import GuidePart, build_guide, pieces_by_reference
+from fapvideo.guide.build import GuidePart, build_guide, closed_eyes, pieces_by_reference
 from fapvideo.guide.eyes import PhotoEyes, openings, photo_eyes
 from fapvideo.guide.moves import Moves
 from fapvideo.guide.shape import guide_landmarks, lids_shut, moves_of, shape_weights
@@ -27,7 +27,15 @@ from fapvideo.mask.parts import WELL_INSIDE, part_boxes, part_masks
 from fapvideo.nets.inputs import fill_hole, part_on_black
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import Matrix, transform
-from fapvideo.ops.image import as_rgb, resize, signed_distance, soft_edge, window_of
+from fapvideo.ops.image import (
+    as_rgb,
+    luma,
+    resize,
+    signed_distance,
+    smoothstep,
+    soft_edge,
+    window_of,
+)
 from fapvideo.ops.portions import Portions
 from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.ops.token_grid import without_cls
@@ -40,6 +48,10 @@ from fapvideo.weights.bundle import Bundle
 
 LEFTOVER_EDGE = 0.03
 """Softness of the border of what is left of old parts, inter-ocular distances."""
+LASHES = 0.6, 0.95
+"""Shares of the brightness around the eyes under which there are lashes, and over which skin."""
+AROUND_EYES = 0.15
+"""How far beyond the part anything of the eyes is changed, inter-ocular distances."""
 
 
 class GuidedPainter:
@@ -205,7 +217,7 @@ class GuidedPainter:
         noise = noise_of(jobs, self.denoiser)
         painted = self.denoiser(targets * 2 - 1, to_tensor(guides) * 2 - 1, holes, tokens, noise)
         return [
-            _with_own_eyes(
+            with_own_eyes(
                 restore_detail(picture, small, job.guide, self.preset.composite.detail), job
             )
             for picture, small, job in zip(to_pictures(painted), guides, jobs, strict=True)
@@ -248,20 +260,43 @@ class GuidedPainter:
         return fuse_fractional(face, sources, boxes, masks)
 
 
-def _with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
-    """Give a finished crop [S, S, 3], in place, the guide's irises and whites, and return it.
+def with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
+    """Give a finished crop [S, S, 3], in place, the guide's irises, whites and closed lids.
 
     At the model's resolution an iris is a few pixels wide: what it makes of them looks elsewhere
-    and has other colours.
+    and has other colours. Lids that are shut are the target's own in the guide; the model, which
+    has hardly seen any, may lighten them but not put the shade of an open eye on them. Around the
+    eyes it changes light and texture, and no colours: what it adds there is a green or blue cast
+    on the lids. Lashes, which matching two skins has tinted, it makes black again.
     """
     if "eyes" not in job.wanted:
         return picture
-    size = picture.shape[0]
-    inside = openings(job.wanted["eyes"], size, CROP_INTEROCULAR * size)
-    window = window_of(inside, 0)
-    under = picture[window]
-    under += (job.guide[window] - under) * as_rgb(inside[window])
+    face, size = job.face, picture.shape[0]
+    unit = CROP_INTEROCULAR * size
+    head = face.pose.to_head(face.placement.landmarks)
+    shut = lids_shut(head, face.target.track.neutral)
+    part = job.masks.parts["eyes"]
+    window = window_of(part, AROUND_EYES * unit)
+    guide = job.guide[window]
+    change = picture[window] - guide
+    light = as_rgb(luma(change))
+    change -= as_rgb(_lids(guide, part[window])) * (change - light)
+    closed = as_rgb(closed_eyes(face.landmarks, shut, size, unit)[window])
+    change += closed * (np.maximum(light, 0.0) - change)
+    change *= 1.0 - as_rgb(openings(job.wanted["eyes"], size, unit)[window])
+    picture[window] = guide + change
     return picture
+
+
+def _lids(guide: Floats, part: Floats) -> Floats:
+    """Return [S, S] where the part of the eyes shows skin, and not lashes or their shade."""
+    grey = luma(guide)
+    inside = grey[part > 0.5]
+    if not inside.size:
+        return part
+    dark, skin = LASHES
+    share = grey / max(float(np.median(inside)), 1e-3)
+    return part * smoothstep((share - dark) / (skin - dark))
 
 
 def _leftovers(face: FaceCrop, beyond: Mapping[str, Sequence[Floats]]) -> Floats | None:

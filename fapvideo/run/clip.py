@@ -152,7 +152,7 @@ class Clip:
         stretch = (Segment(0, first, count),)
         with self._change(self, settings or {}, references) as (engine, plan):
             pipeline = engine.pipeline(self.info)
-            size = engine.batch
+            size = engine.batch(self.info)
             for batch in frames_of(self.source, self.plan, stretch, size):
                 swapped = pipeline.swap(batch, plan)
                 for i, frame in enumerate(swapped.frames):

@@ -42,6 +42,8 @@ from fapvideo.trust.recognition import IdentityEmbedding
 
 CPU_BATCH = 4
 """Larger batches make a CPU no faster, and several are under way at once."""
+CPU_PIXELS = 1 << 21
+"""Of a batch on a CPU: some ten are under way at once. A frame of 1080p is one."""
 LET_GO = 32
 """Batches after which the landmarks that were looked at go out of memory; they lie in files."""
 
@@ -69,12 +71,15 @@ class Engine:
         self.preset, self.painter, self.boxes, self._new_check = preset, painter, boxes, check
         self._spans = tuple(spans) or (painter,) * len(preset.spans)
 
-    @property
-    def batch(self) -> int:
-        """Frames in a batch: `denoise.batch_size`, on a CPU `CPU_BATCH` at most."""
+    def batch(self, info: VideoInfo) -> int:
+        """Return how many frames of a video are in a batch: `denoise.batch_size`.
+
+        On a CPU at most `CPU_BATCH`, and no more than have `CPU_PIXELS` together.
+        """
         size, bundle = self.preset.denoise.batch_size, self.painter.bundle
-        on_gpu = bundle is not None and bundle.device.type != "cpu"
-        return size if on_gpu else min(size, CPU_BATCH)
+        if bundle is not None and bundle.device.type != "cpu":
+            return size
+        return min(size, CPU_BATCH, max(1, CPU_PIXELS // (info.width * info.height)))
 
     @cached_property
     def _check(self) -> PaintCheck:
@@ -302,7 +307,7 @@ class Engine:
 
         `looked_at` says that the pictures are needed: then the thread makes them, too.
         """
-        batches = source.batches(self.batch) if frames is None else frames
+        batches = source.batches(self.batch(source.info)) if frames is None else frames
         ahead = prefetch(
             _seen(batches) if looked_at else batches, self.preset.video.prefetch_batches
         )

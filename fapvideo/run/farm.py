@@ -49,9 +49,17 @@ class Hand:
         self._benches: dict[Hashable, Workbench] = {}
 
     def plan(
-        self, preset: RunPreset, source: Path, folder: Path, container: str, resume: bool
+        self,
+        preset: RunPreset,
+        source: Path,
+        folder: Path,
+        container: str,
+        resume: bool,
+        layers: str,
     ) -> None:
         """Do the first pass of a run into its job's folder, which is locked for it.
+
+        `layers` is of `Job.layers`.
 
         Raises:
             FapVideoError: one of its kinds.
@@ -60,7 +68,7 @@ class Hand:
             reader = VideoReader(probe(source), preset.video)
             casting = partial(bench.cast, None, None)
             steps = StepsHere(bench.engine(), reader, casting, Ticker(None, None))
-            job = steps.begin(folder, container, resume=resume)
+            job = steps.begin(folder, container, resume=resume, layers=layers)
             with resumable(job):
                 steps.follow(job)
 
@@ -133,21 +141,20 @@ class Farm(AbstractContextManager["Farm"]):
         progress: OnProgress | None = None,
         cancel: ShouldStop | None = None,
     ) -> RunReport:
-        """Swap a video, as `VideoSwapper.run` does; layers and kept plans are refused.
+        """Swap a video, as `VideoSwapper.run` does; kept plans are refused.
 
         Raises:
             FapVideoError: one of its kinds.
         """
-        if layers is not None:
-            raise PresetError(
-                "the workers of a cluster write no layers", hint="use --engine local for --layers"
-            )
         if plan is not None:
             raise PresetError("a cluster follows faces itself", hint="leave out --plan")
         ticker = Ticker(progress, cancel)
         source = VideoReader(probe(Path(input)), self.preset.video)
-        path = default_output(source.info.path) if output is None else Path(output)
-        wishes = Wishes(overwrite, require_face, resume, keep_work)
+        place = None if layers is None else Path(layers)
+        path = None if output is None else Path(output)
+        if path is None and place is None:
+            path = default_output(source.info.path)
+        wishes = Wishes(overwrite, require_face, resume, keep_work, place)
         steps = _Steps(self.preset, self._pool, source.info.path, ticker)
         return from_file_to_file(steps, source, path, ticker, wishes)
 
@@ -161,7 +168,7 @@ class _Steps:
     def begin(self, folder: Path, container: str, *, resume: bool, layers: str = "none") -> Job:
         """Have the whole first pass done; return the job."""
         self._ticker.begin("analyse", 0)
-        asked = self._source, folder, container, resume
+        asked = self._source, folder, container, resume, layers
         self._collect({self._pool.submit("plan", self.preset, *asked): 0})
         _appear(folder / "job.json")
         return Job.read(folder)

@@ -20,7 +20,7 @@ from fapvideo.config.schema import RunPreset
 from fapvideo.config.trust import load_site
 from fapvideo.errors import ProvenanceError, VideoWriteError
 from fapvideo.layers.colours import in_words, interop_id, layer_colours
-from fapvideo.layers.frame import matte_names
+from fapvideo.layers.frame import Mattes
 from fapvideo.layers.images import mattes_written
 from fapvideo.layers.movie import NAME
 from fapvideo.layers.numbers import Numbers
@@ -49,8 +49,8 @@ def layer_plan(preset: RunPreset, info: VideoInfo, plan: Plan | None = None) -> 
     """Return what is the same for all frames of a clip's layers; for a check without `plan`."""
     begins_s = float(plan.times_s[0]) if plan is not None and plan.frames else 0.0
     numbers = Numbers.of(info.frame_rate, begins_s, start_timecode(info))
-    names = () if plan is None else matte_names(plan)
-    return LayerPlan(preset.layers, preset.video, info, numbers, names)
+    mattes = Mattes() if plan is None else Mattes.of(plan)
+    return LayerPlan(preset.layers, preset.video, info, numbers, mattes)
 
 
 def check_layers(
@@ -80,12 +80,32 @@ def check_layers(
     check_place(folder, info, overwrite=overwrite, of=of)
 
 
+def check_name(folder: Path, output: Path | None = None) -> None:
+    """See that a folder of layers has a name of its own, apart from the finished video's.
+
+    Raises:
+        VideoWriteError: it has none.
+    """
+    if folder.name in ("", ".."):
+        raise VideoWriteError(
+            f"{str(folder)!r} is no name for a folder of layers", hint="name a new folder"
+        )
+    place = folder.absolute()
+    if output is not None and place in (output.absolute(), *output.absolute().parents):
+        raise VideoWriteError(
+            f"{output} cannot be written where the layers are: that folder is made whole, and"
+            " holds nothing else",
+            hint="name the finished video, or the layers, somewhere else",
+        )
+
+
 def check_place(folder: Path, info: VideoInfo, *, overwrite: bool, of: str = "") -> None:
     """See that a folder of layers can be written; see `check_layers`.
 
     Raises:
         VideoWriteError: it cannot.
     """
+    check_name(folder)
     try:
         if not folder.absolute().parent.is_dir():
             raise VideoWriteError(
@@ -268,8 +288,11 @@ def _manifest(layers: LayerPlan, plan: Plan, seal: Seal, work: str) -> Mapping[s
         "movie": NAME if config.movie else None,
         "images": config.images,
         "contents": list(config.contents) if config.images != "off" else [],
-        "mattes": mattes_written(dict.fromkeys(layers.mattes), config.contents)
+        "mattes": mattes_written(layers.mattes.names, config.contents)
         if config.images != "off"
         else [],
+        "people": {
+            person: plan.cast.get(track, "") for track, person in layers.mattes.people.items()
+        },
         "provenance": seal.describe(),
     }

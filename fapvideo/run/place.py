@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fapvideo.config.schema import RunPreset
 from fapvideo.run.job import job_folder
-from fapvideo.run.layering import check_layers
+from fapvideo.run.layering import check_layers, check_name
 from fapvideo.structs import VideoInfo
 from fapvideo.video.writer import link_target, output_place
 
@@ -21,8 +21,14 @@ class Place:
 
     @classmethod
     def of(cls, output: Path | None, layers: Path | None) -> Place:
-        """Return the place; one of the two is given."""
+        """Return the place; one of the two is given.
+
+        Raises:
+            VideoWriteError: the folder of layers has no name of its own.
+        """
         assert output is not None or layers is not None
+        if layers is not None:
+            check_name(layers, output)
         return cls(output, layers)
 
     @property

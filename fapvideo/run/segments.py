@@ -165,7 +165,7 @@ def render(
         VideoWriteError: the encoder fails, or the disk is full.
     """
     record = layers is not None
-    batches = frames_of(source, plan, segments, engine.batch)
+    batches = frames_of(source, plan, segments, engine.batch(source.info))
     with closing(engine.swap(source, plan, watch, batches, record=record)) as work:
         for segment in segments:
             before, started = dict(watch.seconds), time.perf_counter()

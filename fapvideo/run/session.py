@@ -92,7 +92,7 @@ class Session:
         engine.check(cast[0], info)
         self.info, self.lookahead_s = info, lookahead_s
         self._engine, self._cast, self._in_use = engine, cast[0], in_use
-        self._batch = engine.batch
+        self._batch = engine.batch(info)
         self._waiting: deque[_Waiting] = deque()
         self._count = 0
         self._start: Fraction | None = None

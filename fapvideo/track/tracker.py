@@ -20,7 +20,7 @@ import numpy as np
 
 from fapvideo.config.schema import TrackConfig
 from fapvideo.ops import mesh
-from fapvideo.ops.geometry import iou
+from fapvideo.ops.geometry import box_areas, iou
 from fapvideo.ops.memory import release
 from fapvideo.ops.pose import head_pose
 from fapvideo.ops.scratch import LastRow, Rows, mapped_file
@@ -254,7 +254,10 @@ class FaceTracker:
                 face = self._mesh.from_box(rgb, boxes[j], points[j])
                 if self._fault(rgb, face) == MEASURED:
                     self._measure_last(track, face)
-        for j in sorted(set(range(len(boxes))) - {j for _, j in pairs}):
+        new = sorted(set(range(len(boxes))) - {j for _, j in pairs})
+        if len(self._open) + len(new) > self.config.max_faces:  # a crowd: the largest are followed
+            new.sort(key=lambda j: -float(box_areas(boxes[[j]])[0]))
+        for j in new:
             if len(self._open) < self.config.max_faces:
                 self._start(rgb, self._mesh.from_box(rgb, boxes[j], points[j]))
         self._drop_duplicates()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any
 
@@ -126,6 +127,10 @@ class RgbConverter:
         return _to_bytes(yuv_to_rgb(np.stack(components, axis=-1), matrix))
 
 
+_POINT = r"\((\d+),(\d+)\)"
+_MASTERING = re.compile(rf"G{_POINT}B{_POINT}R{_POINT}WP{_POINT}L{_POINT}")
+
+
 def read_hdr(frame: av.VideoFrame) -> HdrMetadata:
     """Return the HDR10 static metadata of a frame, as `x265-params` takes it."""
     mastering = frame.side_data.get(SideDataType.MASTERING_DISPLAY_METADATA)
@@ -160,6 +165,20 @@ def _mastering(data: bytes) -> str:
         for name, (x, y) in (("G", green), ("B", blue), ("R", red), ("WP", white))
     )
     return f"{points}L({round(high * 10000)},{round(low * 10000)})"
+
+
+def mastering_numbers(hdr: HdrMetadata) -> tuple[int, ...]:
+    """Return the mastering display: x, y of G, B, R, white in 0.00002, luminances in 0.0001 cd/m2.
+
+    Ten numbers, the higher luminance before the lower; none where there is no such metadata.
+    """
+    found = _MASTERING.fullmatch(hdr.mastering_display)
+    return () if found is None else tuple(map(int, found.groups()))
+
+
+def light_levels(hdr: HdrMetadata) -> tuple[int, ...]:
+    """Return MaxCLL and MaxFALL in cd/m2; nothing where there is no such metadata."""
+    return tuple(map(int, hdr.max_cll.split(","))) if hdr.max_cll else ()
 
 
 def _to_bytes(values: Array) -> Bytes:

@@ -88,7 +88,7 @@ def choose_encoding(info: VideoInfo, config: VideoConfig, suffix: str) -> Encodi
     if layout.family == "rgb" and plane_layout(planar_format(chosen)).family != "rgb":
         matrix = resolve_matrix(color.matrix, info.width, info.height)
         color = replace(color, matrix=matrix, full_range=False)
-    options, hdr_warnings = _options(name, encoder, info, config, fields)
+    options, hdr_warnings = _options(name, suffix, info, config, fields)
     return Encoding(
         codec=encoder,
         pixel_format=chosen,
@@ -205,19 +205,24 @@ def _losses(source: PlaneLayout, target: PlaneLayout, because: str) -> list[str]
     return [f"{because}: chroma is stored at another resolution"]
 
 
+def tells_hdr_itself(encoder: str, suffix: str) -> bool:
+    """Tell whether static HDR10 metadata goes into the container, by `video.hdr_boxes`."""
+    return encoder == ENCODERS["prores"] and suffix == ".mov"
+
+
 def _options(
-    name: str, encoder: str, info: VideoInfo, config: VideoConfig, fields: FieldOrder
+    name: str, suffix: str, info: VideoInfo, config: VideoConfig, fields: FieldOrder
 ) -> tuple[dict[str, str], list[str]]:
     """Return (encoder options, warnings about HDR metadata that is lost)."""
     warnings = []
     if info.hdr.dynamic:
         warnings.append(f"dynamic HDR metadata ({info.hdr.dynamic}) is not kept")
     static = bool(info.hdr.mastering_display or info.hdr.max_cll)
-    if static and name != "hevc":
+    if static and name != "hevc" and not tells_hdr_itself(ENCODERS[name], suffix):
         warnings.append(f"{name} does not carry the HDR10 metadata of the input; hevc does")
-    if encoder == "prores_ks":
+    if name == "prores":
         return {"profile": _prores_profile(info), "vendor": "apl0"}, warnings
-    if encoder == "ffv1":
+    if name == "ffv1":
         # The number of slices is FFmpeg's choice: a fixed one fails at many odd sizes.
         return {"level": "3", "slicecrc": "1"}, warnings
     options = {"crf": str(config.crf), "preset": config.speed}

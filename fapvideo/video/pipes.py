@@ -27,6 +27,10 @@ LARGEST_SIDE = 1 << 15
 INTERLEAVED = {"rgb24": (1, 2, 0), "bgr24": (1, 0, 2)}
 """Raw pictures of three samples a pixel: which of them are G, B and R."""
 HINT = "for example: ffmpeg -i in.mp4 -f yuv4mpegpipe -strict -1 - | fapvideo filter | ..."
+ODD = (
+    "FFmpeg writes chroma of more than 8 bits and an odd width half a sample short: send raw frames"
+    " (-f rawvideo, and here --size, --pix-fmt and --rate)"
+)
 _FIELDS: dict[str, FieldOrder] = {"t": "tff", "b": "bff", "m": "tff"}
 _CHROMA = re.compile(r"(420|422|444|411|440|mono)(jpeg|mpeg2|paldv|alpha)?(?:p?(9|10|12|14|16))?")
 
@@ -85,7 +89,7 @@ def read_header(pipe: BinaryIO) -> Stream:
         else:
             tags[word[0]] = word[1:]
     try:
-        width, height, rate = int(tags["W"]), int(tags["H"]), _rate(tags.get("F", "25:1"))
+        width, height, rate = int(tags["W"]), int(tags["H"]), _rate(_known(tags.get("F", "")))
     except (KeyError, ValueError):
         raise VideoReadError(f"header without a size: {line[:80]!r}", hint=HINT) from None
     info = _info(width, height, rate, _format_of(tags.get("C", "420")))
@@ -97,6 +101,11 @@ def read_header(pipe: BinaryIO) -> Stream:
         sample_aspect_ratio=Fraction(1) if shape.startswith("0:") else _rate(shape),
     )
     return Stream(info, line)
+
+
+def _known(rate: str) -> str:
+    """Return a rate of a header; 25 where it says none, or `0:0`, which is `unknown`."""
+    return "25:1" if rate in ("", "0:0") else rate
 
 
 def _info(width: int, height: int, rate: Fraction, pixel_format: str) -> VideoInfo:
@@ -145,12 +154,20 @@ def read_frames(pipe: BinaryIO, stream: Stream) -> Iterator[tuple[bytes, VideoFr
         if stream.header:
             line = pipe.readline(LONGEST_LINE)
             if line and not (line.startswith(b"FRAME") and line.endswith(b"\n")):
-                raise VideoReadError(f"frame {number}: the stream is damaged: {line[:40]!r}")
+                raise VideoReadError(
+                    f"frame {number}: the stream is damaged: {line[:40]!r}",
+                    hint=ODD if number and _written_wrongly(stream.info) else "",
+                )
             if not line:
                 return
         data = pipe.read(stream.frame_bytes)
         if not data and not line:
             return
+        if not stream.header and not number and data.startswith(MAGIC + b" "):
+            raise VideoReadError(
+                "standard input is YUV4MPEG2, not raw frames",
+                hint="leave out --size, --pix-fmt and --rate: its header says them",
+            )
         if len(data) < stream.frame_bytes:
             raise VideoReadError(
                 f"frame {number}: the stream ends within it ({len(data)} of"
@@ -168,6 +185,12 @@ def read_frames(pipe: BinaryIO, stream: Stream) -> Iterator[tuple[bytes, VideoFr
             ),
         )
         number += 1
+
+
+def _written_wrongly(info: VideoInfo) -> bool:
+    """Tell whether FFmpeg's YUV4MPEG2 of this kind has lines of half a sample less."""
+    layout = plane_layout(info.pixel_format)
+    return layout.bits > 8 and layout.shift_x > 0 and info.width % 2 == 1
 
 
 def _planes(data: bytes, stream: Stream) -> tuple[Array, ...]:

@@ -19,7 +19,8 @@ from fapvideo.ops.files import partial_name
 from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
 from fapvideo.video.audio import StreamCopier, stream_tags
 from fapvideo.video.coding import PictureEncoder, set_up
-from fapvideo.video.encoder import MUXERS, Encoding, choose_encoding
+from fapvideo.video.encoder import MUXERS, Encoding, choose_encoding, tells_hdr_itself
+from fapvideo.video.hdr_boxes import write_hdr_boxes
 from fapvideo.video.losses import unkept
 
 log = logging.getLogger(__name__)
@@ -254,6 +255,8 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             self._mux(self._encoder.finish())
             self._copier.copy_until(None)
             self._container.close()
+            if tells_hdr_itself(self._encoding.codec, self.output.suffix.lower()):
+                write_hdr_boxes(self._temporary, self.info.hdr)
             self.warnings += [*self._copier.warnings, *self._copier.refusals()]
             if self._seal is not None:
                 self._seal(self._temporary, self._place)

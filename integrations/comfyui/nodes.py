@@ -8,19 +8,26 @@ own the brand face of the package is used.
 from __future__ import annotations
 
 import json
-import uuid
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import folder_paths
 import numpy as np
 import torch
+from comfy import model_management
+from comfy.utils import ProgressBar
 from comfy_api.input_impl import VideoFromFile
 from comfy_api.latest import ComfyExtension, io
 
-from fapvideo import Person, VideoSwapper, list_presets
+from fapvideo import FapVideoError, Person, VideoSwapper, list_presets
+from fapvideo.errors import Cancelled
+from fapvideo.progress import Progress
 
 PARTS = ("eyes", "brows", "nose", "mouth")
+SHARES = {"analyse": (0, 30), "swap": (30, 70)}
+"""Stage of a run -> where the bar stands at its beginning, and how far it goes, per cent."""
 CATEGORY = "video/fapvideo"
 Swapper = io.Custom("FAPVIDEO_SWAPPER")
 People = io.Custom("FAPVIDEO_PEOPLE")
@@ -134,10 +141,18 @@ class FapvideoSwap(io.ComfyNode):
         cls, swapper: VideoSwapper, video: Any, people: list[Person] | None = None
     ) -> io.NodeOutput:
         """Swap it into ComfyUI's temporary folder, where `Save Video` takes it from."""
-        source, swapper = _file_of(video), _within(swapper, video)
-        suffix = source.suffix if source.suffix in (".mp4", ".mov", ".mkv") else ".mp4"
-        output = _temporary(suffix)
-        report = swapper.run(source, output, people=people)
+        folder = _temporary()
+        try:
+            source, swapper = _file_of(video, folder), _within(swapper, video)
+            suffix = source.suffix if source.suffix in (".mp4", ".mov", ".mkv") else ".mp4"
+            output = folder / f"{source.stem}.swapped{suffix}"
+            stop = model_management.processing_interrupted
+            report = swapper.run(source, output, people=people, progress=_on_bar(), cancel=stop)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, Cancelled):
+                model_management.throw_exception_if_processing_interrupted()
+            raise
         return io.NodeOutput(VideoFromFile(str(output)), json.dumps(report.to_dict(), default=str))
 
 
@@ -165,8 +180,13 @@ class FapvideoPreview(io.ComfyNode):
         cls, swapper: VideoSwapper, video: Any, times: str, people: list[Person] | None = None
     ) -> io.NodeOutput:
         """Make the sheet."""
-        seconds = [float(text) for text in times.split(",")]
-        sheet = swapper.preview(_file_of(video), seconds, people=people)
+        begins_s, _ = _window(video)
+        seconds = [begins_s + time_s for time_s in _times(times)]
+        folder = _temporary()
+        try:
+            sheet = swapper.preview(_file_of(video, folder), seconds, people=people)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         return io.NodeOutput(torch.from_numpy(sheet.astype(np.float32) / 255)[None])
 
 
@@ -222,31 +242,62 @@ def _who(text: str) -> Any:
     if name in ("largest", "everyone_else"):
         return {name: True}
     if equals and name in ("left", "track"):
-        return {name: int(value)}
+        try:
+            return {name: int(value)}
+        except ValueError:
+            hint = f"for example: {name}=1"
+            raise FapVideoError(f"{text.strip()!r} is nobody", hint=hint) from None
     return text.strip()
 
 
-def _temporary(suffix: str) -> Path:
-    """Return a new name in ComfyUI's temporary folder, which it empties when it starts."""
+def _times(text: str) -> list[float]:
+    """Read `0.5, 2, 4`."""
+    try:
+        return [float(part) for part in text.split(",") if part.strip()] or [0.0]
+    except ValueError:
+        raise FapVideoError(
+            f"times {text!r} are no seconds", hint="for example: 0.5, 2, 4"
+        ) from None
+
+
+def _on_bar() -> Any:
+    """Return what shows the progress of a run on the node."""
+    bar = ProgressBar(100)
+
+    def show(now: Progress) -> None:
+        if now.stage in SHARES and now.total:
+            begins, length = SHARES[now.stage]
+            bar.update_absolute(begins + round(length * min(1.0, now.done / now.total)))
+
+    return show
+
+
+def _temporary() -> Path:
+    """Return a new folder in ComfyUI's temporary one, which it empties when it starts."""
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"fapvideo-{uuid.uuid4().hex}{suffix}"
+    return Path(tempfile.mkdtemp(prefix="fapvideo-", dir=folder))
 
 
-def _file_of(video: Any) -> Path:
-    """Return the file of a VIDEO; one that lies in memory is written first."""
+def _file_of(video: Any, folder: Path) -> Path:
+    """Return the file of a VIDEO; of one that lies in memory, after it is written as it is."""
     source = video.get_stream_source()
     if isinstance(source, str | Path):
         return Path(source)
-    path = _temporary(".mp4")
-    video.save_to(str(path))
+    path = folder / "video.mp4"  # what it is, is seen by its content
+    path.write_bytes(source.getbuffer())
     return path
+
+
+def _window(video: Any) -> tuple[float, float]:
+    """Return (start, duration) in seconds of what a trimmed VIDEO shows of its file; 0: the end."""
+    start_s, duration_s = getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))()
+    return float(start_s or 0.0), float(duration_s or 0.0)
 
 
 def _within(swapper: VideoSwapper, video: Any) -> VideoSwapper:
     """Return a swapper for the part of a file that a trimmed VIDEO shows."""
-    window = getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))()
-    start_s, duration_s = (float(seconds or 0.0) for seconds in window)
+    start_s, duration_s = _window(video)
     if start_s <= 0 and duration_s <= 0:
         return swapper
     times = {"video.start_s": start_s}

@@ -64,12 +64,14 @@ def test_a_face_is_swapped_between_two_ffmpegs(mine: Path, tmp_path: Path) -> No
         assert not changed[:40].any(), "what is far from the face stays"
 
 
-def here(preset: Path, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+def here(
+    preset: Path, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch, *more: str
+) -> int:
     """Run the filter in this process, which has everything loaded already."""
     with source.open() as stdin, target.open("w") as stdout:
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "stdout", stdout)
-        return run_program(["filter", "--preset", str(preset), "--json"], as_json=True)
+        return run_program(["filter", "--preset", str(preset), "--json", *more], as_json=True)
 
 
 def test_ten_bits_without_a_face_come_out_byte_for_byte(
@@ -102,5 +104,7 @@ def test_what_is_no_stream_is_refused_in_words(
     mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.y4m").write_text("hello\n", "utf-8")
+    assert here(mine, tmp_path / "in.y4m", tmp_path / "out.y4m", monkeypatch, "--rate", "50") == 3
+    assert "whose size is to be said" in capsys.readouterr().err
     assert here(mine, tmp_path / "in.y4m", tmp_path / "out.y4m", monkeypatch) == 3
     assert "no YUV4MPEG2" in capsys.readouterr().err

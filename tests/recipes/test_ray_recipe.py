@@ -21,6 +21,12 @@ from fapvideo.trust.credentials import read_credentials
 pytestmark = pytest.mark.slow
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file in a folder but `layers.json`, which says by which name the clip went."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "layers.json")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
 def test_ray_makes_the_file_that_one_process_makes_though_a_machine_is_lost(
     checkout: Path, folder: Path
 ) -> None:
@@ -44,10 +50,14 @@ def test_ray_makes_the_file_that_one_process_makes_though_a_machine_is_lost(
 
     with VideoSwapper.from_preset(folder / "mine.toml", device="cpu") as swapper:
         swapper.run(folder / "talk.mp4", folder / "whole.mp4")
+        swapper.run(folder / "talk.mp4", layers=folder / "whole")
     whole = (folder / "whole.mp4").read_bytes()
     for name in ("lost.mp4", "new.mp4", "new2.mp4", "swapped/a.mp4", "swapped/b.mp4"):
         assert (folder / name).read_bytes() == whole, name
         assert read_tracks(folder / name) == read_tracks(folder / "whole.mp4")
+    made, wanted = (contents(folder / name) for name in ("layers", "whole"))
+    assert made == wanted
+    assert len(made) > 6 * 32
     log = (job_folder(folder / "lost.mp4") / "log.txt").read_text("utf-8")
     painters = re.findall(r" (\d+) painted segment \d+", log)
     assert len(painters) == 4, "finished segments are never done again"

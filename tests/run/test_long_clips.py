@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from runs import swapper
+
+from fapvideo import stream_info
 
 CODE = """
 import json, resource, sys, tempfile
@@ -57,3 +60,11 @@ def test_ten_times_the_frames_take_the_same_memory(tmp_path) -> None:
         found[frames] = json.loads(done.stdout)
         assert found[frames]["swapped"] == frames
     assert found[20_000]["mib"] < 1.06 * found[2_000]["mib"], found
+
+
+def test_a_cpu_takes_fewer_of_large_frames() -> None:
+    """Some ten batches are under way at once; a batch of four of 1080p took 300 MiB more."""
+    sizes = {(640, 480): 4, (1280, 720): 2, (1920, 1080): 1, (3840, 2160): 1}
+    with swapper() as one:
+        engine = one._bench.engine()
+        assert {size: engine.batch(stream_info(*size, 25)) for size in sizes} == sizes

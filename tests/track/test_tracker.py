@@ -176,6 +176,13 @@ def test_faces_too_small_and_too_many_are_left_out(tmp_path):
     assert len(follow([picture] * 3, tmp_path, max_faces=1)[0]) == 1
 
 
+@pytest.mark.parametrize("places", [(90, 240), (240, 90)])
+def test_of_a_crowd_the_largest_are_followed(tmp_path, places):
+    small, large = ((x, 100, width) for x, width in zip(places, (70, 120), strict=True))
+    (track,), _ = follow([scene(SIZE, [small, large])] * 3, tmp_path, max_faces=1)
+    assert track.landmarks[0, :468, 0].mean() == pytest.approx(large[0], abs=15)
+
+
 @pytest.mark.slow
 def test_a_glimpse_shorter_than_a_tenth_of_a_second_is_dropped(tmp_path):
     face, empty = scene(SIZE, [(160, 90, 80)]), scene(SIZE, [])

@@ -80,6 +80,26 @@ def test_a_stream_that_breaks_off_says_where() -> None:
         next(frames)
 
 
+def test_a_rate_that_nobody_knows_is_taken_as_usual() -> None:
+    line = b"YUV4MPEG2 W8 H4 F0:0\n"
+    assert read_header(io.BytesIO(line)).info.frame_rate == 25
+
+
+def test_a_header_is_no_picture() -> None:
+    data = b"YUV4MPEG2 W4 H2 F25:1\nFRAME\n" + bytes(12)
+    with pytest.raises(VideoReadError, match="is YUV4MPEG2, not raw frames"):
+        next(read_frames(io.BytesIO(data), raw_stream("4x2", "yuv420p", "25")))
+
+
+def test_what_ffmpeg_writes_wrongly_has_a_way_around() -> None:
+    """Two frames of 3x2 in 10 bits, whose chroma lines have 3 bytes instead of 4."""
+    data = b"YUV4MPEG2 W3 H2 F25:1 C420p10\n" + (b"FRAME\n" + bytes(3 * 2 * 2 + 3 + 3)) * 2
+    pipe = io.BytesIO(data)
+    with pytest.raises(VideoReadError) as caught:
+        list(read_frames(pipe, read_header(pipe)))
+    assert "-f rawvideo" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"RIFF....", b"YUV4MPEG2 W4\n", b"YUV4MPEG2 W4 H2 Cfoo\n", b"YUV4MPEG2 W0 H2\n"]
 )

@@ -1,5 +1,7 @@
 import os
 import resource
+import shutil
+import subprocess
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +17,7 @@ from fapvideo.structs import ColorTags
 from fapvideo.video.planar import planar_format
 from fapvideo.video.probe import probe
 from fapvideo.video.reader import VideoReader
+from fapvideo.video.timecode import start_timecode
 from fapvideo.video.writer import VideoWriter
 
 
@@ -205,6 +208,30 @@ def test_every_codec_on_every_kind_of_picture(clip, tmp_path, name, codec):
     changed = planar_format(info.pixel_format) != planar_format(probe(clip(name)).pixel_format)
     losses = [text for text in writer.warnings if "refused by many players" not in text]
     assert bool(losses) == changed or name == "gray"
+
+
+def test_prores_in_mov_keeps_hdr10_metadata(clip, tmp_path):
+    output = tmp_path / "a.mov"
+    settings = VideoConfig(codec="prores")
+    with VideoReader(clip("hdr10"), settings) as reader:
+        info = replace(reader.info, metadata={"timecode": "01:00:00:00"})
+        with VideoWriter(output, info, settings) as writer:
+            for batch in reader.batches(5):
+                writer.write(batch)
+    after = probe(output)
+    assert start_timecode(after) == "01:00:00:00", "a track of another kind is there, too"
+    assert after.hdr == probe(clip("hdr10")).hdr
+    assert after.hdr.max_cll == clips.MAX_CLL
+    assert not any("HDR10" in warning for warning in writer.warnings)
+    assert len(read(output)[1]) == len(read(clip("hdr10"))[1])
+    said = copy(clip("hdr10"), tmp_path / "a.mkv", codec="prores").warnings
+    assert any("HDR10 metadata" in warning for warning in said)
+    if shutil.which("ffprobe"):  # another build of FFmpeg
+        told = subprocess.run(
+            ["ffprobe", "-v", "error", "-show_streams", output], capture_output=True, text=True
+        )
+        assert told.stderr == ""
+        assert "max_content=1000" in told.stdout
 
 
 def test_losses_are_named(clip, tmp_path):

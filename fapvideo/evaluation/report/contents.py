@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fapvideo.evaluation.definitions import SHOWN, SHOWN_UNDER, Better
-from fapvideo.evaluation.measure import Measurement
+from fapvideo.evaluation.measure import Measurement, Stretch
 from fapvideo.evaluation.report.picks import curve_keys, position_of, worst
 from fapvideo.evaluation.report.pictures import (
     FULL_SCALE,
@@ -94,6 +94,8 @@ class ClipContents:
     """(system, or empty for all of them; what it says)."""
     unmeasured: tuple[str, ...]
     """Titles of metrics that no system has a value of here."""
+    stretches: tuple[Stretch, ...]
+    """Where a face was not plainly swapped by any of the systems."""
 
     @property
     def tiles(self) -> tuple[str, ...]:
@@ -135,6 +137,7 @@ def clip_contents(
         runs=_runs(items),
         notes=_notes(items),
         unmeasured=_unmeasured(record, table),
+        stretches=tuple(stretch for item in items for stretch in item.stretches),
     )
 
 
@@ -158,6 +161,7 @@ def _clip_payload(clip: ClipContents) -> dict[str, Any]:
         "frames": clip.frames,
         "times": [round(time, 4) for time in clip.times_s],
         "systems": list(clip.systems),
+        "stretches": [asdict(stretch) for stretch in clip.stretches],
         "start": start,
         "metric": flagged.metric if flagged else "",
         "curves": [

@@ -11,7 +11,7 @@ from typing import Any
 from fapvideo.config.problems import validate
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import PresetError, ReferenceImageError
-from fapvideo.evaluation.measure import Measurement
+from fapvideo.evaluation.measure import Measurement, Stretch
 from fapvideo.evaluation.metrics.groups import Networks, measure_all
 from fapvideo.evaluation.suites.material import aligned_references
 from fapvideo.evaluation.views import Clip
@@ -33,8 +33,16 @@ class Made:
     """Parts and references, stretch of time, `[track]` and `[mask]`."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Timings and counts of the run."""
-    fell_back: Sequence[str] = ()
-    """Stretches of the run's `frame_log` in which a face was not plainly swapped, in words."""
+    stretches: Sequence[Stretch] = ()
+    """Those of the run's `frame_log` in which a face was not plainly swapped."""
+
+    @property
+    def fell_back(self) -> tuple[str, ...]:
+        """The same in words, the first of them."""
+        rest = len(self.stretches) - MOST_TOLD
+        more = f"and {rest} more stretches that were not plainly swapped"
+        told = tuple(stretch.words for stretch in self.stretches[:MOST_TOLD])
+        return (*told, more) if rest > 0 else told
 
 
 def read_made(result: Path) -> Made | None:
@@ -54,7 +62,7 @@ def read_made(result: Path) -> Made | None:
             given[item["part"]].append({"path": item["path"]})
         tables = {**report["preset"], "references": given}
         extra = {**report["timings"], "frames": report["frames"]}
-        stretches = [_in_words(span) for span in report.get("frame_log", ()) if _caused(span)]
+        stretches = tuple(_stretch(span) for span in report.get("frame_log", ()) if _caused(span))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PresetError(
             f"{path} is no report of a run: {error!r}", hint="remove it, and give --preset"
@@ -62,7 +70,7 @@ def read_made(result: Path) -> Made | None:
     preset, problems = validate(RunPreset, tables)
     if preset is None:
         raise PresetError(f"{path}: {problems[0]}", hint="remove it, and give --preset")
-    return Made(source, preset, extra, _capped(stretches))
+    return Made(source, preset, extra, stretches)
 
 
 def _caused(span: Mapping[str, Any]) -> bool:
@@ -70,17 +78,12 @@ def _caused(span: Mapping[str, Any]) -> bool:
     return span["reason"] not in ("beside", "not_cast")
 
 
-def _in_words(span: Mapping[str, Any]) -> str:
-    """Return `0:01.20-0:01.36, track 1: left, turned too far to the side`."""
-    when = f"{clock(float(span['start_s']))}-{clock(float(span['end_s']))}"
+def _stretch(span: Mapping[str, Any]) -> Stretch:
+    """Return it with words: `0:01.20-0:01.36, track 1: left, turned too far to the side`."""
+    start_s, end_s = float(span["start_s"]), float(span["end_s"])
     why = REASONS.get(span["reason"], span["reason"])
-    return f"{when}, track {span['track']}: {span['state']}, {why}"
-
-
-def _capped(stretches: Sequence[str]) -> tuple[str, ...]:
-    rest = len(stretches) - MOST_TOLD
-    more = (f"and {rest} more stretches that were not plainly swapped",) if rest > 0 else ()
-    return (*stretches[:MOST_TOLD], *more)
+    words = f"{clock(start_s)}-{clock(end_s)}, track {span['track']}: {span['state']}, {why}"
+    return Stretch(start_s, end_s, words)
 
 
 def measure_result(
@@ -109,7 +112,8 @@ def measure_result(
     parts = tuple(made.preset.references)
     clip = Clip.open(made.source, made.preset, parts, scratch, references)
     found = measure_all(clip, result, Networks.load(), progress=progress, cancel=cancel)
-    return replace(found, extra=made.extra, notes=(*made.fell_back, *found.notes, *notes)), clip
+    told = (*made.fell_back, *found.notes, *notes)
+    return replace(found, extra=made.extra, notes=told, stretches=made.stretches), clip
 
 
 def _references(preset: RunPreset) -> tuple[Mapping[str, Sequence[AlignedFace]], Sequence[str]]:

@@ -234,6 +234,11 @@ def test_frames_without_a_face_are_shown_whole(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------- json and text
 
 
+def test_stretches_that_fell_back_are_told_to_the_chart(data: dict[str, Any]) -> None:
+    told = [clip["stretches"] for clip in data["clips"]]
+    assert told == [[{"start_s": 0.04, "end_s": 0.12, "words": f"left, {material.HOSTILE}"}], []]
+
+
 def test_the_json_can_be_read_again(written: Path, tmp_path: Path) -> None:
     report = read_report(written.parent)
     assert report == read_report(written.parent / "report.json")

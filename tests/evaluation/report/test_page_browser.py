@@ -168,6 +168,9 @@ def test_the_chart_tells_values_and_hides_systems(browser: Any) -> None:
     readout = one(browser, f"{CLIP} .readout").text
     assert f"frame {BAD}" in readout
     assert "6.50" in readout
+    shade = one(browser, f"{CLIP} .chart .stretch")
+    assert 10 < shade.size["width"] < 0.5 * one(browser, f"{CLIP} .chart svg").size["width"]
+    assert "Shaded" in one(browser, CLIP).text
     lines = len(find(browser, f"{CLIP} .curve"))
     click(browser, f"{CLIP} .systems button:nth-child(2)")
     assert len(find(browser, f"{CLIP} .curve")) == lines - 1

@@ -241,6 +241,13 @@
           make("text", { x: EDGE.left - 8, y: y(value) + 4, "text-anchor": "end" }, text));
       }
       const floor = HEIGHT - EDGE.bottom;
+      for (const stretch of this.clip.stretches) {
+        const [from, to] = [stretch.start_s, stretch.end_s].map((time) => x(clamp(time, start, end)));
+        const shade = make("rect", { class: "stretch", x: from, y: EDGE.top, width: Math.max(2, to - from), height: floor - EDGE.top });
+        shade.append(document.createElementNS(SVG, "title"));
+        shade.firstChild.textContent = stretch.words;
+        picture.append(shade);
+      }
       picture.append(make("line", { class: "axis", x1: EDGE.left, x2: width - EDGE.right, y1: floor, y2: floor }));
       if (this.curve.unit) picture.append(make("text", { x: 0, y: 11 }, this.curve.unit));
       for (const [value, text] of ticks(start, end, clamp(Math.floor(width / 110), 2, 10))) {
