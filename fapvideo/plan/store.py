@@ -28,7 +28,7 @@ from fapvideo.plan.sound import AT_ONCE
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 _REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder", "licence")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _FRAME_ARRAYS = ("times_s", "keys", "fingerprints")
