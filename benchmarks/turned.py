@@ -32,7 +32,7 @@ from about import about
 
 from fapvideo.config.presets import load_preset
 from fapvideo.config.schema import TrackConfig
-from fapvideo.evaluation.metrics.seam import _lab as lab
+from fapvideo.errors import NoFaceFound
 from fapvideo.ops.pose import head_pose
 from fapvideo.parts import PARTS, TRAINED
 from fapvideo.structs import Bytes, Floats
@@ -43,7 +43,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import make_parametric_heads as heads
 
 RESULT = Path(__file__).parent / "results" / "turned.json"
-STEP, FARTHEST = 5, 85
+STEP, FARTHEST = 5, 75
 """Degrees."""
 SIDE = 384
 """Of the pictures, pixels."""
@@ -82,9 +82,11 @@ class Head:
     def draw(self, yaw_deg: float) -> Bytes:
         """Return the picture [SIDE, SIDE, 3]."""
         vertices, colours, triangles = self._mesh
+        turned = self.turned(vertices, yaw_deg)
+        shown = heads.normals(turned, triangles)[triangles, 2].max(axis=1) > 0
         heads.SIZE, heads.FINER = SIDE, 2
         return heads.draw(
-            self.turned(vertices, yaw_deg), colours, triangles,
+            turned, colours, triangles[shown],
             centre=self.middle[:2] - [0, 0.45 * self.apart], half=1.75 * self.apart,
         )  # fmt: skip
 
@@ -132,6 +134,7 @@ def main() -> None:
     angles = range(0, FARTHEST + 1, STEP)
     pictures = [head.draw(angle) for angle in angles]
     rows = dict(zip(map(str, angles), followed(head, pictures, list(angles)), strict=True))
+    print(rows, flush=True)
     results = list(swapped(pictures))
     for row, before, after in zip(rows.values(), pictures, results, strict=True):
         row |= differences(before, after)
@@ -187,12 +190,16 @@ def swapped(pictures: list[Bytes]) -> Iterator[Bytes]:
         )
         with VideoSwapper(preset) as swapper:
             for picture in pictures:
-                yield swapper.swap_image(picture)
+                try:
+                    yield swapper.swap_image(picture)
+                except NoFaceFound:
+                    yield picture
 
 
 def differences(before: Bytes, after: Bytes) -> dict[str, float]:
     """Return the error of a result where it is any different."""
-    apart = np.linalg.norm(lab(before) - lab(after), axis=-1)
+    lab = [cv2.cvtColor(p.astype(np.float32) / 255, cv2.COLOR_RGB2Lab) for p in (before, after)]
+    apart = np.linalg.norm(lab[0] - lab[1], axis=-1)
     changed = (before != after).any(axis=-1)
     if not changed.any():
         return {"error": 0.0, "error p90": 0.0, "changed": 0.0}

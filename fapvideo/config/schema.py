@@ -122,7 +122,8 @@ class MaskConfig(Section):
     hold_s: float = Field(0.25, ge=0.0, le=5.0)
     """Longest stretch of poor frames that is held, seconds (`hold`)."""
     max_yaw_deg: float = Field(50.0, gt=0.0, le=90.0)
-    """A face turned further to a side makes a frame poor, degrees."""
+    """A face turned further to a side makes a frame poor, degrees as the mesh measures them: 50
+    where a modelled head is turned by 58."""
     max_jump: float = Field(0.35, gt=0.0)
     """Mesh disagreement with its neighbours, in inter-ocular distances, that makes a frame poor."""
 

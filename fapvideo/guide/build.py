@@ -121,8 +121,7 @@ def build_guide(
         _bring_inner_mouth(picture, target, landmarks, pieces, interocular)
     whole = np.maximum(masks.hole, masks.inner_mouth)  # the lips' inner edge is no rim
     _show_own_lids(picture, target, masks.core, landmarks, shut, interocular)
-    clear = skin if leftovers is None else leftovers * _amid_skin(skin, interocular)
-    return Guide(picture, _trust(whole, bare, np.maximum(skin, clear), interocular))
+    return Guide(picture, _trust(whole, bare, _clear(skin, leftovers, interocular), interocular))
 
 
 def closed_eyes(landmarks: Floats, shut: Sequence[float] | Floats, size: int, iod: float) -> Floats:
@@ -195,10 +194,15 @@ def _show_own_lids(
     picture += (target - picture) * as_rgb(closed)
 
 
-def _amid_skin(skin: Floats, interocular: float) -> Floats:
-    """Return [S, S] where skin is near: what is left of an old part lies on it, hair beside it."""
+def _clear(skin: Floats, leftovers: Floats | None, interocular: float) -> Floats:
+    """Return [S, S] what may be covered: skin, and on skin what is left of an old part.
+
+    What is dark beside skin is hair.
+    """
+    if leftovers is None:
+        return skin
     near = blur(skin, SURROUNDINGS * interocular)
-    return smoothstep((near - AMID[0]) / (AMID[1] - AMID[0]))
+    return np.maximum(skin, leftovers * smoothstep((near - AMID[0]) / (AMID[1] - AMID[0])))
 
 
 def _trust(hole: Floats, bare: Floats, skin: Floats, interocular: float) -> Floats:

@@ -34,7 +34,7 @@ LARGER = 0.8
 WORN, OFTEN = 0.45, 0.3
 """Chance of the surest pixel with which a frame of glasses is seen, and the share of a track's
 frames in which it has to be."""
-LASHES, ACROSS = 0.05, (0.75, 0.9)
+LASHES, ACROSS = 0.02, (0.55, 0.75)
 """Around an open eye so far, inter-ocular distances, lie its lashes: there a frame counts between
 these chances only, since the net's are wider than thin frames."""
 

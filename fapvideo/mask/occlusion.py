@@ -193,9 +193,9 @@ class OcclusionSearch:
             worn = self._steadied(self._worn, index, known, times_s, worn_s, WORN_NUDGE)
             outlines, nothing = self._outlines[index], np.zeros((SIZE, SIZE), np.float32)
             if behind and (chance is not None or worn is not None):
-                chance = nothing if chance is None else chance
-                worn = nothing if worn is None else worn
-                chance, worn = through_glasses(chance, worn, outlines)
+                first = nothing if chance is None else chance
+                second = nothing if worn is None else worn
+                chance, worn = through_glasses(first, second, outlines)
             both = []
             if chance is not None:
                 both.append(from_outside(sure_areas(chance, SURE), outlines.face))

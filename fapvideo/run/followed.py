@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,17 @@ def followed(folder: Path, wanted: Mapping[str, Any]) -> Plan | None:
         why = "; ".join(other) or "another version of fapvideo"
         log.warning("the plan in %s is of something else, so the faces are followed: %s",
                     folder, why)  # fmt: skip
+        return None
+    if _seeing(known) != _seeing(wanted):  # another library rounds otherwise
+        blind = tuple(replace(target, occlusion=None) for target in plan.targets)
+        plan = replace(plan, targets=blind)
     return plan
+
+
+def _seeing(known: Mapping[str, Any]) -> list[Any]:
+    """Return what decides which library computes the nets that see what is in front of faces."""
+    options = known.get("preset", {}).get("denoise", {})
+    return [options.get(key) for key in ("runtime", "compile", "precision")]
 
 
 def _following(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -222,7 +222,7 @@ class Library:
             for p in _files(folder)
             if p.suffix.lower() in PICTURES and shown(str(p)) == str(p)  # presets are text
         ]
-        paths += [ASSETS / "brand_face.png"]
+        paths += sorted(ASSETS.glob("*.png"))
         found = (Photo(PHOTO_PREFIX + short_id(str(p)), str(p), p.name) for p in paths)
         return {photo.id: photo for photo in found}
 

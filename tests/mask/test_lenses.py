@@ -61,7 +61,7 @@ def test_a_reflection_hides_nothing_and_a_hand_does() -> None:
 def test_a_wide_guess_at_a_thin_frame_leaves_the_eye() -> None:
     x, y = (int(v) for v in mesh.eye_centres(points()[:, :2])[1])
     guess = np.zeros((SIZE, SIZE), np.float32)
-    guess[y - 12 : y + 2] = 0.6
+    guess[y - 12 : y + 2] = 0.5
     left = beside_eyes(guess, outlines())
     assert left[y, x] == 0
     assert left[y - 10, x] == guess[y - 10, x]

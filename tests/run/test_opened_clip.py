@@ -14,8 +14,10 @@ from runs import BRAND, decode, swapper
 from fapvideo.errors import Cancelled, FapVideoError, PresetError, VideoReadError, VideoWriteError
 from fapvideo.plan import follow
 from fapvideo.plan.search import BoxFinder
+from fapvideo.plan.store import made_from
 from fapvideo.run.clip import Clip
 from fapvideo.run.engine import Engine
+from fapvideo.run.followed import followed
 from fapvideo.run.sources import FrameSource
 from fapvideo.structs import Bytes, Floats
 from fapvideo.swapper import VideoSwapper
@@ -237,6 +239,12 @@ def test_a_run_goes_on_from_a_kept_plan_of_other_settings(
         assert report.frames["swapped"] == FRAMES
     same = [(tmp_path / name).read_bytes() for name in ("fresh.mp4", "plan.mp4")]
     assert same[0] == same[1]
+    known = made_from(tmp_path / "plan")
+    (seen,) = followed(tmp_path / "plan", known).targets
+    known["preset"]["denoise"]["runtime"] = "torch"
+    (unseen,) = followed(tmp_path / "plan", known).targets
+    assert seen.occlusion is not None
+    assert unseen.occlusion is None, "another library rounds otherwise"
     with swapper(track={"smooth_s": 0.2}) as smoother:
         smoother.run(source, tmp_path / "smooth.mkv", plan=tmp_path / "plan")
     assert "is of something else, so the faces are followed: track.smooth_s (0.1" in caplog.text

@@ -333,6 +333,15 @@ def test_parts_consent_and_stretches(
     wait(lambda: text(browser, "#consent-said") == "Recorded.")
     consent = project.preset().consent
     assert (consent.who, consent.scope.parts) == (("Anna",), ("nose",))
+    browser.execute_script("document.querySelector('#consent [name=until]').value = ''")
+    click(browser, "#keep-consent")  # far below the top of the page: what is wrong is seen there
+    wait(lambda: one(browser, "#problem").is_displayed())
+    assert "give the last day" in text(browser, "#problem")
+    place = "const box = document.getElementById('problem').getBoundingClientRect();"
+    assert browser.execute_script(f"{place} return box.top >= 0 && box.bottom <= innerHeight")
+    browser.execute_script("document.querySelector('#consent [name=until]').value = '2099-01-31'")
+    refused = [e for e in browser.get_log("browser") if "422" in e["message"]]
+    assert len(refused) == 1, "the browser's own line about what was refused"
     assert consent.document == project.folder / "consent" / "release.pdf"
     assert "the consent of Anna covers nose, not eyes" in text(browser, "#questions")
     press(browser, "#consent-parts input[value=nose]", " ")

@@ -220,7 +220,8 @@ def test_people_shots_and_photos_are_found(client: TestClient, clip: str, studio
     assert client.get(f"{clip}/face/{known[0]['pictures'][0]}").content[:2] == b"\xff\xd8"
     names = {photo["name"]: photo["id"] for photo in state["photos"]}
     assert set(names) == {
-        "astronaut.png", "broken.jpg", "nobody.png", "brand.png", "brand_face.png",
+        "astronaut.png", "broken.jpg", "nobody.png", "brand.png", "brand_face.png", "brand_man.png",
+        "brand_woman.png",
     }  # fmt: skip
     ranking = state["ranking"][str(known[0]["id"])]
     assert {names["nobody.png"], names["broken.jpg"]} == set(ranking["unusable"])

@@ -122,6 +122,8 @@ function goTo(screen, time) {
   screen.time = Math.min(Math.max(0, time), last);
   if (screen.playable) player.currentTime = screen.time;
   screen.frames = null;
+  screen.asked?.abort(); // of another time: it must not be shown here any more
+  screen.asked = null;
   show(screen);
   ask(screen, "still");
 }
