@@ -42,8 +42,9 @@ class Case:
 def measure(case: Case, preset: RunPreset, device: str, *, random_weights: bool) -> dict[str, Any]:
     """Return what one case takes, as plain JSON types.
 
-    All faces are swapped. Seconds by stage are processor time where everything computes in one thread, so that other
-    programs on the machine don't change them; frames a second are of another run with all threads.
+    All faces are swapped. Seconds by stage are processor time where everything computes in one
+    thread, so that other programs on the machine don't change them; frames a second are of another
+    run with all threads.
 
     Raises:
         FapVideoError: one of its kinds.
