@@ -21,7 +21,7 @@ from PIL import Image
 from fapvideo.config.evaluation import EvalPreset
 from fapvideo.config.schema import RunPreset
 from fapvideo.errors import Cancelled
-from fapvideo.evaluation.measure import Measurement, Suspect
+from fapvideo.evaluation.measure import Measurement, Stretch, Suspect
 from fapvideo.evaluation.metrics.groups import Known, Networks, measure_all
 from fapvideo.evaluation.suites.kept import (
     NOT_MAKING,
@@ -320,6 +320,7 @@ def _read_measurement(record: Path, output: _Output) -> Measurement:
     """Return a measurement that was kept."""
     tables = json.loads(record.read_text("utf-8"))
     tables["suspects"] = tuple(Suspect(**suspect) for suspect in tables["suspects"])
+    tables["stretches"] = tuple(Stretch(**one) for one in tables["stretches"])
     tables |= {"parts": tuple(tables["parts"]), "result": str(output.path), "extra": output.extra}
     return Measurement(**tables)
 
