@@ -109,8 +109,7 @@ class GuidedPainter:
         pieces = self._pieces(face)
         beyond = self._beyond(face)
         masks, boxes = self._mask(face, pieces, beyond)
-        neutral = face.target.track.neutral
-        shut = lids_shut(face.pose.to_head(face.placement.landmarks), neutral)
+        shut = _lids_shut(face)
         iod = CROP_INTEROCULAR * face.target.crop_size
         guide = build_guide(
             face.picture,
@@ -260,6 +259,11 @@ class GuidedPainter:
         return fuse_fractional(face, sources, boxes, masks)
 
 
+def _lids_shut(face: FaceCrop) -> Floats:
+    """Return [2] how far the target's right and left eye are shut in this frame."""
+    return lids_shut(face.pose.to_head(face.placement.landmarks), face.target.track.neutral)
+
+
 def with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
     """Give a finished crop [S, S, 3], in place, the guide's irises, whites and closed lids.
 
@@ -273,8 +277,7 @@ def with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
         return picture
     face, size = job.face, picture.shape[0]
     unit = CROP_INTEROCULAR * size
-    head = face.pose.to_head(face.placement.landmarks)
-    shut = lids_shut(head, face.target.track.neutral)
+    shut = _lids_shut(face)
     part = job.masks.parts["eyes"]
     window = window_of(part, AROUND_EYES * unit)
     guide = job.guide[window]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -20,8 +21,16 @@ def embedded_tower() -> MobileNetV2Tokens:
     Raises:
         WeightsError: its file is missing or damaged.
     """
-    path = EMBEDDED / "encoder.safetensors"
+    return load_tower(EMBEDDED / "encoder.safetensors").fold()
+
+
+def load_tower(path: Path) -> MobileNetV2Tokens:
+    """Return the image tower of a file, float32, frozen, on the CPU.
+
+    Raises:
+        WeightsError: the file is missing, damaged or of something else.
+    """
     with torch.random.fork_rng(devices=[]):
         tower = MobileNetV2Tokens()
     load_into(tower, read_tensors(path), "the image encoder", path)
-    return tower.to(torch.float32).requires_grad_(False).fold()
+    return tower.to(torch.float32).requires_grad_(False)

@@ -6,16 +6,16 @@ of torch's networks is the adapter, which makes maps of tokens, and the small im
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from fapvideo.config.bundle import BundleManifest, load_manifest
+from fapvideo.config.bundle import load_manifest
 from fapvideo.config.schema import DenoiseConfig
 from fapvideo.nets.adapter import ResnetAdapter
 from fapvideo.nets.codec import SpaceToDepth
-from fapvideo.nets.mobilenet import MobileNetV2Tokens
 from fapvideo.weights.bundle import (
     Bundle,
     bundle_folder,
@@ -23,6 +23,7 @@ from fapvideo.weights.bundle import (
     load_bundle,
     verify_files,
 )
+from fapvideo.weights.embedded import load_tower
 from fapvideo.weights.encoder import ImageEncoder
 from fapvideo.weights.options import resized_manifest
 from fapvideo.weights.runtimes import kept_networks, may_export
@@ -66,11 +67,7 @@ def kept_bundle(
     verify_files(folder, manifest)
     path = folder / manifest.adapter.file
     tensors = read_tensors(path)
-    places = {
-        key.removesuffix(PROJECTION): value.shape[0]
-        for key, value in tensors.items()
-        if key.endswith(PROJECTION)
-    }
+    places = _places(tensors)
     exported = kept_networks(manifest, tuple(places), graphs)
     if exported is None:
         return None
@@ -79,11 +76,13 @@ def kept_bundle(
         adapter = ResnetAdapter.for_places(places, manifest.encoder.width, unet)
     load_into(adapter, tensors, "the adapter", path)
     adapter.to(dtype).eval().requires_grad_(False)
+    tower = load_tower(folder / str(manifest.encoder.file))
+    encoder = ImageEncoder(tower, manifest.encoder, encoder_identity(manifest, dtype))
     return Bundle(
         manifest=manifest,
         folder=folder,
         codec=SpaceToDepth(manifest.codec.factor),
-        encoder=_encoder(manifest, folder, dtype).computed_by(exported.tokens),
+        encoder=encoder.computed_by(exported.tokens),
         torch_unet=unet,
         adapter=adapter,
         projector=None,
@@ -94,11 +93,10 @@ def kept_bundle(
     )
 
 
-def _encoder(manifest: BundleManifest, folder: Path, dtype: torch.dtype) -> ImageEncoder:
-    """Load the image tower, which is small."""
-    path = folder / str(manifest.encoder.file)
-    with torch.random.fork_rng(devices=[]):
-        tower = MobileNetV2Tokens()
-    load_into(tower, read_tensors(path), "the image encoder", path)
-    tower.to(dtype).eval().requires_grad_(False)
-    return ImageEncoder(tower, manifest.encoder, encoder_identity(manifest, dtype))
+def _places(tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:
+    """Return the places in the UNet that an adapter's projections feed, and their channels."""
+    return {
+        key.removesuffix(PROJECTION): value.shape[0]
+        for key, value in tensors.items()
+        if key.endswith(PROJECTION)
+    }
