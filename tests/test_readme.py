@@ -116,6 +116,7 @@ def test_ci_runs_exactly_the_test_command(checkout: Path) -> None:
     script = (checkout / ".ci" / "run").read_text("utf-8")
     lines = [line for line in script.splitlines() if line and not line.startswith("#")]
     assert lines[:2] == ["set -euo pipefail", 'cd "$(dirname "$0")/.."']
+    assert lines.pop(2).startswith("export PYTEST_ADDOPTS=")
     assert lines[2:5] == ["time {", f"  {TEST}", "}"]
     assert lines[-3:] == [".venv/bin/ruff check", ".venv/bin/ruff format --check", ".venv/bin/mypy"]
     assert lines[5] == "time .venv/bin/pytest -m slow"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Mapping
 
@@ -13,6 +14,9 @@ from fapvideo.nets.adapter import Adapter
 
 OPSET = 17
 """Of the ONNX operators; torch's own tracing exporter writes up to 20."""
+
+_EXPORTING = threading.Lock()
+"""torch's exporter keeps its state in globals, and refuses a second one beside the first."""
 
 
 class UnetWithMaps(nn.Module):
@@ -38,7 +42,7 @@ def onnx_graph(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
     samples = {0: "samples"}
     axes = {name: samples for name, value in inputs.items() if value.dim() > 1}
     graph = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
+    with _EXPORTING, torch.no_grad(), warnings.catch_warnings():
         # That conditions on shapes become constants, as they shall; and that the exporter which
         # needs no other package than onnx is the older one.
         warnings.simplefilter("ignore")

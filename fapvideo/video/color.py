@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import threading
 from typing import Any
 
 import av
@@ -84,7 +85,8 @@ class RgbConverter:
     def __init__(self, tags: ColorTags) -> None:
         """Remember the tags of the stream."""
         self._tags = tags
-        self._reformatter = VideoReformatter()
+        self._own = threading.local()
+        """swscale's context serves one thread: two at once write beyond each other's pictures."""
 
     def __call__(self, frame: av.VideoFrame, planar: str, planes: tuple[Array, ...]) -> Bytes:
         """Return uint8 [height, width, 3] of a frame and its planes."""
@@ -101,7 +103,9 @@ class RgbConverter:
             return self._exact(planar, planes, matrix)
         swscale = _SWSCALE_MATRIX.get(matrix, 1)
         full = self._tags.full_range or layout.family == "rgb"
-        picture = self._reformatter.reformat(
+        if not hasattr(self._own, "reformatter"):
+            self._own.reformatter = VideoReformatter()
+        picture = self._own.reformatter.reformat(
             frame,
             format="rgb24",
             src_colorspace=swscale,

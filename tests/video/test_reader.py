@@ -1,5 +1,6 @@
 import tracemalloc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
@@ -322,3 +323,15 @@ def test_delivered_frames_are_let_go(clip):
 def test_the_info_of_a_probe_is_taken_as_it_is(clip):
     info = replace(probe(clip("plain")), frame_rate=Fraction(7))
     assert VideoReader(info).info is info
+
+
+def test_two_threads_may_read_one_reader(clip):
+    with VideoReader(clip("plain"), VideoConfig()) as reader, ThreadPoolExecutor(2) as threads:
+
+        def read(_):
+            return [rgb for _ in range(20) for _, rgb in reader.pictures()]
+
+        one, other = threads.map(read, range(2))
+        alone = read(0)
+    assert np.array_equal(one, alone)
+    assert np.array_equal(other, alone)

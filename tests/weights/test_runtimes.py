@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,20 @@ def test_what_is_in_front_of_a_face_is_what_torch_sees(
     without = Occluders(DenoiseConfig(runtime="onnxruntime"))(crop, landmarks)
     assert np.array_equal(without, by_torch)
     assert "ONNX Runtime cannot compute occluders here" in caplog.text
+
+
+def test_two_threads_may_export_at_once(tmp_path: Path, caplog: Any) -> None:
+    networks = [torch.nn.Conv2d(3, 4, 3) for _ in range(4)]
+
+    def made(network: torch.nn.Module) -> Any:
+        return runtimes.exported(network, "convolution", 16, ASKED, tmp_path)
+
+    with ThreadPoolExecutor(4) as threads:
+        computes = list(threads.map(made, networks))
+    assert caplog.text == ""
+    pictures = torch.rand(1, 3, 16, 16)
+    for network, compute in zip(networks, computes, strict=True):
+        assert torch.allclose(compute(pictures), network(pictures), atol=1e-6)
 
 
 def test_what_fails_is_torchs_with_one_warning_or_an_error_where_it_was_asked_for(
