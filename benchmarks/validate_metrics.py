@@ -34,8 +34,8 @@ from scipy.stats import rankdata
 
 from fapvideo.config.schema import MaskConfig, VideoConfig
 from fapvideo.config.train import DataConfig
+from fapvideo.evaluation.metrics import distribution, features
 from fapvideo.evaluation.metrics.features import MEASURED, PartFeatures, Picture
-from fapvideo.evaluation.metrics.groups import distribution, features
 from fapvideo.mask.parts import part_masks
 from fapvideo.ops.files import sha256_file
 from fapvideo.ops.geometry import transform, warp

@@ -15,7 +15,6 @@ NOT_FREE = {
     "bundles/embedded/unet.safetensors",
     "evaluation/metrics/data/frechet_basis.safetensors",
     "evaluation/metrics/data/part_basis.safetensors",
-    "ops/data/mesh_canonical.npy",
 }
 """Made from CelebA. Once what is made from portraits in the public domain ships (docs/training.md),
 nothing is left here, and nothing may be added."""

@@ -71,8 +71,7 @@ def _raise_brows(head: Floats, amount: float) -> None:
     face = mesh.canonical()
     brows = face[list(mesh.RIGHT_BROW + mesh.LEFT_BROW), :2]
     away = np.linalg.norm(face[:, None, :2] - brows[None], axis=-1).min(axis=1)
-    above = smoothstep((-face[:, 1] - 0.12) / 0.14)
-    head[:, 1] -= BROW_RISE * amount * np.exp(-((away / BROW_REACH) ** 2)) * above
+    head[:, 1] -= BROW_RISE * amount * np.exp(-((away / BROW_REACH) ** 2)) * mesh.above_lids()
 
 
 def _open_eyes(head: Floats, amount: float) -> None:

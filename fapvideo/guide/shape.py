@@ -145,8 +145,7 @@ def at_rest(neutral: Floats) -> Floats:
     wanted = np.minimum(heights + raised * (heights.min() - heights), RESTING_BROWS)
     for ring, height, rest in zip(rings, heights, wanted, strict=True):
         away = np.linalg.norm(face[:, None, :2] - face[ring, :2][None], axis=-1).min(axis=1)
-        above = smoothstep((-face[:, 1] - 0.12) / 0.14)
-        out[:, 1] += (height - rest) * np.exp(-((away / BROW_REACH) ** 2)) * above
+        out[:, 1] += (height - rest) * np.exp(-((away / BROW_REACH) ** 2)) * mesh.above_lids()
     return out.astype(neutral.dtype)
 
 

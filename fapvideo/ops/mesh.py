@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fapvideo.ops.image import smoothstep
 from fapvideo.parts import PARTS, Ring
 
 Indices = NDArray[np.int64]
@@ -39,8 +40,8 @@ STABLE = (
 
 UPPER_LIP, LOWER_LIP = 13, 14
 MOUTH_CORNERS = (78, 308)
-LIP_CORNER_PAIRS = ((62, 292), (78, 308))
-"""These four nearly coincide, two by two, so that distance cannot tell them apart."""
+LIP_CORNER_PAIRS = ((62, 292), (78, 308), (95, 324))
+"""These nearly coincide with others at the mouth's corners: distance cannot tell them apart."""
 CHIN, FOREHEAD = 152, 10
 
 
@@ -97,9 +98,10 @@ def triangles() -> Indices:
 
 @cache
 def canonical() -> Floats:
-    """Return [478, 3] mean face: eye centres at (-0.5, 0) and (0.5, 0), y down, z away.
+    """Return [478, 3] mean face: origin between the eyes, x to the viewer's right, y down, z away.
 
-    Procrustes mean of the mesh net's output on near-frontal faces (`scripts/make_canonical.py`).
+    Procrustes mean of FaceLandmarker v2's points on straight portraits; the centres of the eyes are
+    0.937 apart, not 1 (`scripts/make_canonical.py` says why).
     """
     with resources.files("fapvideo.ops").joinpath("data/mesh_canonical.npy").open("rb") as file:
         return np.load(file).astype(np.float32)
@@ -108,7 +110,18 @@ def canonical() -> Floats:
 @cache
 def mirror() -> Indices:
     """Return [478] for each landmark the index of its mirror image, from the canonical face."""
-    face = canonical().astype(np.float64)
+    return mirror_pairs(canonical())
+
+
+@cache
+def above_lids() -> Floats:
+    """Return [478] how far a landmark moves with the brows: 0 at the lids, 1 at the forehead."""
+    return smoothstep((-canonical()[:, 1] - 0.09) / 0.14)
+
+
+def mirror_pairs(face: Floats) -> Indices:
+    """Return [478] for each landmark the index of its mirror image in a straight face [478, 3]."""
+    face = face.astype(np.float64)
     flipped = face * [-1, 1, 1]
     nearest = np.linalg.norm(flipped[:, None] - face[None], axis=-1).argmin(axis=1)
     for right, left in LIP_CORNER_PAIRS:

@@ -130,8 +130,7 @@ def raise_brows(head: Floats, amount: float) -> None:
     face = mesh.canonical()
     brows = face[list(mesh.RIGHT_BROW + mesh.LEFT_BROW), :2]
     distance = np.linalg.norm(face[:, None, :2] - brows[None], axis=-1).min(axis=1)
-    lids = smoothstep((-face[:, 1] - 0.12) / 0.14)
-    head[:, 1] -= 0.1 * amount * np.exp(-((distance / 0.25) ** 2)) * lids
+    head[:, 1] -= 0.1 * amount * np.exp(-((distance / 0.25) ** 2)) * mesh.above_lids()
 
 
 def smile(head: Floats, amount: float) -> None:

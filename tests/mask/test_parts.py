@@ -81,10 +81,10 @@ def astronaut_crop(size=SIZE):
 
 def test_a_face_that_comes_nearer_keeps_its_mask():
     """Growth and feather are fractions of the eye distance: a larger crop, the same mask."""
-    small, large = masks(size=128), masks(size=384)
+    small, large = (masks(size=size, keep_inner_mouth=False) for size in (128, 384))
     for part in ALL:
         reduced = large.parts[part].reshape(128, 3, 128, 3).mean(axis=(1, 3))
-        assert np.abs(reduced - small.parts[part]).max() < 0.17  # the edge of the lips is narrow
+        assert np.abs(reduced - small.parts[part]).max() < 0.05
         assert reduced.sum() == pytest.approx(small.parts[part].sum(), rel=0.02)
 
 
@@ -112,7 +112,8 @@ def test_left_and_right_are_the_persons_own():
     assert at(left, shape[468]) == 0
     assert at(right, shape[468]) == 1
     assert at(right, shape[473]) == 0
-    np.testing.assert_array_equal(np.maximum(left, right), both)
+    # Between the eyes the last of both soft edges meet.
+    np.testing.assert_allclose(np.maximum(left, right), both, rtol=0, atol=2e-4)
     brow = masks(["brows"], eye_side="left").parts["brows"]
     assert brow[:, : SIZE // 2 - 4].max() == 0
 

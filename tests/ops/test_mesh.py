@@ -34,8 +34,9 @@ def test_triangles_have_one_winding_and_use_every_mesh_point():
 def test_canonical_face_is_in_head_coordinates():
     face = mesh.canonical()
     assert face.shape == (478, 3)
-    np.testing.assert_allclose(mesh.eye_centres(face)[:, :2], [[-0.5, 0], [0.5, 0]], atol=0.02)
-    assert mesh.interocular(face) == pytest.approx(1, abs=0.02)
+    assert mesh.interocular(face) == pytest.approx(0.937, abs=0.001)
+    np.testing.assert_allclose(mesh.eye_centres(face)[:, 1], 0, atol=0.01)
+    np.testing.assert_allclose(mesh.eye_centres(face).mean(axis=0), 0, atol=1e-4)
     assert face[mesh.CHIN, 1] > face[mesh.LOWER_LIP, 1] > face[1, 1] > 0 > face[mesh.FOREHEAD, 1]
     assert face[4, 2] < face[234, 2], "the nose tip is nearer to the viewer than the ear"
 
@@ -53,6 +54,7 @@ def test_mirror_is_its_own_inverse_and_swaps_the_sides():
     assert {mirror[i] for i in mesh.RIGHT_BROW} == set(mesh.LEFT_BROW)
     assert {mirror[i] for i in mesh.LIPS_OUTER} == set(mesh.LIPS_OUTER)
     assert mirror[468] == 473
+    assert mirror[mesh.RIGHT_IRIS[1]] == mesh.LEFT_IRIS[3], "towards the nose, both"
     assert mirror[10] == 10
 
 
