@@ -50,7 +50,7 @@ def from_lab(lab: Floats) -> Bytes:
 
 def finished(mean: Floats, landmarks: Floats, net: RRDBNet | None, style: Style) -> Floats:
     """Return the portrait made from the mean face; `net` draws its edges again."""
-    lab = with_bare_temples(relit(mean, landmarks), landmarks)
+    lab = without_creases(with_bare_temples(relit(mean, landmarks), landmarks), landmarks)
     lab = lab if net is None else sharpened(lab, net)
     face = outline(landmarks, mesh.FACE_OVAL)
     lab[..., 0] += 0.22 * (blur(lab, 3) - blur(lab, 26))[..., 0] * blur(face, 8)
@@ -135,6 +135,22 @@ def with_bare_temples(lab: Floats, points: Floats) -> Floats:
     near = blur(lab * skin[..., None], 24) / np.maximum(blur(skin, 24), 1e-3)[..., None]
     share = 0.9 * (1 - skin) * blur(bare, 6) * smoothstep(depth(face) / 30)
     return lab + share[..., None] * (near - lab)
+
+
+def without_creases(lab: Floats, points: Floats) -> Floats:
+    """Smooth the folds that smiles leave beside the nose and under the eyes: they end at a part's
+    rim, and would stop there in whoever has none.
+    """
+    parts = parts_mask(points, ("eyes", "brows", "mouth"), 15)
+    wings = cv2.erode(parts_mask(points, ("nose",), 1), np.ones((15, 15)))
+    face = outline(points, mesh.FACE_OVAL)
+    skin = np.clip(cv2.erode(face, np.ones((15, 15))) - np.maximum(parts, blur(wings, 5)), 0, 1)
+    fine, wide = (
+        blur(lab * skin[..., None], sigma) / np.maximum(blur(skin, sigma), 1e-3)[..., None]
+        for sigma in (1.5, 20)
+    )
+    share = 0.7 * blur(skin, 4) * skin * smoothstep(depth(face) / 60)
+    return lab + share[..., None] * (wide - fine)
 
 
 def sharpened(lab: Floats, net: RRDBNet) -> Floats:

@@ -11,10 +11,7 @@ on a CPU core, and as much again for Real-ESRGAN, which `--plain` does without.
 3. Bring all to the same skin tone; average robustly: hair over the skin and other outliers count
    little. Align the faces to the mean by optical flow, three times over.
 4. Give the mean back the contrast that averaging took from its fine bands.
-5. `brand_face_finish`: light, sharpness, irises, brows, skin grain, hair and backdrop.
-
-What is shipped today was made by an earlier version of this file from CelebA
-(fapvideo/assets/README.md).
+5. `brand_face_finish`: light, folds, sharpness, irises, brows, skin grain, hair and backdrop.
 """
 
 from __future__ import annotations

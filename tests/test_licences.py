@@ -10,7 +10,6 @@ from fapvideo.trust.licences import is_commercial
 
 DATA = (".png", ".jpg", ".npy", ".npz", ".safetensors", ".tflite", ".onnx", ".bin", ".pt")
 NOT_FREE = {
-    "assets/brand_face.png",
     "bundles/embedded/adapter.safetensors",
     "bundles/embedded/unet.safetensors",
     "evaluation/metrics/data/frechet_basis.safetensors",

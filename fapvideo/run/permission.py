@@ -37,7 +37,8 @@ def check_permission(
     consent = consent_of(preset, cast, info, site)
     demands = site.require_licence, preset.require_licence
     use: Use = "commercial" if "commercial" in demands else "any"
-    files = [(file.path, file.licence) for file in (bundle.files if bundle else ())]
+    painting = bundle if preset.denoise.mode != "off" else None  # the guide alone has no weights
+    files = [(file.path, file.licence) for file in (painting.files if painting else ())]
     references = {one.path: one.licence for one in _references(cast).values()}
     check_licences(use, files, references)
     check_references([(one.path, one.crop, one.landmarks) for one in _references(cast).values()])

@@ -155,6 +155,7 @@ class Seal:
         painted = books.faces["total"] > books.faces["left"]
         named = {row["part"] for row in references}
         text = json.dumps(self._preset.model_dump(mode="json"), sort_keys=True)
+        weights = bundle["files"] if self._preset.denoise.mode != "off" else ()
         self.claims |= {
             "parts": [part for part in PARTS if part in named] if painted else [],
             "preset": {
@@ -163,7 +164,7 @@ class Seal:
             },
             "bundle": {
                 "name": bundle["name"],
-                "licences": list(dict.fromkeys(file["licence"] for file in bundle["files"])),
+                "licences": list(dict.fromkeys(file["licence"] for file in weights)),
             },
             "references": _references(references),
             "frames": dict(books.frames),

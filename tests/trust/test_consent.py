@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,7 @@ import face_clips
 import pytest
 from runs import BRAND, preset
 
+from fapvideo.config.bundle import load_manifest
 from fapvideo.config.trust import ConsentConfig
 from fapvideo.errors import ConsentError, PresetError, WeightsError
 from fapvideo.run.permission import check_permission
@@ -19,6 +21,7 @@ from fapvideo.swapper import VideoSwapper
 from fapvideo.trust.consent import check_consent
 from fapvideo.trust.licences import is_commercial
 from fapvideo.trust.verify import verify_file
+from fapvideo.weights.bundle import EMBEDDED
 
 ANNA: dict[str, Any] = {"who": ["Anna"], "by": "Studio", "until": "2026-12-31"}
 TODAY = date(2026, 11, 27)
@@ -115,7 +118,7 @@ def test_a_run_records_consent_and_licences(source: Path, tmp_path: Path) -> Non
     said = report["provenance"]
     assert said["signed"]
     assert said["consent"]["who"] == ["Anna"]
-    assert "non-commercial" in said["licences"]["references"][0]
+    assert "public domain" in said["licences"]["references"][0]
     found = verify_file(tmp_path / "o.mkv")
     assert found.sha256 == report["output"]["sha256"], "of the signed file"
     assert found.report == str(tmp_path / "o.mkv.report.json")
@@ -148,14 +151,30 @@ def test_a_site_that_demands_consent(
 
 
 def test_licences_that_are_demanded(source: Path, tmp_path: Path) -> None:
-    own = {"mouth": {"path": BRAND, "licence": "own"}}
-    for references, wrong in (({"mouth": BRAND}, "CelebA"), (own, None)):
-        wanted = preset(require_licence="commercial", references=references)
+    photo = shutil.copyfile(BRAND, tmp_path / "her.png")
+    others, own = ({"path": str(photo), "licence": licence} for licence in ("CC-BY-NC-4.0", "own"))
+    cases = ((str(photo), "nobody says"), (others, "NC"), (own, None), (BRAND, None))
+    for reference, wrong in cases:
+        wanted = preset(require_licence="commercial", references={"mouth": reference})
         with VideoSwapper(wanted, "cpu") as swapper:
             if wrong is None:
-                swapper.run(source, tmp_path / "o.mkv")
+                swapper.run(source, tmp_path / "o.mkv", overwrite=True)
                 continue
             with pytest.raises(WeightsError, match=wrong) as caught:
                 swapper.run(source, tmp_path / "o.mkv")
             assert "licence" in caught.value.hint
     assert check_permission(preset(), None, (), None) == {}
+
+
+@pytest.mark.slow
+def test_the_guide_alone_needs_nobodys_weights(source: Path, tmp_path: Path) -> None:
+    wanted = {"require_licence": "commercial", "bundle": "embedded"}
+    with VideoSwapper(preset(**wanted, denoise={"mode": "off"}), "cpu") as swapper:
+        report = swapper.run(source, tmp_path / "o.mkv").to_dict()
+    assert report["provenance"]["licences"]["bundle"] == []
+    closed = [file.licence for file in load_manifest(EMBEDDED).files if "CelebA" in file.licence]
+    if closed:
+        painting = VideoSwapper(preset(**wanted, denoise={"mode": "guided"}), "cpu")
+        with painting as swapper, pytest.raises(WeightsError, match="CelebA") as caught:
+            swapper.run(source, tmp_path / "p.mkv")
+        assert "denoise.mode = off" in caught.value.hint
