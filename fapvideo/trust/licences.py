@@ -51,6 +51,6 @@ def check_licences(
         more = f" and {len(refused) - 4} more" if len(refused) > 4 else ""
         raise WeightsError(
             f"require_licence {use!r}: not known to allow it: {'; '.join(refused[:4])}{more}",
-            hint="take another bundle, or the guide alone (denoise.mode = off); say licence = ... of "
-            'references, {path = "her.png", licence = "own"}',
+            hint="take another bundle, or the guide alone (denoise.mode = off); say licence "
+            '= ... of references, {path = "her.png", licence = "own"}',
         )
