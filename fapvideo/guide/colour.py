@@ -28,6 +28,8 @@ POOLED = 4.0
 pixels would win."""
 SMOOTH_ENLARGED = 0.8
 """Blur, in pixels, that takes the creases out of a picture enlarged by two."""
+DARK = (0.85, 0.4)
+"""Shares of skin's brightness from which on a pixel of the guide begins to be dark, and is."""
 SKIN_DARK_REFERENCE, SKIN_DARK_TARGET = 0.2, 0.4
 """A beard of the target may count, hair of the reference over a brow may not."""
 
@@ -88,10 +90,26 @@ def match_ring(
     mean_guide, mean_target = (share @ image.reshape(-1, 3) for image in (guide, target))
     exposure = float(luma(mean_target) / max(float(luma(mean_guide)), 1e-3))
     ratio = float(np.clip(np.sqrt(exposure), *contrast))
-    # guide + amount * ((guide - mean_guide) * ratio + mean_target - guide), in one pass
-    gain = 1.0 + amount * (ratio - 1.0)
-    shift = amount * (mean_target - ratio * mean_guide)
-    return cv2.transform(guide, np.column_stack([gain * np.eye(3), shift]).astype(np.float32))
+    shift = mean_target - ratio * mean_guide
+    matched = cv2.transform(guide, np.column_stack([ratio * np.eye(3), shift]).astype(np.float32))
+    _light_dark(matched, guide, mean_guide, mean_target)
+    return matched if amount == 1.0 else guide + amount * (matched - guide)
+
+
+def _light_dark(matched: Floats, guide: Floats, mean_guide: Floats, mean_target: Floats) -> None:
+    """Give, in place, dark pixels of `matched` what the target's light makes of them.
+
+    What takes skin to skin is a shift, which has a colour of its own on black: lashes, brows and
+    nostrils turned orange on warm skin, blue on pale, and grey on light. Light multiplies. Over 128
+    held-out portraits: 24.55 to 24.76 dB, LPIPS 0.105 to 0.098, the colour of dark pixels off by
+    16.5 instead of 23.1 levels. Skin itself is better off with the shift (see above).
+    """
+    brightness = luma(guide)
+    begin, end = (share * float(luma(mean_guide)) for share in DARK)
+    dark = smoothstep((begin - brightness) / max(begin - end, 1e-6))
+    rows = dark > 0
+    lit = guide[rows] * (mean_target / np.maximum(mean_guide, 1e-3)).astype(np.float32)
+    matched[rows] += dark[rows, None] * (lit - matched[rows])
 
 
 def match_light(

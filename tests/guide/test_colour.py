@@ -80,6 +80,18 @@ def test_contrast_follows_the_exposure_within_its_limits(light, gain):
     assert found == pytest.approx(gain, abs=0.03)
 
 
+@pytest.mark.parametrize("light", [(0.7, 0.5, 0.3), (1.1, 1.25, 1.5), (0.5, 0.5, 0.5)])
+def test_lashes_take_no_colour_of_their_own(light):
+    """On warm skin they were orange, on pale skin blue: what is dark is lit, not shifted."""
+    lashes = np.array([0.12, 0.1, 0.09], np.float32)
+    reference, light = skin(0.0), np.array(light, np.float32)
+    reference[40:56, 40:56] = lashes
+    matched = match_ring(reference, skin(0.0) * light, ring(), 1.0, LIMITS)
+    found, wanted = matched[48, 48], lashes * light
+    assert np.ptp(found / wanted) < 0.05 * (found / wanted).mean()
+    assert luma(found) < 0.35 * luma(matched[0, 0])
+
+
 def test_without_a_ring_nothing_happens():
     other = skin()
     assert match_ring(other, skin() * 0.5, np.zeros((SIZE, SIZE), np.float32), 1.0, LIMITS) is other
