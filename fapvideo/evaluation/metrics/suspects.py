@@ -79,8 +79,9 @@ def find_suspects(
     """Return at most `MOST` frames, the most conspicuous first.
 
     A frame is conspicuous where a curve is an outlier of its own clip (`OUTLIER` robust standard
-    deviations) or beyond an absolute limit. What happens within `TOGETHER_S` is one suspect. A
-    curve has a value per frame, None where there is none; the definitions say direction and unit.
+    deviations) or beyond an absolute limit. What begins, or is worst, within `TOGETHER_S` is one
+    suspect. A curve has a value per frame, None where there is none; the definitions say direction
+    and unit.
     """
     events: list[_Event] = []
     for key, curve in curves.items():
@@ -90,12 +91,18 @@ def find_suspects(
     events.sort(key=lambda event: -event.severity)
     groups: list[list[_Event]] = []
     for event in events:
-        near = [g for g in groups if abs(g[0].worst_s - event.worst_s) <= TOGETHER_S]
+        near = [group for group in groups if _together(group[0], event)]
         if near:
             near[0].append(event)
         else:
             groups.append([event])
     return [_suspect(group) for group in groups[:MOST]]
+
+
+def _together(one: _Event, other: _Event) -> bool:
+    """Tell whether two events are one: of a plateau, which frame is the worst is chance."""
+    apart = (one.worst_s - other.worst_s, one.first_s - other.first_s)
+    return min(map(abs, apart)) <= TOGETHER_S
 
 
 def _events(

@@ -100,9 +100,9 @@ def test_a_mouth_that_does_not_follow_has_the_error_it_has_in_truth(moves: Moves
     error, r = truth(moves, "mouth_open")
     assert values["expression.mouth_open.error"] == pytest.approx(error, rel=0.2)
     assert values["expression.mouth_open.r"] < 0.3 > r
-    # Of so small a motion (a hundredth of the eye distance) the mesh shows eight or nine tenths.
+    # Of so small a motion (a hundredth of the eye distance) the mesh shows seven to nine tenths.
     width, _ = truth(moves, "smile")
-    assert 0.75 * width < values["expression.smile.error"] < 1.2 * width
+    assert 0.65 * width < values["expression.smile.error"] < 1.2 * width
 
 
 def test_only_the_mouth_is_to_blame_for_a_frozen_mouth() -> None:
