@@ -100,24 +100,13 @@ def _target(
     track: Track, role: Role, plan: Plan, preset: RunPreset, resolution: int, memory: Memory
 ) -> Target:
     """Return what becomes of a track that is somebody's of the cast."""
-    starts, ends = {0, *plan.cuts}, {plan.frames - 1, *(cut - 1 for cut in plan.cuts)}
-
-    def fate() -> TrackPlan:
-        return fates(
-            track,
-            plan.times_s[track.first_frame : track.last_frame + 1],
-            preset,
-            fade_in=track.first_frame not in starts,
-            fade_out=track.last_frame not in ends,
-        )
-
     mask, most = preset.mask.model_dump_json(exclude=set(DRAWN)), preset.composite.max_size
     spans = tuple(span.model_dump_json() for span in preset.spans)
     size_key = "size", track.id, resolution, most
     return Target(
         track,
         role.references,
-        memory.get(("fate", track.id, mask, spans), fate),
+        memory.get(("fate", track.id, mask, spans), lambda: fate_of(track, plan, preset)),
         memory.get(size_key, lambda: crop_size(track, resolution, most)),
         _choose(track, role.references, preset.guide.hysteresis),
         role.seed,
@@ -185,6 +174,18 @@ def _before(
         if np.array_equal(old.frames.painted(), painted)
         and np.array_equal(old.frames.source[painted], target.frames.source[painted])
     ]  # fmt: skip
+
+
+def fate_of(track: Track, plan: Plan, preset: RunPreset) -> TrackPlan:
+    """Return what becomes of a whole track of a clip, by the preset and its spans."""
+    starts, ends = {0, *plan.cuts}, {plan.frames - 1, *(cut - 1 for cut in plan.cuts)}
+    return fates(
+        track,
+        plan.times_s[track.first_frame : track.last_frame + 1],
+        preset,
+        fade_in=track.first_frame not in starts,
+        fade_out=track.last_frame not in ends,
+    )
 
 
 def fates(

@@ -23,10 +23,12 @@ from fapvideo.mask.open_set import (
     needs_detector,
     parts_to_find,
 )
+from fapvideo.mask.policy import TrackPlan
 from fapvideo.nets.occlusion import SIZE
 from fapvideo.ops.display import square_pixels
 from fapvideo.ops.geometry import Matrix, transform, warp
 from fapvideo.ops.pose import crop_matrix, head_pose
+from fapvideo.plan.decide import fate_of
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.progress import Ticker
 from fapvideo.structs import Bytes, Floats, FrameBatch, VideoInfo
@@ -159,16 +161,25 @@ class BoxFinder:
     def _occluder_searches(self, plan: Plan) -> list[_Work]:
         if all(config.occluders == "off" for config in self._settings()):
             return []
-        return [
-            _Work(
-                target,
-                {int(i): int(target.frames.source[i]) for i in target.frames.painted()},
-                SIZE,
-                OcclusionSearch(self.occluders, len(target.track)),
-            )
-            for target in plan.targets
-            if target.occlusion is None and len(target.frames.painted())
-        ]
+        work = []
+        for target in plan.targets:
+            fate = target.frames
+            if target.occlusion is None and len(fate.painted()):
+                frames = {int(i): int(fate.source[i]) for i in fate.painted()}
+                usual = self._without_spans(target, plan)
+                frames |= {int(i): int(usual.source[i]) for i in usual.painted() if i not in frames}
+                search = OcclusionSearch(self.occluders, len(target.track))
+                work.append(_Work(target, frames, SIZE, search))
+        return work
+
+    def _without_spans(self, target: Target, plan: Plan) -> TrackPlan:
+        """Return the frames' fate without `[[spans]]`: one that leaves a face out for a while
+        changes nothing of what is seen before and after.
+        """
+        if not self._preset.spans:
+            return target.frames
+        usual = self._preset.model_copy(update={"spans": ()})
+        return fate_of(target.track, plan, usual)
 
     def _settings(self) -> list[MaskConfig]:
         """Return `[mask]` of the preset and of all its spans."""
@@ -180,8 +191,10 @@ class BoxFinder:
         if not any(config.leftovers for config in self._settings()):
             return work
         for target in plan.targets:
-            used = np.unique(target.frames.source[target.frames.painted()])
-            if target.growth is None and len(used):
+            usual = self._without_spans(target, plan)
+            fate = usual if len(usual.painted()) else target.frames
+            used = np.unique(fate.source[fate.painted()])
+            if target.growth is None and len(target.frames.painted()):
                 few = used[np.linspace(0, len(used) - 1, min(len(used), MOST_LOOKS)).astype(int)]
                 frames = {int(index): int(index) for index in few}
                 search = LeftoverSearch(target.parts)
