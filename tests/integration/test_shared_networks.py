@@ -118,7 +118,10 @@ def test_a_full_device_is_told_and_a_full_machine_says_what_to_set(
         monkeypatch.setattr(one._bench.painter.bundle.unet, "forward", small)
         report = one.run(source, tmp_path / "o.mkv")
         got = np.concatenate([batch.rgb for batch in one.stream(source)])
-    assert np.abs(got.astype(int) - wanted).max() <= 1
+    # Sums of four samples round otherwise than of one: a level of Cr is two of red.
+    off = np.abs(got.astype(int) - wanted)
+    assert off.max() <= 2
+    assert (off > 0).sum() < 10
     assert report.frames["swapped"] == 4
     halved = [text for text in report.warnings if "ran out of memory" in text]
     assert len(halved) == 2
