@@ -163,11 +163,9 @@ class BoxFinder:
             return []
         work = []
         for target in plan.targets:
-            fate = target.frames
-            if target.occlusion is None and len(fate.painted()):
-                frames = {int(i): int(fate.source[i]) for i in fate.painted()}
-                usual = self._without_spans(target, plan)
-                frames |= {int(i): int(usual.source[i]) for i in usual.painted() if i not in frames}
+            if target.occlusion is None and len(target.frames.painted()):
+                both = self._without_spans(target, plan), target.frames
+                frames = {int(i): int(fate.source[i]) for fate in both for i in fate.painted()}
                 search = OcclusionSearch(self.occluders, len(target.track))
                 work.append(_Work(target, frames, SIZE, search))
         return work

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,12 +37,17 @@ def check_permission(
     consent = consent_of(preset, cast, info, site)
     demands = site.require_licence, preset.require_licence
     use: Use = "commercial" if "commercial" in demands else "any"
-    painting = bundle if preset.denoise.mode != "off" else None  # the guide alone has no weights
-    files = [(file.path, file.licence) for file in (painting.files if painting else ())]
+    painting = weights_in(preset, bundle.files if bundle else ())
+    files = [(file.path, file.licence) for file in painting]
     references = {one.path: one.licence for one in _references(cast).values()}
     check_licences(use, files, references)
     check_references([(one.path, one.crop, one.landmarks) for one in _references(cast).values()])
     return consent
+
+
+def weights_in(preset: RunPreset, files: Sequence[Any]) -> Sequence[Any]:
+    """Return the files of a bundle that the pictures come from: the guide alone takes none."""
+    return files if preset.denoise.mode != "off" else ()
 
 
 def consent_of(

@@ -17,6 +17,7 @@ from fapvideo.errors import ProvenanceError, VideoWriteError
 from fapvideo.ops.files import write_atomically
 from fapvideo.parts import PARTS
 from fapvideo.run.books import Books
+from fapvideo.run.permission import weights_in
 from fapvideo.structs import VideoInfo
 from fapvideo.trust.credentials import (
     Credentials,
@@ -155,7 +156,7 @@ class Seal:
         painted = books.faces["total"] > books.faces["left"]
         named = {row["part"] for row in references}
         text = json.dumps(self._preset.model_dump(mode="json"), sort_keys=True)
-        weights = bundle["files"] if self._preset.denoise.mode != "off" else ()
+        weights = weights_in(self._preset, bundle["files"])
         self.claims |= {
             "parts": [part for part in PARTS if part in named] if painted else [],
             "preset": {
