@@ -12,8 +12,6 @@ DATA = (".png", ".jpg", ".npy", ".npz", ".safetensors", ".tflite", ".onnx", ".bi
 NOT_FREE = {
     "bundles/embedded/adapter.safetensors",
     "bundles/embedded/unet.safetensors",
-    "evaluation/metrics/data/frechet_basis.safetensors",
-    "evaluation/metrics/data/part_basis.safetensors",
 }
 """Made from CelebA. Once what is made from portraits in the public domain ships (docs/training.md),
 nothing is left here, and nothing may be added."""

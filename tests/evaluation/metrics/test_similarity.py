@@ -163,5 +163,5 @@ def test_only_what_passed_its_validation_is_reported(checkout: Path) -> None:
     assert list(MEASURED) == found["passed"]
     rows = {row["part"]: row for row in found["people_on_two_photos"]}
     for part in PartFeatures.packaged().parts:
-        passed = rows[part]["area"] >= 0.85 and rows[part]["pairs"] >= 30
+        passed = rows[part]["area"] >= 0.8 and rows[part]["pairs"] >= 30
         assert passed == (part in MEASURED)
