@@ -41,6 +41,7 @@ class Listener:
         self.number = 0
         """The first signal that came; 0 if none did."""
         self.asked = threading.Event()
+        self.grace_s = GRACE_S
         self._as_json = as_json
         self._taken: list[int] = []
         self._interrupted = float("-inf")
@@ -82,7 +83,7 @@ class Listener:
                 self._leave()
             if self.phase == "asking" and not self.asked.is_set():
                 self.asked.set()
-                _alarm(GRACE_S)
+                _alarm(self.grace_s)
                 return
         self._interrupt(frame)
 

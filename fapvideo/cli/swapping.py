@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import fapvideo
-from fapvideo.cli.signals import Listener, current, nothing_to_lose
+from fapvideo.cli.signals import GRACE_S, Listener, current, nothing_to_lose
 from fapvideo.progress import ShouldStop
 
 if TYPE_CHECKING:
@@ -52,18 +52,18 @@ def open_pool(device: str) -> Iterator[Pool]:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[ShouldStop]:
+def stop_on_signal(grace_s: float = GRACE_S) -> Iterator[ShouldStop]:
     """Yield a callback that turns true at Ctrl-C, SIGTERM or SIGHUP.
 
     A run asks it between batches, and a batch can be long: one that has not asked after
-    `signals.GRACE_S` is interrupted where it is, and so is one that gets a second signal. Its
+    `grace_s` seconds is interrupted where it is, and so is one that gets a second signal. Its
     context managers clean up either way, and are not interrupted.
     """
     listener, before = current(), list[tuple[int, Any]]()
     if listener is None:  # not inside the program
         listener = Listener()
         before = listener.install()
-    listener.phase = "asking"
+    listener.phase, listener.grace_s = "asking", grace_s
     try:
         yield listener.noticed
     finally:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from fapvideo.config.train import TrainPreset
     from fapvideo.training.train import TrainReport
 
+STEP_S = 90.0
+"""A step may take so long on a CPU. It is waited for, and what is trained is saved; a second signal
+does not wait."""
 BRAND_FACE = Path(fapvideo.__file__).parent / "assets" / "brand_face.png"
 
 Preset = Annotated[
@@ -77,7 +80,7 @@ def train(
 
     folders = data or packaged_photos(resolved, target)
     shown = output.show_progress(as_json=as_json) if leads() else nullcontext(lambda progress: None)
-    with stop_on_signal() as stop, shown as progress:
+    with stop_on_signal(STEP_S) as stop, shown as progress:
         report = train_bundle(
             resolved,
             folders,

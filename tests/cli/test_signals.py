@@ -150,6 +150,21 @@ def test_the_second_signal_hurries(listener: Listener) -> None:
     assert ONCE_S > 1
 
 
+def test_who_works_in_long_steps_is_waited_for(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of training takes seconds on a CPU; what was trained is saved after it."""
+    monkeypatch.setattr("fapvideo.cli.signals.GRACE_S", 0.05)
+    with stop_on_signal(60.0) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert stop()
+    with pytest.raises(KeyboardInterrupt), stop_on_signal(0.05) as stop:
+        listener.asked.clear()
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(5)
+
+
 def test_an_interruption_taken_for_a_damaged_file_is_an_interruption(
     listener: Listener, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
