@@ -52,6 +52,9 @@ LASHES = 0.6, 0.95
 """Shares of the brightness around the eyes under which there are lashes, and over which skin."""
 AROUND_EYES = 0.15
 """How far beyond the part anything of the eyes is changed, inter-ocular distances."""
+RIM = 3
+"""Power of the hole's opacity with which the model's correction fades at the rim, where the guide
+meets its surroundings already: docs/method.md."""
 
 
 class GuidedPainter:
@@ -216,11 +219,16 @@ class GuidedPainter:
         noise = noise_of(jobs, self.denoiser)
         painted = self.denoiser(targets * 2 - 1, to_tensor(guides) * 2 - 1, holes, tokens, noise)
         return [
-            with_own_eyes(
-                restore_detail(picture, small, job.guide, self.preset.composite.detail), job
-            )
+            self._finished(picture, small, job)
             for picture, small, job in zip(to_pictures(painted), guides, jobs, strict=True)
         ]
+
+    def _finished(self, picture: Floats, small: Floats, job: FaceJob) -> Floats:
+        """Return what the model made of a small guide as the crop [S, S, 3] that is pasted."""
+        picture = restore_detail(picture, small, job.guide, self.preset.composite.detail)
+        if self.bundle.manifest.sampler.residual:
+            picture = faded_at_the_rim(picture, job.guide, job.masks.hole)
+        return with_own_eyes(picture, job)
 
     def _fuse(self, jobs: Sequence[FaceJob], targets: Tensor, holes: Tensor) -> Tensor:
         """Return [N, tokens, C]: the reference parts' tokens in place of the target's."""
@@ -262,6 +270,14 @@ class GuidedPainter:
 def _lids_shut(face: FaceCrop) -> Floats:
     """Return [2] how far the target's right and left eye are shut in this frame."""
     return lids_shut(face.pose.to_head(face.placement.landmarks), face.target.track.neutral)
+
+
+def faded_at_the_rim(picture: Floats, guide: Floats, hole: Floats) -> Floats:
+    """Return `picture` [S, S, 3] near the rim of the soft `hole` [S, S] as the guide is.
+
+    The membrane has brought the guide to what is around it; a correction is a step there.
+    """
+    return guide + as_rgb(hole**RIM) * (picture - guide)
 
 
 def with_own_eyes(picture: Floats, job: FaceJob) -> Floats:

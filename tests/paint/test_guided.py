@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from portrait import astronaut_face
 
 from fapvideo.config.schema import MaskConfig
@@ -14,7 +15,7 @@ from fapvideo.ops import mesh
 from fapvideo.ops.geometry import transform
 from fapvideo.ops.image import luma
 from fapvideo.ops.pose import CROP_INTEROCULAR, crop_matrix, head_pose
-from fapvideo.paint.guided import with_own_eyes
+from fapvideo.paint.guided import faded_at_the_rim, with_own_eyes
 from fapvideo.structs import Floats
 
 SIZE = 160
@@ -71,3 +72,15 @@ def test_lashes_are_made_black_again() -> None:
     given.guide[y - 2 : y + 3, x - 2 : x + 3] = 0.2
     painted = with_own_eyes(given.guide + GREEN, given)
     np.testing.assert_allclose(beside_the_right_eye(painted, given), 0.2 + GREEN, atol=0.01)
+
+
+def test_the_guide_is_what_meets_the_surroundings() -> None:
+    """The membrane has matched it to them: a correction of the whole part is a step at the rim."""
+    guide = np.full((1, 5, 3), 0.5, np.float32)
+    hole = np.array([[0.0, 0.25, 0.5, 0.75, 1.0]], np.float32)
+    painted = faded_at_the_rim(guide + 0.2, guide, hole)
+    change = (painted - guide)[0, :, 0]
+    assert change[0] == 0.0
+    assert change[-1] == pytest.approx(0.2, abs=1e-6)
+    assert (change[1:4] < 0.65 * 0.2 * hole[0, 1:4]).all()
+    assert (np.diff(change) > 0).all()
