@@ -3,7 +3,7 @@
 A part of A goes into a stranger's face B and from there back into A
 (`fapvideo.training.samples.making`): every system gets the face B that now has A's part as
 reference, and A with a hole; the photo of A is the answer. No photo here was ever trained on
-(every tenth of CelebA's sample, by name).
+(every tenth of a set, by name).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from fapvideo.composite.detail import restore_detail
 from fapvideo.config.schema import DenoiseConfig, FuseConfig
-from fapvideo.config.train import DataConfig, load_train_preset
+from fapvideo.config.train import load_train_preset
 from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.evaluation.metrics import distribution
@@ -37,6 +37,7 @@ from fapvideo.evaluation.report.benchmark import commit
 from fapvideo.evaluation.views import SIDE, FaceView
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.ops import mesh
+from fapvideo.paint.guided import faded_at_the_rim
 from fapvideo.paint.pasted import averaged, cloned, fitted
 from fapvideo.parts import PARTS, TRAINED
 from fapvideo.structs import Bytes, Floats
@@ -90,28 +91,36 @@ class Material:
         return Path(self.faces.names[self.chosen[index % len(self.chosen)]]).stem
 
 
-def faces(work: Path) -> FaceSet:
-    """Return the usable faces of the sample."""
-    folder = fetch("celeba_sample", sets_folder())[0].parent
-    return prepare(sources_in([folder]), work / "faces", R, DataConfig())
+def faces(work: Path, recipe: str = "celeba") -> FaceSet:
+    """Return the usable faces of the set that a training preset names."""
+    data = load_train_preset(recipe).data
+    folder = fetch(data.sets[0], sets_folder())[0].parent
+    return prepare(sources_in([folder]), faces_folder(work, recipe), R, data)
 
 
-def material(work: Path, count: int, *, random_tower: bool = False) -> Material:
-    """Make `count` samples of the held-out faces, those that `fapvideo train` measures on."""
-    preset = load_train_preset("embedded")
+def faces_folder(work: Path, recipe: str) -> Path:
+    """Return where the faces of a training preset's set are kept."""
+    return work / f"faces-{recipe}"
+
+
+def material(
+    work: Path, count: int, recipe: str = "celeba", *, random_tower: bool = False
+) -> Material:
+    """Make `count` samples of the held-out faces, those that a training preset measures on."""
+    preset = load_train_preset(recipe)
     update = {"encoder": "random"} if random_tower else {}
     model = preset.model.model_copy(update=update)
     preset = preset.model_copy(update={"model": model, "start": ""})
     config = preset.data.model_copy(update=BARE)
-    people = faces(work)
+    people = faces(work, recipe)
     chosen = tuple(people.indices(heldout=True))
     encoder = load_encoder(preset, sets_folder(), None)
-    recipe = PoolRecipe(work / "faces", chosen, HELDOUT_SEED, R, config, encoder)
+    drawer = PoolRecipe(faces_folder(work, recipe), chosen, HELDOUT_SEED, R, config, encoder)
     samples: list[Sample] = []
     rows = []
     for start in range(0, count, 32):
-        drawn = recipe.draw(range(start, min(start + 32, count)))
-        rows.append(recipe.stored(drawn))
+        drawn = drawer.draw(range(start, min(start + 32, count)))
+        rows.append(drawer.stored(drawn))
         samples += drawn
     arrays = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     return Material(people, chosen, tuple(samples), arrays)
@@ -135,7 +144,12 @@ def restored(
     found = denoiser(target, start, core, tokens, noise)
     denoiser.close()
     results, starts = _pictures(found), _pictures(start)
-    return np.stack([restore_detail(a, b, b, 1.0) for a, b in zip(results, starts, strict=True)])
+    fine = [restore_detail(a, b, b, 1.0) for a, b in zip(results, starts, strict=True)]
+    if not guide:
+        return np.stack(fine)
+    return np.stack(
+        [faded_at_the_rim(*three) for three in zip(fine, starts, given.holes, strict=True)]
+    )
 
 
 def guides(given: Material) -> Pictures:
@@ -199,7 +213,7 @@ class Judge:
     def __init__(self, given: Material) -> None:
         """Load the networks that measure."""
         self.given = given
-        perceptual = load_perceptual(load_train_preset("embedded"), sets_folder())
+        perceptual = load_perceptual(load_train_preset("celeba"), sets_folder())
         assert perceptual is not None
         self.perceptual: PerceptualDistance = perceptual
         self.features = PartFeatures.packaged()

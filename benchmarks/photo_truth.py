@@ -1,9 +1,10 @@
 """What each piece is worth, on held-out photos whose truth is known.
 
-    python benchmarks/photo_truth.py [--bundle embedded] [--photos 348] [--work DIR]
+    python benchmarks/photo_truth.py [--of celeba] [--against DIR] [--swaps 348] [--work DIR]
 
-Writes benchmarks/results/photo_truth.json: guide and injection on and off, numbers of steps,
-what one would do without us, and how groups of people fare.
+Writes benchmarks/results/photo_truth.json, of CelebA's held-out photos, or with `--of portraits`
+photo_truth_portraits.json, of the held-out portraits: guide and injection on and off, numbers of
+steps, what one would do without us, another bundle, and how groups of people fare.
 """
 
 from __future__ import annotations
@@ -21,16 +22,24 @@ import torch
 from heldout import Judge, Material, Pictures, blanks, guides, material, pasted, restored, row
 
 from fapvideo.guide.colour import CHEEKS
+from fapvideo.parts import TRAINED
 from fapvideo.weights.bundle import load_bundle
 
 Groups = Mapping[str, list[int]]
 
+RECIPES = {"celeba": "celeba", "portraits": "embedded"}
+"""Photos -> the training preset that says which of them are usable, and held out."""
 MEN = """021 051 081 091 171 181 221 311 321 331 401 461 481 501 511 521 561 571 581 591 651 661 671
 681 731 791 801 841 851 861 911 951 971"""
 GLASSES = "451 511 581 911 951"
 BEARD = "311 461 481 511 591 651 661 671 731 791 841 971"
-"""Photos 000NNN.jpg of the held-out ones, as they look to the eye: a full or half beard or a
-moustache counts, stubble does not. CelebA's own attribute file is not in the sample's package."""
+WOMEN = "020313 020351 021198 021321 021743 029109 029328 029762 031101 049308"
+PORTRAIT_GLASSES = """015618 020101 021119 022130 029328 029353 029366 029562 029721 029737 031101
+049308"""
+PORTRAIT_BEARD = "014825 020510 020529 021370 029383"
+"""Held-out photos, CelebA's (000NNN.jpg) and portraits, as they look to the eye: a full or half
+beard or a moustache counts, stubble does not. CelebA's own attribute file is not in the sample's
+package."""
 ITA_GROUPS = {"light": (41.0, 90.0), "intermediate": (28.0, 41.0), "tan": (10.0, 28.0),
               "brown and dark": (-90.0, 10.0)}  # fmt: skip
 """Individual typology angle in degrees: Chardon et al. 1991, two groups each joined at the ends."""
@@ -43,12 +52,14 @@ def main() -> None:
     """Measure, write, print."""
     parser = heldout.arguments(__doc__, "photo_truth")
     parser.add_argument("--bundle", default="embedded")
-    parser.add_argument("--photos", type=int, default=348, help="samples; 87 photos take turns")
+    parser.add_argument("--of", choices=RECIPES, default="celeba", help="which photos")
+    parser.add_argument("--against", help="another bundle: its name or folder")
+    parser.add_argument("--swaps", type=int, default=348, help="the held-out photos take turns")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    given = material(asked.work, asked.photos)
+    given = material(asked.work, asked.swaps, RECIPES[asked.of])
     judge = Judge(given)
-    bundle = load_bundle(asked.bundle, dtype=torch.bfloat16)
+    bundle = load_bundle(asked.bundle)
     makers: Mapping[str, Callable[[], Pictures]] = {
         "paste": lambda: pasted(given, poisson=False),
         "affine + Poisson": lambda: pasted(given, poisson=True),
@@ -62,25 +73,32 @@ def main() -> None:
         "4 steps": lambda: restored(given, bundle, 4),
         "8 steps": lambda: restored(given, bundle, 8),
     }
-    found = {}
+    if asked.against:
+        other = load_bundle(asked.against)
+        makers = {**makers, "the bundle before": lambda: restored(given, other)}
+    found, made = {}, {}
     for name, make in makers.items():
-        found[name] = judge(make())
+        made[name] = make()
+        found[name] = judge(made[name])
         print(name, row(found[name]), flush=True)
     ours = found["guide and injection, 1 step"]
-    people = by_group(given, ours)
+    correction = bundle.manifest.sampler.correction
+    people = by_group(given, ours, labels(given, asked.of))
     record = {
-        "what": f"Held-out photos, {asked.photos} swaps with a known truth: a part of A went into "
-        "a stranger's face, and from there back into A; the photo of A is the answer. PSNR (dB) "
-        "and LPIPS in the hole, sharpness (1: as the photo), seam (dE), likeness to the photo's "
-        "part (cosine), Frechet distance (MobileNetV2) of whole face, hole and border.",
+        "what": f"Held-out photos ({asked.of}), {asked.swaps} swaps with a known truth: a part of "
+        "A went into a stranger's face, and from there back into A; the photo of A is the answer. "
+        "PSNR (dB) and LPIPS in the hole, sharpness (1: as the photo), seam (dE), likeness to the "
+        "photo's part (cosine), Frechet distance (MobileNetV2) of whole face, hole and border.",
         "systems": {name: row(values) for name, values in found.items()},
         "injection": paired(found, "guide and injection, 1 step", "guide, no injection"),
+        "corrections": corrections(given, made["guide and injection, 1 step"], correction),
         "people": people,
         "fairness": fairness(people),
         "labels": "glasses, beard and apparent sex of the held-out photos by eye; skin tone is the "
         "individual typology angle of the cheeks' median colour, which the photo's light moves",
     }
-    heldout.write("photo_truth", record, "python benchmarks/photo_truth.py")
+    name = "photo_truth" if asked.of == "celeba" else f"photo_truth_{asked.of}"
+    heldout.write(name, record, f"python benchmarks/photo_truth.py --of {asked.of}")
 
 
 def paired(found: Mapping[str, Any], a: str, b: str) -> dict[str, Any]:
@@ -95,14 +113,40 @@ def paired(found: Mapping[str, Any], a: str, b: str) -> dict[str, Any]:
     return out
 
 
+def corrections(given: Material, results: Pictures, used: float) -> dict[str, Any]:
+    """Return for each part which share of the network's correction of the guide is the best.
+
+    The share with the smallest squared error, in closed form, and what PSNR it has against that of
+    the share `used`, the same for all parts.
+    """
+    starts, truth = guides(given), np.stack([sample.target for sample in given.samples])
+    change, missing = (results - starts) / used, truth - starts
+    out = {}
+    for index, part in enumerate(TRAINED):
+        masks = np.stack([sample.parts[index] for sample in given.samples])[..., None]
+        best = float((masks * change * missing).sum() / (masks * change**2).sum())
+        rows = {"best": best, "used": used, "none": 0.0}
+        error = {name: masks * (missing - share * change) ** 2 for name, share in rows.items()}
+        out[part] = {
+            "best share": round(best, 2),
+            **{
+                f"PSNR, {name}": round(float(-10 * np.log10(each.sum() / (3 * masks.sum()))), 2)
+                for name, each in error.items()
+            },
+        }
+    return out
+
+
 # ------------------------------------------------------------------------------------ fairness
 
 
-def by_group(given: Material, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def by_group(
+    given: Material, values: Mapping[str, Any], groups: Groups
+) -> dict[str, dict[str, Any]]:
     """Return the metrics of groups of people."""
     mean = float(values["lpips"].mean())
     rows = {}
-    for name, members in groups(given).items():
+    for name, members in groups.items():
         rows[name] = {
             "photos": len({given.photo(i) for i in members}),
             "psnr": round(float(values["psnr"][members].mean()), 2),
@@ -120,19 +164,23 @@ def fairness(people: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"limit": LIMIT, "worst": worst, RATIO: ratio, "kept": bool(ratio <= LIMIT)}
 
 
-def groups(given: Material) -> Groups:
+def labels(given: Material, of: str) -> Groups:
     """Return group -> samples."""
     everyone = range(len(given.samples))
-    numbers = {i: given.photo(i)[-3:] for i in everyone}
+    portraits = of == "portraits"
+    names = {i: given.photo(i) if portraits else given.photo(i)[-3:] for i in everyone}
+    women = WOMEN.split() if portraits else set(names.values()) - set(MEN.split())
+    glasses, beard = (PORTRAIT_GLASSES, PORTRAIT_BEARD) if portraits else (GLASSES, BEARD)
     angles = {i: typology_angle(given, i) for i in everyone}
     out: dict[str, list[int]] = {}
     for name, (low, high) in ITA_GROUPS.items():
         out[f"skin {name} (ITA {low:.0f} to {high:.0f})"] = [
             i for i in everyone if low <= angles[i] < high
         ]
-    for name, listed in (("apparently male", MEN), ("glasses", GLASSES), ("beard", BEARD)):
-        out[name] = [i for i in everyone if numbers[i] in listed.split()]
-    out["apparently female"] = [i for i in everyone if i not in out["apparently male"]]
+    for name, listed in (("glasses", glasses), ("beard", beard)):
+        out[name] = [i for i in everyone if names[i] in listed.split()]
+    out["apparently female"] = [i for i in everyone if names[i] in women]
+    out["apparently male"] = [i for i in everyone if names[i] not in women]
     out["no glasses"] = [i for i in everyone if i not in out["glasses"]]
     return {name: members for name, members in out.items() if members}
 

@@ -115,8 +115,8 @@ def write(table: dict[str, Any], asked: argparse.Namespace) -> None:
 
 
 def changed(name: str, steps: int, samples: int) -> TrainPreset:
-    """Return the shipped recipe with the changes of `BASE` and of a variant."""
-    preset = load_train_preset("embedded")
+    """Return the recipe with the changes of `BASE` and of a variant."""
+    preset = load_train_preset("celeba")
     changes = merge(merge(BASE, VARIANTS[name]), {"data": {"pool": samples}})
     changes = merge(changes, {"optim": {"steps": steps}})
     sections = {
@@ -138,7 +138,7 @@ def trained(preset: TrainPreset, work: Path, name: str) -> Path:
     pools = work / "pools" / (slug if own else "shared")
     pools.mkdir(parents=True, exist_ok=True)
     if not (pools / "faces").exists():
-        (pools / "faces").symlink_to((work / "faces").resolve())
+        (pools / "faces").symlink_to(heldout.faces_folder(work, "celeba").resolve())
     encoder = load_encoder(preset, sets_folder(), None)
     assert isinstance(encoder, MobileNetV2Tokens)
     measured, pool = make_pools(preset, pools, faces, encoder, 2, Hooks(), lambda: False)

@@ -143,7 +143,7 @@ def picture(faces: FaceSet, index: int) -> Picture:
 
 def portraits(work: Path) -> list[Picture]:
     """Return the portraits that means and components come from."""
-    preset = load_train_preset("portraits")
+    preset = load_train_preset("embedded")
     folders = [fetch(name, sets_folder())[0].parent for name in preset.data.sets]
     faces = prepare(sources_in(folders), work / f"portraits-{SIZE}", SIZE, preset.data)
     return [picture(faces, i) for i in faces.indices(heldout=False)]

@@ -245,14 +245,20 @@ CARD_SYSTEMS = {
     "guide, no injection": "network without injection",
     "guide and injection, 1 step": "**as it runs: guide and injection, 1 step**",
     "4 steps": "4 steps",
+    "the bundle before": "the third version, from CelebA's photos",
 }
 """Rows of `photo_truth` -> what the card calls them."""
+CARD_PHOTOS = {"portraits": "photo_truth_portraits", "celeba": "photo_truth"}
+"""Photos that the card has tables of -> the file of results."""
 
 
 def card_page(page: str) -> str:
     """Return the model card of the embedded bundle with fresh tables between its marks."""
-    result = json.loads((RESULTS / "photo_truth.json").read_text("utf-8"))
-    tables = {"compared": compared_table(result), "groups": groups_table(result)}
+    tables = {}
+    for photos, name in CARD_PHOTOS.items():
+        result = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+        tables[f"compared {photos}"] = compared_table(result)
+        tables[f"groups {photos}"] = groups_table(result)
     return marked(page, tables)
 
 
@@ -264,6 +270,7 @@ def compared_table(result: Mapping[str, Any]) -> str:
     rows = [
         [title, *(number(result["systems"][name][key]) for key in keys)]
         for name, title in CARD_SYSTEMS.items()
+        if name in result["systems"]
     ]
     gains = (
         f"{what} {mean:+.4f} [{low:.4f}, {high:.4f}]"

@@ -1,8 +1,9 @@
-"""Swappers with the tiny bundle, a reader of whole files, an audit of books: for whole runs."""
+"""Swappers with the tiny bundle, a research bundle, a reader of whole files, an audit of books."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from fapvideo.run.report import tracks_path
 from fapvideo.structs import REASONS, STATES, Bytes, RunReport, VideoFrame, VideoInfo
 from fapvideo.swapper import VideoSwapper
 from fapvideo.video.reader import VideoReader
+from fapvideo.weights.bundle import EMBEDDED
 
 BRAND = str(face_clips.BRAND)
 FAST = {"codec": "ffv1", "speed": "ultrafast"}
@@ -67,6 +69,18 @@ def preset(**tables: Any) -> RunPreset:
 def swapper(**tables: Any) -> VideoSwapper:
     """Return a swapper with that preset, on the CPU."""
     return VideoSwapper(preset(**tables), "cpu")
+
+
+def research_bundle(folder: Path) -> Path:
+    """Return a copy of the packaged bundle whose weights say that they were made from CelebA."""
+    shutil.copytree(EMBEDDED, folder)
+    manifest = folder / "bundle.toml"
+    text = manifest.read_text("utf-8")
+    ours = "works of the US government: in the public domain in the United States"
+    assert text.count(ours) == 2
+    text = text.replace(ours, "CelebA: non-commercial research only")
+    manifest.write_text(text, "utf-8")
+    return folder
 
 
 def read_tracks(output: Path) -> list[dict[str, Any]]:

@@ -98,7 +98,7 @@ class PairsConfig(Section):
     """A public set of photos."""
     folder: str = ""
     """Photos of one's own instead of `set`, relative to the preset."""
-    training: str = "embedded"
+    training: str = "celeba"
     """Training preset whose held-out photos are used, and what it demands of photos."""
     seed: int = Field(0, ge=0)
     """Decides who gets whose parts."""

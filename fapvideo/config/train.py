@@ -17,7 +17,7 @@ from fapvideo.config.section import Fraction01, Section
 class DataConfig(Section):
     """`[data]`: photos and videos, and how samples are made from them."""
 
-    sets: tuple[str, ...] = ("celeba_sample",)
+    sets: tuple[str, ...] = ("us_congress",)
     """Public sets by name (`fapvideo/training/faces/sets.toml`), used where no `--data` is given;
     with none, what comes with the package."""
     min_presence: Fraction01 = 0.9

@@ -70,7 +70,9 @@ def test_twenty_photos_and_one_command(
     before, after = (load_bundle(name).unet.state_dict() for name in ("embedded", output))
     change = [float((after[name].float() - before[name].float()).abs().max()) for name in before]
     assert 0 < max(change) < 0.01
-    assert "non-commercial use only" in (output / "MODEL_CARD.md").read_text("utf-8")
+    card = (output / "MODEL_CARD.md").read_text("utf-8")
+    assert "weights it started from: bundle embedded; MIT" in card
+    assert "non-commercial use only" not in card
 
 
 def test_the_preset_fits_the_shipped_bundle() -> None:

@@ -11,9 +11,8 @@ from typing import Any
 
 import face_clips
 import pytest
-from runs import BRAND, preset
+from runs import BRAND, preset, research_bundle
 
-from fapvideo.config.bundle import load_manifest
 from fapvideo.config.trust import ConsentConfig
 from fapvideo.errors import ConsentError, PresetError, WeightsError
 from fapvideo.run.permission import check_permission
@@ -21,7 +20,6 @@ from fapvideo.swapper import VideoSwapper
 from fapvideo.trust.consent import check_consent
 from fapvideo.trust.licences import is_commercial
 from fapvideo.trust.verify import verify_file
-from fapvideo.weights.bundle import EMBEDDED
 
 ANNA: dict[str, Any] = {"who": ["Anna"], "by": "Studio", "until": "2026-12-31"}
 TODAY = date(2026, 11, 27)
@@ -168,13 +166,19 @@ def test_licences_that_are_demanded(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_guide_alone_needs_nobodys_weights(source: Path, tmp_path: Path) -> None:
-    wanted = {"require_licence": "commercial", "bundle": "embedded"}
+    research = research_bundle(tmp_path / "research")
+    wanted = {"require_licence": "commercial", "bundle": str(research)}
     with VideoSwapper(preset(**wanted, denoise={"mode": "off"}), "cpu") as swapper:
         report = swapper.run(source, tmp_path / "o.mkv").to_dict()
     assert report["provenance"]["licences"]["bundle"] == []
-    closed = [file.licence for file in load_manifest(EMBEDDED).files if "CelebA" in file.licence]
-    if closed:
-        painting = VideoSwapper(preset(**wanted, denoise={"mode": "guided"}), "cpu")
-        with painting as swapper, pytest.raises(WeightsError, match="CelebA") as caught:
-            swapper.run(source, tmp_path / "p.mkv")
-        assert "denoise.mode = off" in caught.value.hint
+    painting = VideoSwapper(preset(**wanted, denoise={"mode": "guided"}), "cpu")
+    with painting as swapper, pytest.raises(WeightsError, match="CelebA") as caught:
+        swapper.run(source, tmp_path / "p.mkv")
+    assert "denoise.mode = off" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_the_packaged_bundle_is_for_everybody(source: Path, tmp_path: Path) -> None:
+    wanted = {"require_licence": "commercial", "bundle": "embedded"}
+    with VideoSwapper(preset(**wanted), "cpu") as swapper:
+        swapper.run(source, tmp_path / "o.mkv")
