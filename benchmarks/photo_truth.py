@@ -10,6 +10,8 @@ steps, what one would do without us, another bundle, and how groups of people fa
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,17 +31,26 @@ Groups = Mapping[str, list[int]]
 
 RECIPES = {"celeba": "celeba", "portraits": "embedded"}
 """Photos -> the training preset that says which of them are usable, and held out."""
-MEN = """021 051 081 091 171 181 221 311 321 331 401 461 481 501 511 521 561 571 581 591 651 661 671
-681 731 791 801 841 851 861 911 951 971"""
-GLASSES = "451 511 581 911 951"
-BEARD = "311 461 481 511 591 651 661 671 731 791 841 971"
-WOMEN = "020313 020351 021198 021321 021743 029109 029328 029762 031101 049308"
-PORTRAIT_GLASSES = """015618 020101 021119 022130 029328 029353 029366 029562 029721 029737 031101
-049308"""
-PORTRAIT_BEARD = "014825 020510 020529 021370 029383"
-"""Held-out photos, CelebA's (000NNN.jpg) and portraits, as they look to the eye: a full or half
-beard or a moustache counts, stubble does not. CelebA's own attribute file is not in the sample's
-package."""
+SEXES = ("apparently female", "apparently male")
+LABELS = {
+    "celeba": {
+        "apparently male": """021 051 081 091 171 181 221 311 321 331 401 461 481 501 511 521 561
+        571 581 591 651 661 671 681 731 791 801 841 851 861 911 951 971""",
+        "glasses": "451 511 581 911 951",
+        "beard": "311 461 481 511 591 651 661 671 731 791 841 971",
+    },
+    "portraits": {
+        "apparently female": """020313 020351 021198 021321 021743 029109 029328 029762 031101
+        049308""",
+        "glasses": """015618 020101 021119 022130 029328 029353 029366 029562 029721 029737 031101
+        049308""",
+        "beard": "014825 020510 020529 021370 029383",
+    },
+}
+"""How the names of held-out photos end that look so to the eye: a full or half beard or a moustache
+counts, stubble does not. Of the sexes one is listed. CelebA's own attribute file is not in the
+sample's package."""
+OURS = "guide and injection, 1 step"
 ITA_GROUPS = {"light": (41.0, 90.0), "intermediate": (28.0, 41.0), "tan": (10.0, 28.0),
               "brown and dark": (-90.0, 10.0)}  # fmt: skip
 """Individual typology angle in degrees: Chardon et al. 1991, two groups each joined at the ends."""
@@ -64,7 +75,7 @@ def main() -> None:
         "paste": lambda: pasted(given, poisson=False),
         "affine + Poisson": lambda: pasted(given, poisson=True),
         "guide alone (no network)": lambda: guides(given),
-        "guide and injection, 1 step": lambda: restored(given, bundle),
+        OURS: lambda: restored(given, bundle),
         "guide, no injection": lambda: restored(given, bundle, injection=False),
         "injection, no guide": lambda: restored(given, bundle, guide=False),
         "neither": lambda: restored(given, bundle, guide=False, injection=False),
@@ -76,29 +87,29 @@ def main() -> None:
     if asked.against:
         other = load_bundle(asked.against)
         makers = {**makers, "the bundle before": lambda: restored(given, other)}
-    found, made = {}, {}
+    found, shares = {}, {}
     for name, make in makers.items():
-        made[name] = make()
-        found[name] = judge(made[name])
+        pictures = make()
+        found[name] = judge(pictures)
         print(name, row(found[name]), flush=True)
-    ours = found["guide and injection, 1 step"]
-    correction = bundle.manifest.sampler.correction
-    people = by_group(given, ours, labels(given, asked.of))
+        if name == OURS:
+            shares = corrections(given, pictures, bundle.manifest.sampler.correction)
+    people = by_group(given, found[OURS], labelled(given, LABELS[asked.of]))
     record = {
         "what": f"Held-out photos ({asked.of}), {asked.swaps} swaps with a known truth: a part of "
         "A went into a stranger's face, and from there back into A; the photo of A is the answer. "
         "PSNR (dB) and LPIPS in the hole, sharpness (1: as the photo), seam (dE), likeness to the "
         "photo's part (cosine), Frechet distance (MobileNetV2) of whole face, hole and border.",
         "systems": {name: row(values) for name, values in found.items()},
-        "injection": paired(found, "guide and injection, 1 step", "guide, no injection"),
-        "corrections": corrections(given, made["guide and injection, 1 step"], correction),
+        "injection": paired(found, OURS, "guide, no injection"),
+        "corrections": shares,
         "people": people,
         "fairness": fairness(people),
         "labels": "glasses, beard and apparent sex of the held-out photos by eye; skin tone is the "
         "individual typology angle of the cheeks' median colour, which the photo's light moves",
     }
     name = "photo_truth" if asked.of == "celeba" else f"photo_truth_{asked.of}"
-    heldout.write(name, record, f"python benchmarks/photo_truth.py --of {asked.of}")
+    heldout.write(name, record, shlex.join(["python", "benchmarks/photo_truth.py", *sys.argv[1:]]))
 
 
 def paired(found: Mapping[str, Any], a: str, b: str) -> dict[str, Any]:
@@ -164,23 +175,20 @@ def fairness(people: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"limit": LIMIT, "worst": worst, RATIO: ratio, "kept": bool(ratio <= LIMIT)}
 
 
-def labels(given: Material, of: str) -> Groups:
-    """Return group -> samples."""
+def labelled(given: Material, endings: Mapping[str, str]) -> Groups:
+    """Return group -> samples; `endings` is one of `LABELS`."""
     everyone = range(len(given.samples))
-    portraits = of == "portraits"
-    names = {i: given.photo(i) if portraits else given.photo(i)[-3:] for i in everyone}
-    women = WOMEN.split() if portraits else set(names.values()) - set(MEN.split())
-    glasses, beard = (PORTRAIT_GLASSES, PORTRAIT_BEARD) if portraits else (GLASSES, BEARD)
     angles = {i: typology_angle(given, i) for i in everyone}
     out: dict[str, list[int]] = {}
     for name, (low, high) in ITA_GROUPS.items():
         out[f"skin {name} (ITA {low:.0f} to {high:.0f})"] = [
             i for i in everyone if low <= angles[i] < high
         ]
-    for name, listed in (("glasses", glasses), ("beard", beard)):
-        out[name] = [i for i in everyone if names[i] in listed.split()]
-    out["apparently female"] = [i for i in everyone if names[i] in women]
-    out["apparently male"] = [i for i in everyone if names[i] not in women]
+    for name, names in endings.items():
+        out[name] = [i for i in everyone if given.photo(i).endswith(tuple(names.split()))]
+    for one, other in (SEXES, SEXES[::-1]):
+        if other not in endings:
+            out[other] = [i for i in everyone if i not in out[one]]
     out["no glasses"] = [i for i in everyone if i not in out["glasses"]]
     return {name: members for name, members in out.items() if members}
 

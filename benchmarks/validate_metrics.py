@@ -322,9 +322,11 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     faces = photos(given.work)
-    fitted_on = portraits(given.work)
+    fitted = {}
     if given.fit:
-        fit(fitted_on)
+        plain = portraits(given.work)
+        fit(plain)
+        fitted = {"portraits_fitted_on": len(plain)}
     clips = {name: clip_frames(name) for name in CLIPS}
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True
@@ -338,7 +340,7 @@ def main() -> None:
         "machine": "any CPU: nothing here is a speed",
         "basis_sha256": sha256_file(features.BASIS),
         **validate(faces, clips),
-        "portraits_fitted_on": len(fitted_on),
+        **fitted,
         "limits": "The features were chosen among some sixty variants on the same pairs of photos, "
         "one choice for all parts: the true areas may be a few hundredths lower. Pairs were "
         "proposed by an identity network and checked by eye; most are well-lit frontal portraits "
