@@ -373,7 +373,7 @@ class VideoSwapper(AbstractContextManager["VideoSwapper"]):
         with self._bench.in_use(), scratch_folder() as scratch:
             source = open_source(input, self.preset.video)
             nobody = self._bench.reader.bystanders(self.preset)
-            plan = self._bench.engine().plan(source, nobody, scratch)
+            plan = self._bench.engine().plan(source, nobody, scratch, any_cast=True)
             if sheet is not None:
                 write_sheet(Path(sheet), source, plan)
             return inspection(source, plan, self.preset.video)

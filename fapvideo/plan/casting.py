@@ -11,8 +11,8 @@ from fapvideo.config.casting import WhoConfig
 from fapvideo.plan.people import Cast, Role
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import Floats, Track
+from fapvideo.track.choose import area, select
 from fapvideo.track.identity import LIKE, SAME, apart, together
-from fapvideo.track.tracker import area, select
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from fapvideo.ops.scratch import in_passing
 from fapvideo.plan.casting import assign
 from fapvideo.plan.people import Cast, Role
 from fapvideo.plan.targets import Plan, Target
+from fapvideo.progress import clock
 from fapvideo.structs import Floats, Reference, Track
 from fapvideo.trust.protected import found_among
 
@@ -87,13 +88,25 @@ def decide(
     ]
     targets = [_with_known(one, _before(one, plan.targets, preset, exactly)) for one in targets]
     entries = {track: str(role.who) for track, role in roles.items() if role.who is not None}
-    warnings = assigned.warnings
+    warnings = (*_overlooked(plan), *assigned.warnings)
     if protected:
         tracks, names = ", ".join(map(str, protected)), ", ".join(dict.fromkeys(protected.values()))
         warnings += (f"left as filmed: track {tracks} looks like {names}, who is protected",)
     return replace(
         plan, targets=tuple(targets), warnings=warnings, cast=entries, protected=protected
     )
+
+
+def _overlooked(plan: Plan) -> list[str]:
+    """Say that there were more faces than are followed."""
+    if not plan.overlooked:
+        return []
+    frame, more = max(plan.overlooked.items(), key=lambda item: item[1])
+    return [
+        f"up to {more} more faces are seen than are followed, most of them at"
+        f" {clock(plan.times_s[frame])}: they are left as filmed, and are not in the report;"
+        " a larger track.max_faces takes them in"
+    ]
 
 
 def _target(

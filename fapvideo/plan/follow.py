@@ -9,6 +9,7 @@ import numpy as np
 
 from fapvideo.config.schema import TrackConfig
 from fapvideo.ops.display import square_pixels
+from fapvideo.plan.strangers import Strangers
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import Bytes, Face, Floats, FrameBatch, Track, VideoInfo
 from fapvideo.track.identity import FaceSampler, Shot, link
@@ -32,6 +33,7 @@ def follow(
     look: Look | None = None,
     identify_single: bool = True,
     recognise: Recognise | None = None,
+    photos: Sequence[Floats] = (),
 ) -> Plan:
     """Return a plan with all tracks, of whom each is, and no targets yet (`decide` chooses them).
 
@@ -46,9 +48,12 @@ def follow(
         identify_single: whether to find out what a track looks like that is the only one; who is
             meant by a photo depends on it, and nothing else.
         recognise: a second opinion about who a track is, for `Plan.faces`.
+        photos: of the only faces that matter (`Role.looks`); others may rest (`Plan.rested`).
     """
     tracker = FaceTracker(config, scratch, mesh)
     sampler = FaceSampler()
+    strangers = Strangers(photos, sampler, tracker)
+    watches = (sampler.look, strangers.look if photos else None, look)
     times: list[float] = []
     keys: list[bool] = []
     fingerprints: list[int] = []
@@ -56,9 +61,8 @@ def follow(
         for rgb, time_s in zip(batch.rgb, batch.times_s, strict=True):
             picture = square_pixels(rgb, info)
             tracker.update(picture, float(time_s))
-            for watch in (sampler.look, look):
-                if watch is not None:
-                    watch(picture, tracker.seen())
+            for watch in filter(None, watches):
+                watch(picture, tracker.seen())
         times += batch.times_s.tolist()
         keys += [frame.key_frame for frame in batch.frames]
         fingerprints += [frame.fingerprint() for frame in batch.frames]
@@ -75,6 +79,8 @@ def follow(
         faces=_recognised(tracks, sampler, recognise) if recognise is not None else {},
         keys=np.array(keys, np.bool_),
         fingerprints=np.array(fingerprints, np.uint32),
+        rested=strangers.among(tracks),
+        overlooked=tracker.overlooked,
     )
 
 

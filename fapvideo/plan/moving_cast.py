@@ -19,8 +19,8 @@ from fapvideo.plan.follow import Recognise, numbers_of
 from fapvideo.plan.people import Cast
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import Bytes, Face, Floats, Track
+from fapvideo.track.choose import area, select
 from fapvideo.track.identity import FaceSampler, Looks, link
-from fapvideo.track.tracker import area, select
 from fapvideo.trust.protected import read_protected
 
 REMEMBERED = 64

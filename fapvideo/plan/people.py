@@ -97,6 +97,14 @@ def described(cast: Cast) -> list[dict[str, Any]]:
     ]
 
 
+def all_looks(cast: Cast) -> list[Floats]:
+    """Return what those look like who are swapped; nothing where not all roles have a photo."""
+    looks = [role.looks for role in cast if role.looks is not None]
+    if len(looks) < len(cast):
+        return []
+    return [one.looks for one in cast if one.looks is not None and not one.keep]
+
+
 def parts_of(cast: Cast) -> tuple[str, ...]:
     """Return the parts that somebody's references are of, in the order of painting."""
     named = {part for role in cast for part in role.references}

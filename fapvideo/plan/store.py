@@ -28,7 +28,7 @@ from fapvideo.plan.sound import AT_ONCE
 from fapvideo.plan.targets import Plan, Target
 from fapvideo.structs import Array, Reference, Track
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 _REFERENCE = ("part", "path", "sha256", "weight", "expression", "encoder", "licence")
 _REFERENCE_ARRAYS = ("crop", "landmarks", "shape", "tokens", "box")
 _FRAME_ARRAYS = ("times_s", "keys", "fingerprints")
@@ -73,6 +73,8 @@ def write_plan(plan: Plan, folder: Path, made_from: Mapping[str, Any]) -> None:
         "targets": targets,
         "warnings": plan.warnings,
         "damaged": plan.damaged,
+        "rested": plan.rested,
+        "overlooked": list(plan.overlooked.items()),
     }
     with write_atomically(folder) as partial:
         partial.mkdir()
@@ -199,6 +201,8 @@ def read_plan(folder: Path, made_from: Mapping[str, Any]) -> Plan | None:
             arrays["fingerprints"],
             text["damaged"],
             {int(name): numbers for name, numbers in _labelled(arrays, "faces.").items()},
+            tuple(text["rested"]),
+            dict(text["overlooked"]),
         )
         check_plan(plan)
         return plan

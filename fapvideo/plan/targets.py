@@ -88,6 +88,10 @@ class Plan:
     """Packets of the input that gave no frame."""
     faces: Mapping[int, Floats] = field(default_factory=dict)
     """Track id -> what `trust.recognition` makes of it, where somebody is protected."""
+    rested: tuple[int, ...] = ()
+    """Tracks that were nobody's, and not measured in every frame."""
+    overlooked: Mapping[int, int] = field(default_factory=dict)
+    """Frame -> faces seen in it that are not followed, being more than `track.max_faces`."""
 
     @property
     def frames(self) -> int:

@@ -198,7 +198,7 @@ def planned(
             return known, None
     scratch = tempfile.TemporaryDirectory(prefix="fapvideo-")
     try:
-        plan = engine.plan(source, cast, Path(scratch.name), ticker=ticker)
+        plan = engine.plan(source, cast, Path(scratch.name), ticker=ticker, any_cast=True)
         if folder is not None:
             write_plan(plan, folder, made_from)
     except OSError as error:

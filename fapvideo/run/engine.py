@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,9 +22,10 @@ from fapvideo.ops.scratch import check_room
 from fapvideo.paint.check import PaintCheck
 from fapvideo.paint.painter import Painter
 from fapvideo.pipeline import Pipeline, SwappedBatch, shown_as_it_is
+from fapvideo.plan.casting import assign
 from fapvideo.plan.decide import Memory, decide
 from fapvideo.plan.follow import Recognise, follow
-from fapvideo.plan.people import Cast, described, parts_of
+from fapvideo.plan.people import Cast, all_looks, described, parts_of
 from fapvideo.plan.search import BoxFinder
 from fapvideo.plan.targets import Plan
 from fapvideo.progress import Stopwatch, Ticker, clock
@@ -34,11 +36,13 @@ from fapvideo.run.permission import check_permission
 from fapvideo.run.sinks import Sink
 from fapvideo.run.sources import Source
 from fapvideo.run.stretches import Finish, Painted, Prepared, Stretch, Stretches
-from fapvideo.structs import FrameBatch, VideoFrame, VideoInfo
+from fapvideo.structs import Floats, FrameBatch, VideoFrame, VideoInfo
 from fapvideo.track.tracker import scratch_bytes
 from fapvideo.trust.label import draw_label
 from fapvideo.trust.protected import is_recognised, protected_version
 from fapvideo.trust.recognition import IdentityEmbedding
+
+log = logging.getLogger(__name__)
 
 CPU_BATCH = 4
 """Larger batches make a CPU no faster, and several are under way at once."""
@@ -114,6 +118,8 @@ class Engine:
         watch: Stopwatch | None = None,
         ticker: Ticker | None = None,
         known: Plan | None = None,
+        *,
+        any_cast: bool = False,
     ) -> Plan:
         """Run the first pass.
 
@@ -124,29 +130,51 @@ class Engine:
             watch: takes the seconds of decoding and tracking.
             ticker: told of every batch.
             known: a plan of the same clip (`run.followed`): nobody is followed again.
+            any_cast: other casts are to come: everybody is measured in every frame.
 
         Raises:
             ConsentError, WeightsError: something forbids it.
         """
         watch, ticker = watch or Stopwatch(), ticker or Ticker(None, None)
         self.check(cast, source.info)
-        if known is not None:
-            with watch.measure("track_s"):
+        with watch.measure("track_s"):
+            if known is not None and not self._rests(known, cast):
                 return self._decided(known, source, cast, watch, ticker, exactly=True)
+            photos = () if any_cast else all_looks(cast)
+            plan = self._followed(source, scratch, watch, ticker, photos)
+            if self._rests(plan, cast):
+                log.info("somebody who is cast was taken for a stranger: followed again")
+                again = scratch / "again"
+                again.mkdir()
+                plan = self._followed(source, again, watch, ticker, ())
+            return self._decided(plan, source, cast, watch, ticker)
+
+    def _followed(
+        self,
+        source: Source,
+        scratch: Path,
+        watch: Stopwatch,
+        ticker: Ticker,
+        photos: Sequence[Floats],
+    ) -> Plan:
+        """Return who is where; with `photos` strangers rest."""
         check_room(scratch, scratch_bytes(source.expected))
         ticker.begin("analyse", source.expected)
-        with watch.measure("track_s"):
-            batches = self._decoded(source, watch, looked_at=True)
-            plan = follow(
-                batches,
-                source.info,
-                self.preset.track,
-                scratch,
-                ticker.advance,
-                recognise=self.recognise(),
-            )
-            plan = replace(plan, damaged=source.damaged)
-            return self._decided(plan, source, cast, watch, ticker)
+        plan = follow(
+            self._decoded(source, watch, looked_at=True),
+            source.info,
+            self.preset.track,
+            scratch,
+            ticker.advance,
+            recognise=self.recognise(),
+            photos=photos,
+        )
+        return replace(plan, damaged=source.damaged)
+
+    def _rests(self, plan: Plan, cast: Cast) -> bool:
+        """Tell whether somebody is to be swapped who was not measured in every frame."""
+        roles = assign(plan, cast, self.preset.track.faces).roles if plan.rested else {}
+        return any(track in plan.rested and not cast[role].keep for track, role in roles.items())
 
     def decided_by(self, source: Source, cast: Cast) -> dict[str, Any]:
         """Return what decides the plan of a file's clip, as plain JSON types."""

@@ -25,9 +25,9 @@ from fapvideo.reference.fitness import Finding, Judge, Judgement, cheeks, judged
 from fapvideo.reference.images import AlignedFace, align_picture
 from fapvideo.run.sources import Source, open_source
 from fapvideo.structs import Bytes, Floats, Track
+from fapvideo.track.choose import select
 from fapvideo.track.finder import FaceFinder
 from fapvideo.track.identity import LIKE, Looks, apart
-from fapvideo.track.tracker import select
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 """Endings of the files that are taken of a folder."""

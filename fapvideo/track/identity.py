@@ -42,6 +42,9 @@ docs/casting.md)."""
 LIKE = 0.65
 """A photo may be farther from whom it shows: it was taken another day. Half of such pairs are
 farther apart than 0.55, and so are all but 1 % of strangers."""
+UNLIKE = 0.75, 0.7
+"""Farther from every photo is a stranger's face at the first look, and after `SAMPLES` looks: one
+by itself may be a tenth off."""
 
 
 class Looks:

@@ -44,12 +44,16 @@ ALONE = 0.95
 """Presence from which the mesh counts where the detector sees nothing at all: in profile, covered,
 blurred."""
 
+REST_S = 0.2
+"""Time after which a face that rests is measured again: nobody moves out of sight by then."""
 NOSE_TIP = 4
 FINE_ROUND = 24
 """Frames in which all places are searched for small faces once."""
 
 MEASURED, NOT_MEASURED, DISAGREES, TOO_SMALL = "", "not_measured", "disagrees", "too_small"
 """What can be said of a track's frame; see `structs.REASONS`."""
+RESTED = "rested"
+"""Nobody looked; such frames are between measured ones, and count as measured in the end."""
 
 
 @dataclass(slots=True)
@@ -69,7 +73,7 @@ class _Open:
     @property
     def missing(self) -> bool:
         """Whether the last frame could not be measured."""
-        return bool(self.faults) and self.faults[-1] != MEASURED
+        return bool(self.faults) and self.faults[-1] not in (MEASURED, RESTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,11 @@ class FaceTracker:
         self.config = config
         self.cuts: list[int] = []
         self.measured = 0
+        self.resting: set[int] = set()
+        """Ids of tracks that are nobody's: they are measured every REST_S seconds, and faces that
+        are waiting take their places among `max_faces`."""
+        self.overlooked: dict[int, int] = {}
+        """Frame -> faces seen in it that are not followed, being more than `max_faces`."""
         self._scratch = scratch
         self._detector = FaceDetector(config.detect_score)
         self._mesh = mesh or FaceMesh()
@@ -125,11 +134,16 @@ class FaceTracker:
             self._open = []
         lost = False
         for track in self._open:
+            rests = track.id in self.resting and not track.missing
+            if rests and time_s - track.seen_s < REST_S:
+                self._append(track, track.face, RESTED)
+                continue
             face, fault = self._follow(rgb, track.face.landmarks)
             self._append(track, face, fault)
             lost |= track.missing
         self._drop_duplicates()
-        due = self._frame % self.config.detect_every == 0
+        waiting = self._frame - 1 in self.overlooked and self._room() > 0
+        due = waiting or self._frame % self.config.detect_every == 0
         cut = bool(self.cuts) and self.cuts[-1] == self._frame
         # Without any face there is time to look at every frame: one that comes back shows at once.
         if due or lost or cut or not self._open:
@@ -142,7 +156,7 @@ class FaceTracker:
 
     def seen(self) -> list[tuple[int, Face]]:
         """Return track ids and faces that were measured in the last frame."""
-        return [(track.id, track.face) for track in self._open if not track.missing]
+        return [(track.id, track.face) for track in self._open if track.faults[-1] == MEASURED]
 
     def newest(self) -> tuple[bool, list[Measured]]:
         """Return whether the last frame begins a shot, and what became of every track in it.
@@ -152,6 +166,7 @@ class FaceTracker:
         begins = bool(self.cuts) and self.cuts[-1] == self._frame
         self._closed.clear()
         del self._times[:-1], self.cuts[:-1]
+        self.overlooked.clear()
         for track in self._open:
             del track.presence[:-1], track.faults[:-1]
         return begins, [
@@ -216,7 +231,7 @@ class FaceTracker:
 
     def _append(self, track: _Open, face: Face, fault: str) -> None:
         """Add one frame to a track; a measurement with a fault leaves the face where it was."""
-        track.presence.append(0.0)
+        track.presence.append(face.presence if fault == RESTED else 0.0)
         track.faults.append(fault)
         track.rows.append(track.face.landmarks)
         if fault == MEASURED:
@@ -255,17 +270,29 @@ class FaceTracker:
                 if self._fault(rgb, face) == MEASURED:
                     self._measure_last(track, face)
         new = sorted(set(range(len(boxes))) - {j for _, j in pairs})
-        if len(self._open) + len(new) > self.config.max_faces:  # a crowd: the largest are followed
+        if len(new) > self._room():  # a crowd: the largest are followed
             new.sort(key=lambda j: -float(box_areas(boxes[[j]])[0]))
+        more = 0
         for j in new:
-            if len(self._open) < self.config.max_faces:
+            if self._room() > 0:
                 self._start(rgb, self._mesh.from_box(rgb, boxes[j], points[j]))
+            else:
+                more += self._large(boxes[j])
+        if more:
+            self.overlooked[self._frame] = max(more, self.overlooked.get(self._frame, 0))
         self._drop_duplicates()
+
+    def _room(self) -> int:
+        """Return how many more faces may be followed."""
+        return self.config.max_faces - sum(t.id not in self.resting for t in self._open)
+
+    def _large(self, box: Floats) -> bool:
+        """Tell whether a face with this box is large enough to be followed."""
+        return float(min(box[2:] - box[:2])) >= self.config.min_face_px
 
     def _start(self, rgb: Bytes, face: Face) -> None:
         """Begin a track with `face` if it is one."""
-        size = float(min(face.box[2:] - face.box[:2]))
-        if size < self.config.min_face_px or self._fault(rgb, face) != MEASURED:
+        if not self._large(face.box) or self._fault(rgb, face) != MEASURED:
             return
         rows: Rows | LastRow = LastRow()
         if self._scratch is not None:
@@ -280,7 +307,7 @@ class FaceTracker:
 
         What it measured last was the other's face, and does not count.
         """
-        live = [t for t in self._open if not t.missing]
+        live = [t for t in self._open if t.faults[-1] == MEASURED]
         boxes = np.array([t.face.box for t in live], np.float32).reshape(-1, 4)
         same = iou(boxes, boxes) > 0.6
         for i in range(len(live)):
@@ -293,16 +320,18 @@ class FaceTracker:
     def _finish(self, track: _Open, times_s: smoother.Times) -> Track | None:
         """Trim, fill, measure and smooth one track."""
         presence = np.array(track.presence, np.float32)
+        looked = np.array([fault != RESTED for fault in track.faults])
         seen = np.nonzero(presence > 0)[0]
         if not len(seen):
             return None
         count = int(seen[-1]) + 1
-        presence, faults = presence[:count], tuple(track.faults[:count])
+        presence, looked = presence[:count], looked[:count]
+        faults = tuple(MEASURED if code == RESTED else code for code in track.faults[:count])
         times_s = times_s[track.first_frame : track.first_frame + count]
         if isinstance(track.rows, LastRow):
             raise ValueError("a tracker without a folder keeps no tracks")
         raw = track.rows.mapped(count)
-        smoother.fill_gaps(raw, presence > 0, times_s)
+        smoother.fill_gaps(raw, (presence > 0) & looked, times_s)
         path = track.rows.path.with_suffix(".smooth.f32")
         out = mapped_file(path, (count, *SHAPE))
         smoother.smooth_into(raw, out, times_s, self.config.smooth_s)
@@ -346,43 +375,3 @@ def _neutral(landmarks: Floats, presence: Floats) -> Floats:
         if number % 16 == 0:  # the system maps the pages around those, too
             release(landmarks)
     return np.median(heads, axis=0).astype(np.float32)
-
-
-def select(tracks: tuple[Track, ...], rule: str) -> tuple[Track, ...]:
-    """Return the tracks that `TrackConfig.faces` asks for.
-
-    `largest` takes, among faces seen at the same time, the one with the largest area over time.
-    """
-    if rule == "all":
-        return tracks
-    kind, _, number = rule.partition(":")
-    if kind == "id":
-        return tuple(t for t in tracks if t.id == int(number))
-    if kind == "left":
-        return tuple(t for t in tracks if _rank_from_left(t, tracks) == int(number))
-    chosen: list[Track] = []
-    for track in sorted(tracks, key=area, reverse=True):
-        if all(
-            t.first_frame > track.last_frame or t.last_frame < track.first_frame for t in chosen
-        ):
-            chosen.append(track)
-    return tuple(sorted(chosen, key=lambda t: t.id))
-
-
-def area(track: Track) -> float:
-    """Return the squared inter-ocular distance summed over (a sample of) the track's frames."""
-    step = max(1, len(track) // 50)
-    sizes = [mesh.interocular(shape) ** 2 for shape in track.landmarks[::step]]
-    return float(np.mean([size for size in sizes if np.isfinite(size)] or [0.0])) * len(track)
-
-
-def _rank_from_left(track: Track, tracks: tuple[Track, ...]) -> int:
-    """Return 1 for the leftmost of the faces that are there when `track` first appears."""
-
-    def x_of(other: Track) -> float:
-        return float(other.landmarks[track.first_frame - other.first_frame, :468, 0].mean())
-
-    frame = track.first_frame
-    # Faces of the same shot are found within one search interval of each other.
-    beside = [t for t in tracks if t.first_frame <= frame <= t.last_frame]
-    return 1 + sum(x_of(other) < x_of(track) for other in beside)

@@ -11,6 +11,7 @@ from fapvideo.ops import mesh
 from fapvideo.ops.pose import head_pose
 from fapvideo.structs import Face, Track
 from fapvideo.track import landmarks
+from fapvideo.track.choose import select
 from fapvideo.track.landmarks import FaceMesh
 from fapvideo.track.tracker import (
     DISAGREES,
@@ -18,7 +19,6 @@ from fapvideo.track.tracker import (
     LOST_AFTER_S,
     NOT_MEASURED,
     FaceTracker,
-    select,
 )
 
 RATE = 25.0
