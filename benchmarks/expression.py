@@ -6,8 +6,11 @@
 
 Adds the run `--name` to benchmarks/results/expression.json, clip by clip, so that a run that was
 stopped keeps what it had. What the keys mean is in docs/evaluation.md (`follower.*`, `older.*`);
-faces are cut out where the program's own plan has them. The clips are those of `clips.py`, and so
-are `--results` (of its `--keep`) and `--plans`, with which nothing is followed and swapped again.
+faces are cut out where the program's own plan has them. `points.*` compares the points that the
+guide is warped to, before anything is painted, with the source's: what they have and the result
+has not is lost in the picture, or in the judge's eye for it. The clips are those of `clips.py`,
+and so are `--results` (of its `--keep`) and `--plans`, with which nothing is followed and swapped
+again.
 """
 
 from __future__ import annotations
@@ -21,22 +24,29 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
+import numpy as np
 from about import about
 from clips import chosen, options, stretch
 
 from fapvideo.config.schema import MaskConfig, RunPreset
 from fapvideo.evaluation.metrics.following import Following
-from fapvideo.evaluation.metrics.movements import GROUPS
+from fapvideo.evaluation.metrics.movements import GROUPS, centred, fit, reading
 from fapvideo.evaluation.views import face_view
+from fapvideo.guide.shape import guide_landmarks, shape_weights
 from fapvideo.ops.display import square_pixels
+from fapvideo.ops.geometry import transform
+from fapvideo.ops.pose import crop_matrix, head_pose
 from fapvideo.parts import TRAINED
 from fapvideo.run.clip import Clip
-from fapvideo.structs import Bytes
+from fapvideo.structs import Bytes, Floats
 from fapvideo.swapper import VideoSwapper
+from fapvideo.track.coefficients import CoefficientNet
 from fapvideo.track.older import OlderMesh
 from fapvideo.video.reader import VideoReader
 
 RESULT = Path(__file__).parent / "results" / "expression.json"
+UPRIGHT = 256
+"""Side of the crop in which points are compared, pixels."""
 
 
 def main() -> None:
@@ -64,7 +74,26 @@ def measured(clip: Clip, path: Path, preset: RunPreset, results: Path | None) ->
         )
         pair: Any = SimpleNamespace(index=index, faces=views)
         judges.update(pair)
-    return shortened(judges.summary())
+    return shortened({**judges.summary(), **points(clip, preset)})
+
+
+def points(clip: Clip, preset: RunPreset) -> dict[str, float]:
+    """Return r and slope of the guide's points against the source's, as the plan has them."""
+    net, rows = CoefficientNet(), []
+    for index in range(len(clip.plan.times_s)):
+        for target, place in clip.plan.placements(index):
+            pose, weights = head_pose(place.landmarks), shape_weights(preset.guide.shape, TRAINED)
+            reference: Floats = next(iter(target.references.values()))[0].shape
+            given = pose, target.track.neutral, reference, weights
+            both = place.landmarks, guide_landmarks(place.landmarks, *given)
+            upright = [transform(crop_matrix(pose, UPRIGHT), shape) for shape in both]
+            rows.append([reading(shape, net(shape)) for shape in upright])
+    source, guide = centred(np.array(rows)).transpose(1, 0, 2)
+    return {
+        f"points.{group}.{name}": value
+        for group, found in fit(guide, source).items()
+        for name, value in zip(("r", "slope"), found, strict=True)
+    }
 
 
 def swapped(clip: Clip) -> Iterator[Bytes]:

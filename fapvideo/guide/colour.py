@@ -93,13 +93,21 @@ def match_ring(
     exposure = float(luma(mean_target) / max(float(luma(mean_guide)), 1e-3))
     ratio = float(np.clip(np.sqrt(exposure), *contrast))
     shift = mean_target - ratio * mean_guide
-    matched = cv2.transform(guide, np.column_stack([ratio * np.eye(3), shift]).astype(np.float32))
-    _light_dark(matched, guide, mean_guide, mean_target)
+    matched = _linear(guide, np.full(3, ratio), shift)
+    # Dark pixels: what light makes of them, in place of what the shift does.
+    lit = _linear(guide, mean_target / np.maximum(mean_guide, 1e-3) - ratio, -shift)
+    lit *= as_rgb(_dark(guide, mean_guide))
+    matched += lit
     return matched if amount == 1.0 else guide + amount * (matched - guide)
 
 
-def _light_dark(matched: Floats, guide: Floats, mean_guide: Floats, mean_target: Floats) -> None:
-    """Give, in place, dark pixels of `matched` what the target's light makes of them.
+def _linear(image: Floats, gain: Floats, shift: Floats) -> Floats:
+    """Return [H, W, 3] `image` times `gain` [3] plus `shift` [3]."""
+    return cv2.transform(image, np.column_stack([np.diag(gain), shift]).astype(np.float32))
+
+
+def _dark(guide: Floats, mean: Floats) -> Floats:
+    """Return [S, S] how far pixels are so dark, beside skin of colour `mean`, that they are lit.
 
     What takes skin to skin is a shift, which has a colour of its own on black: lashes, brows and
     nostrils turned orange on warm skin, blue on pale, and grey on light. Light multiplies. Over 128
@@ -107,12 +115,8 @@ def _light_dark(matched: Floats, guide: Floats, mean_guide: Floats, mean_target:
     16.5 instead of 23.1 levels; by 14.8 since more than the darkest counts. Skin itself is
     better off with the shift (see above).
     """
-    brightness = luma(guide)
-    begin, end = (share * float(luma(mean_guide)) for share in DARK)
-    dark = smoothstep((begin - brightness) / max(begin - end, 1e-6))
-    rows = dark > 0
-    lit = guide[rows] * (mean_target / np.maximum(mean_guide, 1e-3)).astype(np.float32)
-    matched[rows] += dark[rows, None] * (lit - matched[rows])
+    begin, end = (share * float(luma(mean)) for share in DARK)
+    return smoothstep((begin - luma(guide)) / max(begin - end, 1e-6))
 
 
 def match_light(

@@ -196,6 +196,8 @@ def reduced(image: Floats, factor: int) -> Floats:
 
 def luma(rgb: Floats) -> Floats:
     """Return BT.709 luma of [..., 3] RGB."""
+    if rgb.ndim == 3 and rgb.dtype == np.float32:
+        return cv2.transform(rgb, LUMA[None])  # several times as fast
     return rgb @ LUMA
 
 

@@ -52,9 +52,6 @@ LASHES = 0.6, 0.95
 """Shares of the brightness around the eyes under which there are lashes, and over which skin."""
 AROUND_EYES = 0.15
 """How far beyond the part anything of the eyes is changed, inter-ocular distances."""
-RIM = 3
-"""Power of the hole's opacity with which the model's correction fades at the rim, where the guide
-meets its surroundings already: docs/method.md."""
 
 
 class GuidedPainter:
@@ -275,9 +272,10 @@ def _lids_shut(face: FaceCrop) -> Floats:
 def faded_at_the_rim(picture: Floats, guide: Floats, hole: Floats) -> Floats:
     """Return `picture` [S, S, 3] near the rim of the soft `hole` [S, S] as the guide is.
 
-    The membrane has brought the guide to what is around it; a correction is a step there.
+    The membrane has brought the guide to what is around it; a correction is a step there. It fades
+    with the third power of the opacity (docs/method.md).
     """
-    return guide + as_rgb(hole**RIM) * (picture - guide)
+    return guide + as_rgb(hole * hole * hole) * (picture - guide)
 
 
 def with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
