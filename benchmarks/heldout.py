@@ -37,6 +37,7 @@ from fapvideo.evaluation.report.benchmark import commit
 from fapvideo.evaluation.views import SIDE, FaceView
 from fapvideo.nets.perceptual import PerceptualDistance
 from fapvideo.ops import mesh
+from fapvideo.ops.pose import CROP_INTEROCULAR
 from fapvideo.paint.guided import faded_at_the_rim
 from fapvideo.paint.pasted import averaged, cloned, fitted
 from fapvideo.parts import PARTS, TRAINED
@@ -147,8 +148,9 @@ def restored(
     fine = [restore_detail(a, b, b, 1.0) for a, b in zip(results, starts, strict=True)]
     if not guide:
         return np.stack(fine)
+    iod = CROP_INTEROCULAR * R
     return np.stack(
-        [faded_at_the_rim(*three) for three in zip(fine, starts, given.holes, strict=True)]
+        [faded_at_the_rim(*three, iod) for three in zip(fine, starts, given.holes, strict=True)]
     )
 
 

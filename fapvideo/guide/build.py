@@ -20,10 +20,20 @@ from fapvideo.guide.colour import (
 )
 from fapvideo.guide.eye_light import light_eyes, shaded
 from fapvideo.guide.eyes import EyeView, PhotoEyes, add_glints, eye_views, lay_irises, photo_eyes
+from fapvideo.guide.lips import draw_line
 from fapvideo.guide.sharpness import match_sharpness
 from fapvideo.guide.warp import sample, source_map, triangle_map, without_teeth
 from fapvideo.ops import mesh
-from fapvideo.ops.image import as_rgb, blur, signed_distance, smoothstep, soft_edge, window_of
+from fapvideo.ops.image import (
+    as_rgb,
+    blur,
+    reduced,
+    reduction,
+    signed_distance,
+    smoothstep,
+    soft_edge,
+    window_of,
+)
 from fapvideo.structs import Floats, PartMasks
 
 RIM = 0.1
@@ -32,6 +42,9 @@ INNER_LIPS = 0.018
 """Softness of the lips' inner edge, inter-ocular distances."""
 RING = 0.16
 """Width of the skin ring around the hole, inter-ocular distances."""
+DARK_BESIDE, TEXTURE = 0.17, 0.92
+"""Half the width of what is dark beside skin, inter-ocular distances, and what share of skin's
+brightness is its texture yet."""
 SURROUNDINGS, AMID = 0.12, (0.35, 0.6)
 """Blur that tells what is around a pixel, inter-ocular distances, and shares of skin there from
 which on something dark may be of an old part, and surely is."""
@@ -43,7 +56,7 @@ class GuidePart:
 
     parts: tuple[str, ...]
     image: Floats
-    """[S', S', 3] reference crop, RGB in [0, 1]."""
+    """[S', S', 3] reference crop, RGB in [0, 1]; of a mouth, `lips.without_line`."""
     source: Floats
     """[478, 3] its landmarks, in its own pixels."""
     points: Floats
@@ -120,7 +133,7 @@ def build_guide(
     if moved_lips:
         _bring_inner_mouth(picture, target, landmarks, pieces, interocular)
     whole = np.maximum(masks.hole, masks.inner_mouth)  # the lips' inner edge is no rim
-    _show_own_lids(picture, target, masks.core, landmarks, shut, interocular)
+    _show_own(picture, target, masks, landmarks, shut, interocular)
     return Guide(picture, _trust(whole, bare, _clear(skin, leftovers, interocular), interocular))
 
 
@@ -129,8 +142,8 @@ def closed_eyes(landmarks: Floats, shut: Sequence[float] | Floats, size: int, io
     out = np.zeros((size, size), np.float32)
     for ring, amount in zip((mesh.RIGHT_EYE_RING, mesh.LEFT_EYE_RING), shut, strict=True):
         if amount > 0.0:
-            distance = signed_distance([landmarks[list(ring), :2]], size, 0.13 * iod)
-            out = np.maximum(out, amount * soft_edge(distance, 0.03 * iod, 0.1 * iod))
+            distance = signed_distance([landmarks[list(ring), :2]], size, 0.22 * iod)
+            out = np.maximum(out, amount * soft_edge(distance, 0.02 * iod, 0.2 * iod))
     return out
 
 
@@ -155,11 +168,26 @@ def _make_seamless(
     near -= correction[window]
     near *= as_rgb(share)
     correction[window] += near
+    correction *= _lit_share(target + change, interocular)
     for eye in eyes:
         under = correction[eye.window]
         shade = shaded(target[eye.window] + change[eye.window], under)
         under += as_rgb(eye.inside) * (shade - under)
     change += correction
+
+
+def _lit_share(picture: Floats, interocular: float) -> Floats:
+    """Return [S, S, 3] in [0, 1] what share of skin's correction a pixel takes: light multiplies.
+
+    What is dark beside skin, such as a brow's edge, would turn orange, blue or grey with all of it.
+    Over the guides of 48 held-out portraits, against their truth: 24.87 to 25.1 dB.
+    """
+    factor = reduction(DARK_BESIDE * interocular, picture.shape)
+    radius = max(1, round(DARK_BESIDE * interocular / factor))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    level = blur(cv2.morphologyEx(reduced(picture, factor), cv2.MORPH_CLOSE, kernel), radius / 2)
+    level = cv2.resize(level, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.clip(picture / np.maximum(TEXTURE * level, 0.05), 0.0, 1.0)
 
 
 def _bring_inner_mouth(
@@ -176,22 +204,23 @@ def _bring_inner_mouth(
     picture += (sample(target, where) - picture) * as_rgb(inside)
 
 
-def _show_own_lids(
+def _show_own(
     picture: Floats,
     target: Floats,
-    core: Floats,
+    masks: PartMasks,
     landmarks: Floats,
     shut: Sequence[float] | Floats,
     iod: float,
 ) -> None:
-    """Put the target's closed lids into the guide [S, S, 3], in place.
+    """Put the target's line between lips and its closed lids into the guide [S, S, 3], in place.
 
     A photo of an open eye squeezed together is a dark bar, and its shade says nothing of lids.
     """
-    closed = closed_eyes(landmarks, shut, picture.shape[0], iod) * core
-    if not closed.any():
-        return
-    picture += (target - picture) * as_rgb(closed)
+    if "mouth" in masks.parts:
+        draw_line(picture, target, landmarks, masks.core, iod)
+    closed = closed_eyes(landmarks, shut, picture.shape[0], iod) * masks.core
+    if closed.any():
+        picture += (target - picture) * as_rgb(closed)
 
 
 def _clear(skin: Floats, leftovers: Floats | None, interocular: float) -> Floats:

@@ -30,7 +30,7 @@ POOLED = 4.0
 pixels would win."""
 SMOOTH_ENLARGED = 0.8
 """Blur, in pixels, that takes the creases out of a picture enlarged by two."""
-DARK = (0.95, 0.5)
+DARK = (0.97, 0.72)
 """Shares of skin's brightness below which a pixel of the guide begins to be dark, and is."""
 SKIN_DARK_REFERENCE, SKIN_DARK_TARGET = 0.2, 0.4
 """A beard of the target may count, hair of the reference over a brow may not."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from fapvideo.denoise.noise import track_noise
 from fapvideo.fuse.tokens import PartSource, fuse_fractional, fuse_parity
 from fapvideo.guide.build import GuidePart, build_guide, closed_eyes, pieces_by_reference
 from fapvideo.guide.eyes import PhotoEyes, openings, photo_eyes
+from fapvideo.guide.lips import without_line
 from fapvideo.guide.moves import Moves
 from fapvideo.guide.shape import guide_landmarks, lids_shut, moves_of, shape_weights
 from fapvideo.mask.boxes import PartBox
@@ -50,6 +52,8 @@ LEFTOVER_EDGE = 0.03
 """Softness of the border of what is left of old parts, inter-ocular distances."""
 LASHES = 0.6, 0.95
 """Shares of the brightness around the eyes under which there are lashes, and over which skin."""
+RIM = 0.12
+"""How far into the hole the model's correction is faded in, inter-ocular distances."""
 AROUND_EYES = 0.15
 """How far beyond the part anything of the eyes is changed, inter-ocular distances."""
 
@@ -66,7 +70,8 @@ class GuidedPainter:
         self.warnings = self.denoiser.portions.warnings
         self._weights: dict[tuple[str, ...], Floats] = {}
         self._moves: dict[tuple[Any, ...], Moves] = {}
-        self._eyes: dict[str, PhotoEyes] = {}
+        self._eyes: dict[tuple[str, bool], PhotoEyes] = {}
+        self._lips: dict[str, Floats] = {}
 
     def close(self) -> None:
         """Take the adapter off again."""
@@ -149,8 +154,9 @@ class GuidedPainter:
                 moves,
             )
             placed = transform(face.matrix, points)
-            eyes = self._photo_eyes(photo) if "eyes" in parts else None
-            pieces.append(GuidePart(parts, photo.crop, photo.landmarks, placed, eyes))
+            image = self._photo_lips(photo) if "mouth" in parts else photo.crop
+            eyes = self._photo_eyes(photo, image) if "eyes" in parts else None
+            pieces.append(GuidePart(parts, image, photo.landmarks, placed, eyes))
         return pieces
 
     def _moves_of(self, target: Target) -> Moves:
@@ -164,11 +170,18 @@ class GuidedPainter:
         """Tell whether what is between the target's lips has to be brought to other ones."""
         return self.preset.mask.keep_inner_mouth and self._moves_of(target).move_lips
 
-    def _photo_eyes(self, photo: Reference) -> PhotoEyes:
-        """Return a reference's eyes, taken apart once."""
-        if photo.sha256 not in self._eyes:
-            self._eyes[photo.sha256] = photo_eyes(photo.crop, photo.landmarks)
-        return self._eyes[photo.sha256]
+    def _photo_eyes(self, photo: Reference, image: Floats) -> PhotoEyes:
+        """Return the eyes in `image` of a reference, taken apart once."""
+        key = photo.sha256, image is photo.crop
+        if key not in self._eyes:
+            self._eyes[key] = photo_eyes(image, photo.landmarks)
+        return self._eyes[key]
+
+    def _photo_lips(self, photo: Reference) -> Floats:
+        """Return a reference without the line at its lips, taken out once."""
+        if photo.sha256 not in self._lips:
+            self._lips[photo.sha256] = without_line(photo.crop, photo.landmarks)
+        return self._lips[photo.sha256]
 
     def _mask(
         self, face: FaceCrop, pieces: Sequence[GuidePart], beyond: Mapping[str, Sequence[Floats]]
@@ -224,7 +237,8 @@ class GuidedPainter:
         """Return what the model made of a small guide as the crop [S, S, 3] that is pasted."""
         picture = restore_detail(picture, small, job.guide, self.preset.composite.detail)
         if self.bundle.manifest.sampler.residual:
-            picture = faded_at_the_rim(picture, job.guide, job.masks.hole)
+            iod = CROP_INTEROCULAR * len(picture)
+            picture = faded_at_the_rim(picture, job.guide, job.masks.hole, iod)
         return with_own_eyes(picture, job)
 
     def _fuse(self, jobs: Sequence[FaceJob], targets: Tensor, holes: Tensor) -> Tensor:
@@ -269,13 +283,15 @@ def _lids_shut(face: FaceCrop) -> Floats:
     return lids_shut(face.pose.to_head(face.placement.landmarks), face.target.track.neutral)
 
 
-def faded_at_the_rim(picture: Floats, guide: Floats, hole: Floats) -> Floats:
+def faded_at_the_rim(picture: Floats, guide: Floats, hole: Floats, interocular: float) -> Floats:
     """Return `picture` [S, S, 3] near the rim of the soft `hole` [S, S] as the guide is.
 
-    The membrane has brought the guide to what is around it; a correction is a step there. It fades
-    with the third power of the opacity (docs/method.md).
+    The membrane has brought the guide to what is around it; a correction is a step there
+    (docs/method.md).
     """
-    return guide + as_rgb(hole * hole * hole) * (picture - guide)
+    inside = (hole > 0.5).astype(np.uint8)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3) / (RIM * interocular)
+    return guide + as_rgb(smoothstep(depth)) * (picture - guide)
 
 
 def with_own_eyes(picture: Floats, job: FaceJob) -> Floats:

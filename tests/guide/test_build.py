@@ -152,6 +152,16 @@ def test_the_eyes_look_where_the_target_looks(gaze, follows):
             assert found > 0.04 * IOD
 
 
+def test_what_is_dark_takes_its_share_of_what_corrects_skin(target):
+    """Light multiplies: all that skin needs would turn brows and lashes orange."""
+    tinted = np.clip(target[0] * np.array((0.85, 1.0, 1.25), np.float32), 0, 1)
+    guide, masks = build(target, [the_same(target, image=tinted)], colour=0.0, light=0.0)
+    dark = (masks.parts["brows"] > 0.9) & (target[0].mean(axis=-1) < 0.35)
+    assert dark.sum() > 50
+    off = (guide.picture - target[0])[dark].mean(axis=0) * 255
+    assert np.abs(off).max() < 9, off  # 13.5 if it takes all of it
+
+
 def test_each_part_comes_from_its_own_reference(target):
     crop, landmarks = target
     red, green = np.zeros_like(crop), np.zeros_like(crop)

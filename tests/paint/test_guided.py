@@ -76,11 +76,15 @@ def test_lashes_are_made_black_again() -> None:
 
 def test_the_guide_is_what_meets_the_surroundings() -> None:
     """The membrane has matched it to them: a correction of the whole part is a step at the rim."""
-    guide = np.full((1, 5, 3), 0.5, np.float32)
-    hole = np.array([[0.0, 0.25, 0.5, 0.75, 1.0]], np.float32)
-    painted = faded_at_the_rim(guide + 0.2, guide, hole)
-    change = (painted - guide)[0, :, 0]
-    assert change[0] == 0.0
-    assert change[-1] == pytest.approx(0.2, abs=1e-6)
-    assert (change[1:4] < 0.65 * 0.2 * hole[0, 1:4]).all()
-    assert (np.diff(change) > 0).all()
+    guide = np.full((64, 64, 3), 0.5, np.float32)
+    hole = np.zeros((64, 64), np.float32)
+    hole[8:56, 8:56] = 1.0
+    hole[30:34, 30:34] = 0.0  # an opening, as between lips
+    painted = faded_at_the_rim(guide + 0.2, guide, hole, interocular=100.0)
+    across = (painted - guide)[20, :, 0]
+    assert across[:8].max() == 0.0
+    assert across[8:10].max() < 0.02, "nothing at the rim"
+    assert across[19] == pytest.approx(0.2 * (12 / 12), abs=0.01), "all of it well inside"
+    assert (np.diff(across[8:20]) >= 0).all()
+    assert np.diff(across).max() < 0.03, "and no step on the way"
+    assert (painted - guide)[29:35, 29:35].max() < 0.02

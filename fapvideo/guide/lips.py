@@ -1,0 +1,103 @@
+"""The dark line between the lips and at their corners: the target's own, not the reference's.
+
+It is a shadow, and says how lips and cheeks are held. A reference's line, warped, is a whisker
+beside lips that are rounded, and where lips meet as the target's do, only the target has it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from fapvideo.ops import mesh
+from fapvideo.ops.image import as_rgb, blur, luma, signed_distance, smoothstep, soft_edge, window_of
+from fapvideo.structs import Floats
+
+CORNERS = ((61, 78, 291), (291, 308, 61))
+"""Right and left corners of the mouth: of the lips, of what is between them, and the other one."""
+TIP, BEFORE = 0.13, 0.08
+"""How far beyond a corner the line may go on, and how far before it lips touch even if they are
+parted, inter-ocular distances."""
+CORE, SOFT = 0.02, 0.03
+"""Half width of the zone about the line, and softness of its edge, inter-ocular distances."""
+THICK = 0.022
+"""Radius of what closes over the line: dark lines up to twice as thick are found."""
+STAIRS = 0.008
+"""Blur that smooths the warp's edge from lip to lip, inter-ocular distances."""
+DARKEST = 0.3
+"""What a line may multiply brightness by at least."""
+SHUT, PARTED = 0.03, 0.1
+"""Openings up to which lips touch, and from which on there is only a line at the corners."""
+
+
+def without_line(photo: Floats, landmarks: Floats) -> Floats:
+    """Return a photo [S, S, 3] of a face without the line at the lips and beside their corners.
+
+    Args:
+        photo: RGB in [0, 1].
+        landmarks: [478, >=2] in it.
+    """
+    unit = mesh.interocular(landmarks)
+    zone = _zone(landmarks, len(photo), unit)
+    if not zone.any():
+        return photo
+    out = photo.copy()
+    window = window_of(zone, 4 * THICK * unit)
+    closed = _closed(photo[window], unit)
+    out[window] += as_rgb(zone[window]) * np.maximum(closed - photo[window], 0.0)
+    return out
+
+
+def draw_line(
+    picture: Floats, target: Floats, landmarks: Floats, shown: Floats, interocular: float
+) -> None:
+    """Put the target's line on a guide [S, S, 3], in place, where its lips meet like stairs.
+
+    Args:
+        picture: RGB in [0, 1].
+        target: [S, S, 3] target crop.
+        landmarks: [478, >=2] of the target in it.
+        shown: [S, S] in [0, 1] where the guide is shown.
+        interocular: pixels.
+    """
+    zone = _zone(landmarks, len(picture), interocular) * shown
+    if not zone.any():
+        return
+    window = window_of(zone, 4 * THICK * interocular)
+    zone = zone[window]
+    below = picture[window]
+    below += as_rgb(zone) * (blur(below, STAIRS * interocular) - below)
+    below *= as_rgb(1.0 + zone * (_shade(target[window], interocular) - 1.0))
+
+
+def _zone(landmarks: Floats, size: int, unit: float) -> Floats:
+    """Return [size, size] in [0, 1] where the line is looked for."""
+    points = np.asarray(landmarks[:, :2], np.float32)
+    inner = points[list(mesh.LIPS_INNER)]
+    gap = float(np.linalg.norm(points[13] - points[14])) / unit
+    shut = 1.0 - float(smoothstep(np.array((gap - SHUT) / (PARTED - SHUT))))
+    tips = []
+    for corner, within, other in CORNERS:
+        along = points[corner] - points[other]
+        along *= unit / max(float(np.linalg.norm(along)), 1e-6)
+        ends = points[within] - BEFORE * along, points[corner] + TIP * along
+        tips.append(np.stack([ends[0], points[corner], ends[1]]))
+    reach = (CORE + SOFT) * unit
+    corners = soft_edge(signed_distance(tips, size, reach), CORE * unit, SOFT * unit)
+    if shut <= 0.0:
+        return corners
+    middle = soft_edge(signed_distance([inner], size, reach), CORE * unit, SOFT * unit)
+    return np.maximum(corners, shut * middle)
+
+
+def _shade(image: Floats, unit: float) -> Floats:
+    """Return [H, W] in [DARKEST, 1]: how much darker than their surroundings thin lines are."""
+    grey = luma(image)
+    return np.clip(grey / np.maximum(_closed(grey, unit), 0.02), DARKEST, 1.0)
+
+
+def _closed(image: Floats, unit: float) -> Floats:
+    """Return [H, W(, 3)] without dark lines that are thinner than twice THICK."""
+    radius = max(1, round(THICK * unit))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return blur(cv2.morphologyEx(image, cv2.MORPH_CLOSE, kernel), THICK * unit / 2)
