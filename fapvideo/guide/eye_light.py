@@ -32,6 +32,9 @@ below which it is not reckoned."""
 WHITES_SAY = 0.8
 """Share, as an exponent, that whites have in how bright the eyes are; the rest is the skin's: lids
 throw their shadow on both."""
+SHADED, DEEPEST = 0.75, 0.45
+"""What is within lids that show no white is in their shade where it is darker than this share of
+what the skin's light makes of the reference's: irises differ by as much; and how far it goes."""
 SKIN_TINT = 0.5
 """How far, as an exponent, the light has the tint in which skins differ, where nothing else tells
 it."""
@@ -49,7 +52,8 @@ def light_eyes(
     """Give, in place, the inside of the eyes of `lit` the reference's own colours in this light.
 
     Where the target shows too little white (narrow or closed eyes, small faces) brightness follows
-    the skin around the eyes, and colour stays the reference's.
+    the skin around the eyes, less the shade of lids that are lowered, and colour stays the
+    reference's.
 
     Args:
         lit: [S, S, 3] the guide, fitted to the target's skin.
@@ -63,8 +67,10 @@ def light_eyes(
     around = [view.inside > 0 for view in views]
     if not any(eye.any() for eye in around):
         return
-    whites, area = _white(target, landmarks, interocular)
-    own, own_area = _white(plain, points, interocular)
+    (whites, area, within), (own, own_area, own_within) = (
+        _white(picture, shape, interocular)
+        for picture, shape in ((target, landmarks), (plain, points))
+    )
     lit_mean, plain_mean = (
         np.concatenate(
             [picture[view.window][eye] for view, eye in zip(views, around, strict=True)]
@@ -73,7 +79,8 @@ def light_eyes(
     )
     # Matching adds a shift, which takes dark eyes below black.
     brighter, skin = _light(np.maximum(lit_mean, 0.0), plain_mean)
-    gain = brighter * skin**SKIN_TINT
+    shade = (within + DARK) / (SHADED * brighter * own_within + DARK)
+    gain = brighter * skin**SKIN_TINT * float(np.clip(shade, DEEPEST, 1.0))
     sure = min(1.0, area / ENOUGH, own_area / ENOUGH)
     if sure > 0.0:
         bright, tint = _light(whites, own)
@@ -99,12 +106,13 @@ def _light(seen: Floats, own: Floats) -> tuple[float, Floats]:
     return float(np.clip(brighter, *BRIGHTER)), ratio / brighter
 
 
-def _white(picture: Floats, shape: Floats, interocular: float) -> tuple[Floats, float]:
+def _white(picture: Floats, shape: Floats, interocular: float) -> tuple[Floats, float, float]:
     """Return the mean colour [3] of the eyes' whites, and their area in squares of `interocular`.
 
-    The brighter half of what lies between lids and irises: lashes throw a shadow on the rest.
+    The brighter half of what lies between lids and irises: lashes throw a shadow on the rest. The
+    third value is how bright all is that lies between the lids.
     """
-    found = []
+    found, within = [], []
     for lids, iris in EYES:
         ring = shape[list(lids), :2]
         low = np.clip(np.floor(ring.min(axis=0)), 0, len(picture) - 1).astype(int)
@@ -117,10 +125,14 @@ def _white(picture: Floats, shape: Floats, interocular: float) -> tuple[Floats, 
         centre = shape[iris[0], :2]
         radius = np.linalg.norm(shape[list(iris[1:]), :2] - centre, axis=1).mean()
         away = np.hypot(x - centre[0], y - centre[1])
-        found.append(picture[window][(distance < -LASHES * interocular) & (away > BESIDE * radius)])
+        inside = distance < -LASHES * interocular
+        found.append(picture[window][inside & (away > BESIDE * radius)])
+        within.append(luma(picture[window][inside]))
     pixels = np.concatenate(found) if found else np.zeros((0, 3), np.float32)
+    every = np.concatenate(within) if within else np.zeros(0, np.float32)
+    level = float(every.mean()) if len(every) else 1.0
     if not len(pixels):
-        return np.zeros(3, np.float32), 0.0
+        return np.zeros(3, np.float32), 0.0, level
     grey = luma(pixels)
     bright = pixels[grey >= np.median(grey)]
-    return bright.mean(axis=0), len(pixels) / interocular**2
+    return bright.mean(axis=0), len(pixels) / interocular**2, level

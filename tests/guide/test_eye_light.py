@@ -107,3 +107,21 @@ def test_closed_eyes_show_nothing(photo: Face) -> None:
     masks = part_masks([landmarks], ("eyes",), MaskConfig(), SIZE, IOD)
     piece = GuidePart(("eyes",), crop, landmarks, shut)
     assert np.isfinite(build_guide(crop, shut, [piece], masks, GuideConfig(), IOD).picture).all()
+
+
+def test_lowered_lids_shade_what_is_behind_them(photo: Face) -> None:
+    """Little white is seen: how dark it is between the lids counts, too."""
+    crop, landmarks = photo
+    narrow = landmarks.copy()
+    for lids, _ in EYES:
+        middle = narrow[list(lids), 1].mean()
+        narrow[list(lids), 1] += 0.7 * (middle - narrow[list(lids), 1])
+    inside = openings(narrow, SIZE, IOD)
+    in_shade = crop * (1 - 0.75 * inside[..., None])
+    masks = part_masks([narrow], ("eyes",), MaskConfig(), SIZE, IOD)
+    piece = GuidePart(("eyes",), crop, landmarks, narrow)
+    plain, shaded = (
+        build_guide(target, narrow, [piece], masks, GuideConfig(), IOD).picture[inside > 0.9].mean()
+        for target in (crop, in_shade)
+    )
+    assert shaded < 0.45 * plain
