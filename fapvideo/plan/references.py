@@ -13,7 +13,7 @@ import numpy as np
 
 from fapvideo.config.casting import ReferenceSource
 from fapvideo.config.presets import local_path, packaged_licence
-from fapvideo.config.schema import ReferenceConfig, RunPreset
+from fapvideo.config.schema import DenoiseConfig, ReferenceConfig, RunPreset
 from fapvideo.errors import PresetError, ReferenceImageError
 from fapvideo.mask.frames import without_frames
 from fapvideo.mask.occlusion import Occluders
@@ -188,7 +188,8 @@ class _Photos:
         self._faces: dict[str, AlignedFace | ReferenceImageError] = {}
         self._judgements: dict[str, Mapping[str, Judgement]] = {}
         self._judge = Judge(config)
-        self._occluders = functools.cache(Occluders)
+        # Of torch, whatever computes the run: what a photo without frames looks like is cached.
+        self._occluders = functools.cache(lambda: Occluders(DenoiseConfig(runtime="torch")))
         self._bare: dict[str, AlignedFace] = {}
 
     def taken(self, part: str) -> Mapping[str, AlignedFace]:

@@ -124,6 +124,38 @@ def test_the_only_photo_is_used_and_its_fault_is_said(photos: Path) -> None:
     assert used == ["covered", "covered"]
 
 
+def with_glasses(rgb: Bytes) -> Bytes:
+    """Return it with dark frames around both eyes."""
+    out, points = rgb.copy(), finder()(rgb)[0].landmarks
+    eyes = [points[list(ring), :2].mean(axis=0) for ring in ((33, 133), (263, 362))]
+    gap = float(np.linalg.norm(eyes[0] - eyes[1]))
+    axes, thick = (int(0.38 * gap), int(0.3 * gap)), max(2, int(0.045 * gap))
+    middles = [(int(x), int(y + 0.08 * gap)) for x, y in eyes]
+    for middle in middles:
+        cv2.ellipse(out, middle, axes, 0, 0, 360, (25, 22, 24), thick, cv2.LINE_AA)
+    inner = [(x + side * axes[0], y) for (x, y), side in zip(middles, (1, -1), strict=True)]
+    return cv2.line(out, *inner, (25, 22, 24), thick, cv2.LINE_AA)
+
+
+def test_the_only_photo_wears_glasses_and_is_used_without_their_frame(tmp_path: Path) -> None:
+    plain = headshot(500)
+    worn = with_glasses(plain)
+    Image.fromarray(worn).save(tmp_path / "worn.png")
+    preset = RunPreset.model_validate({"reference": {"cache": False}})
+    asked = asked_references({"eyes": [tmp_path / "worn.png"]}, preset)
+    cast, (warning,) = load_references(asked, NoTokens(), preset.reference)  # type: ignore[arg-type]
+    assert "glasses" in warning
+    (reference,) = cast["eyes"]
+    config = preset.reference
+    before, wanted = (
+        align_picture(rgb, "", "a.png", finder(), config).crop for rgb in (worn, plain)
+    )
+    frame = np.abs(before - wanted).mean(axis=-1) > 0.15
+    assert frame.sum() > 500
+    left = np.abs(reference.crop - wanted)[frame].mean() / np.abs(before - wanted)[frame].mean()
+    assert left < 0.5
+
+
 @pytest.mark.slow
 def test_ranking_names_the_best_photo_and_what_is_wrong_with_the_others(photos: Path) -> None:
     ranking = fapvideo.rank_references(photos)
