@@ -63,6 +63,9 @@ class GuidePart:
     """[478, 3] the guide landmarks, in the target crop's pixels."""
     eyes: PhotoEyes | None = None
     """Of `photo_eyes`, which takes a few milliseconds; made anew where it is not given."""
+    iris: float | None = None
+    """Radius of the target's irises, inter-ocular distances: with smaller ones it would stare. Where
+    the photo's are larger, or none is given, theirs counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +275,8 @@ def _fit_piece(
     if "eyes" in piece.parts:
         eyes = piece.eyes or photo_eyes(piece.image, source)
         looking = landmarks if config.gaze == "target" else source
-        views = eye_views(piece.points, looking, eyes.radius, len(target), interocular)
+        radius = max(piece.iris or 0.0, eyes.radius)
+        views = eye_views(piece.points, looking, radius, len(target), interocular)
         warped = lay_irises(sample(eyes.image, where), piece.points, eyes, views, interocular)
     else:
         warped = sample(piece.image, where)

@@ -76,8 +76,7 @@ def photo_eyes(image: Floats, landmarks: Floats) -> PhotoEyes:
     size = image.shape[0]
     unit = CROP_INTEROCULAR * size
     out, irises = image.copy(), []
-    measured = np.mean([_radius(landmarks, iris) for _, iris in EYES])
-    radius = float(np.clip(measured / unit, *RADII)) * unit
+    radius = iris_radius(landmarks, unit) * unit
     for lids, iris in EYES:
         centre = landmarks[iris[0], :2]
         inside = -signed_distance([landmarks[list(lids), :2]], size, 0.0) - LASHES * unit
@@ -86,10 +85,15 @@ def photo_eyes(image: Floats, landmarks: Floats) -> PhotoEyes:
     return PhotoEyes(out, (irises[0], irises[1]), radius / unit)
 
 
-def _radius(landmarks: Floats, iris: tuple[int, ...]) -> float:
-    """Return the mean distance of an iris' four outer points from its centre."""
-    away = landmarks[list(iris[1:]), :2] - landmarks[iris[0], :2]
-    return float(np.linalg.norm(away, axis=1).mean())
+def iris_radius(shape: Floats, interocular: float = 1.0) -> float:
+    """Return the radius of a face's irises, inter-ocular distances.
+
+    Args:
+        shape: [478, >=2] points, from the front.
+        interocular: in their unit; 1 in the head frame.
+    """
+    away = [shape[list(iris[1:]), :2] - shape[iris[0], :2] for _, iris in EYES]
+    return float(np.clip(np.linalg.norm(away, axis=-1).mean() / interocular, *RADII))
 
 
 def _grid() -> tuple[Floats, Floats]:

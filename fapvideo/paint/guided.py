@@ -18,7 +18,7 @@ from fapvideo.denoise.denoiser import Denoiser
 from fapvideo.denoise.noise import track_noise
 from fapvideo.fuse.tokens import PartSource, fuse_fractional, fuse_parity
 from fapvideo.guide.build import GuidePart, build_guide, closed_eyes, pieces_by_reference
-from fapvideo.guide.eyes import PhotoEyes, openings, photo_eyes
+from fapvideo.guide.eyes import PhotoEyes, iris_radius, openings, photo_eyes
 from fapvideo.guide.lips import without_line
 from fapvideo.guide.moves import Moves
 from fapvideo.guide.shape import guide_landmarks, lids_shut, moves_of, shape_weights
@@ -156,7 +156,8 @@ class GuidedPainter:
             placed = transform(face.matrix, points)
             image = self._photo_lips(photo) if "mouth" in parts else photo.crop
             eyes = self._photo_eyes(photo, image) if "eyes" in parts else None
-            pieces.append(GuidePart(parts, image, photo.landmarks, placed, eyes))
+            iris = iris_radius(target.track.neutral)
+            pieces.append(GuidePart(parts, image, photo.landmarks, placed, eyes, iris))
         return pieces
 
     def _moves_of(self, target: Target) -> Moves:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -160,6 +162,20 @@ def test_what_is_dark_takes_its_share_of_what_corrects_skin(target):
     assert dark.sum() > 50
     off = (guide.picture - target[0])[dark].mean(axis=0) * 255
     assert np.abs(off).max() < 9, off  # 13.5 if it takes all of it
+
+
+def test_irises_are_no_smaller_than_the_targets(target):
+    """A face whose irises fill its eyes would stare with small ones."""
+
+    def iris(radius):
+        piece = replace(the_same(target, ("eyes",)), iris=radius)
+        picture = build(target, [piece], **AS_IT_IS)[0].picture
+        ring = target[1][list(mesh.RIGHT_EYE_LIDS), :2]
+        (x0, y0), (x1, y1) = ring.min(axis=0).astype(int), ring.max(axis=0).astype(int)
+        return float((picture[y0 : y1 + 1, x0 : x1 + 1].mean(axis=-1) < 0.3).sum())
+
+    assert iris(None) == iris(0.06)
+    assert iris(0.12) > 1.08 * iris(None)
 
 
 def test_each_part_comes_from_its_own_reference(target):
