@@ -64,8 +64,8 @@ class GuidePart:
     eyes: PhotoEyes | None = None
     """Of `photo_eyes`, which takes a few milliseconds; made anew where it is not given."""
     iris: float | None = None
-    """Radius of the target's irises, inter-ocular distances: with smaller ones it would stare. Where
-    the photo's are larger, or none is given, theirs counts."""
+    """Radius of the target's irises, inter-ocular distances: with smaller ones it would stare.
+    Where the photo's are larger, or none is given, theirs counts."""
 
 
 @dataclass(frozen=True, slots=True)
