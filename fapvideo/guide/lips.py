@@ -6,6 +6,8 @@ beside lips that are rounded, and where lips meet as the target's do, only the t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -20,8 +22,9 @@ TIP, BEFORE = 0.13, 0.08
 parted, inter-ocular distances."""
 CORE, SOFT = 0.02, 0.03
 """Half width of the zone about the line, and softness of its edge, inter-ocular distances."""
-THICK = 0.022
-"""Radius of what closes over the line: dark lines up to twice as thick are found."""
+THICK, BROAD = 0.022, 0.06
+"""Radii of what closes over the line: dark lines up to twice as thick are found; and over the shade
+on the skin beside a photo's corners, inter-ocular distances."""
 STAIRS = 0.008
 """Blur that smooths the warp's edge from lip to lip, inter-ocular distances."""
 DARKEST = 0.3
@@ -42,9 +45,11 @@ def without_line(photo: Floats, landmarks: Floats) -> Floats:
     if not zone.any():
         return photo
     out = photo.copy()
-    window = window_of(zone, 4 * THICK * unit)
-    closed = _closed(photo[window], unit)
-    out[window] += as_rgb(zone[window]) * np.maximum(closed - photo[window], 0.0)
+    window = window_of(zone, 4 * BROAD * unit)
+    below = out[window]
+    for where, radius in ((zone, THICK), (_beside(landmarks, len(photo), unit), BROAD)):
+        closed = _closed(below, radius * unit)
+        below += as_rgb(where[window]) * np.maximum(closed - below, 0.0)
     return out
 
 
@@ -76,12 +81,10 @@ def _zone(landmarks: Floats, size: int, unit: float) -> Floats:
     inner = points[list(mesh.LIPS_INNER)]
     gap = float(np.linalg.norm(points[13] - points[14])) / unit
     shut = 1.0 - float(smoothstep(np.array((gap - SHUT) / (PARTED - SHUT))))
-    tips = []
-    for corner, within, other in CORNERS:
-        along = points[corner] - points[other]
-        along *= unit / max(float(np.linalg.norm(along)), 1e-6)
-        ends = points[within] - BEFORE * along, points[corner] + TIP * along
-        tips.append(np.stack([ends[0], points[corner], ends[1]]))
+    tips = [
+        np.stack([points[within] - BEFORE * along, points[corner], points[corner] + TIP * along])
+        for corner, within, along in _ways(points, unit)
+    ]
     reach = (CORE + SOFT) * unit
     corners = soft_edge(signed_distance(tips, size, reach), CORE * unit, SOFT * unit)
     if shut <= 0.0:
@@ -90,14 +93,32 @@ def _zone(landmarks: Floats, size: int, unit: float) -> Floats:
     return np.maximum(corners, shut * middle)
 
 
+def _beside(landmarks: Floats, size: int, unit: float) -> Floats:
+    """Return [size, size] in [0, 1] the skin beside the corners of the mouth."""
+    points = np.asarray(landmarks[:, :2], np.float32)
+    ways = [(points[corner], along) for corner, _, along in _ways(points, unit)]
+    tips = [np.stack([at, at + TIP / 2 * along, at + TIP * along]) for at, along in ways]
+    reach = (CORE + SOFT) * unit
+    near = soft_edge(signed_distance(tips, size, reach), CORE * unit, SOFT * unit)
+    lips = signed_distance([points[list(mesh.LIPS_OUTER)]], size, reach)
+    return near * smoothstep(lips / (CORE * unit))
+
+
+def _ways(points: Floats, unit: float) -> Iterator[tuple[int, int, Floats]]:
+    """Yield both corners, outside and within, and the ways [2] on from there, of length `unit`."""
+    for corner, within, other in CORNERS:
+        along = points[corner] - points[other]
+        yield corner, within, along * (unit / max(float(np.linalg.norm(along)), 1e-6))
+
+
 def _shade(image: Floats, unit: float) -> Floats:
     """Return [H, W] in [DARKEST, 1]: how much darker than their surroundings thin lines are."""
     grey = luma(image)
-    return np.clip(grey / np.maximum(_closed(grey, unit), 0.02), DARKEST, 1.0)
+    return np.clip(grey / np.maximum(_closed(grey, THICK * unit), 0.02), DARKEST, 1.0)
 
 
-def _closed(image: Floats, unit: float) -> Floats:
-    """Return [H, W(, 3)] without dark lines that are thinner than twice THICK."""
-    radius = max(1, round(THICK * unit))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return blur(cv2.morphologyEx(image, cv2.MORPH_CLOSE, kernel), THICK * unit / 2)
+def _closed(image: Floats, radius: float) -> Floats:
+    """Return [H, W(, 3)] without dark lines that are thinner than twice `radius`, in pixels."""
+    side = 2 * max(1, round(radius)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return blur(cv2.morphologyEx(image, cv2.MORPH_CLOSE, kernel), radius / 2)
