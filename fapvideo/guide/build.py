@@ -42,6 +42,9 @@ INNER_LIPS = 0.018
 """Softness of the lips' inner edge, inter-ocular distances."""
 RING = 0.16
 """Width of the skin ring around the hole, inter-ocular distances."""
+LIDS, BROWS = (0.02, 0.2), 0.06
+"""How far about an eye its closed lids are the target's, and softness; and softness about brows,
+which are new: inter-ocular distances."""
 DARK_BESIDE, TEXTURE = 0.17, 0.92
 """Half the width of what is dark beside skin, inter-ocular distances, and what share of skin's
 brightness is its texture yet."""
@@ -136,18 +139,31 @@ def build_guide(
     if moved_lips:
         _bring_inner_mouth(picture, target, landmarks, pieces, interocular)
     whole = np.maximum(masks.hole, masks.inner_mouth)  # the lips' inner edge is no rim
-    _show_own(picture, target, masks, landmarks, shut, interocular)
+    _show_own(picture, target, masks, landmarks, pieces, shut, interocular)
     return Guide(picture, _trust(whole, bare, _clear(skin, leftovers, interocular), interocular))
 
 
-def closed_eyes(landmarks: Floats, shut: Sequence[float] | Floats, size: int, iod: float) -> Floats:
-    """Return [size, size] how much of the target's own closed lids is to be seen."""
+def closed_eyes(
+    landmarks: Floats,
+    shut: Sequence[float] | Floats,
+    size: int,
+    iod: float,
+    brows: Floats | None = None,
+) -> Floats:
+    """Return [size, size] how much of the target's own closed lids is to be seen.
+
+    With the points `brows` [478, >=2] of new ones, no more than up to these and the old ones.
+    """
     out = np.zeros((size, size), np.float32)
     for ring, amount in zip((mesh.RIGHT_EYE_RING, mesh.LEFT_EYE_RING), shut, strict=True):
         if amount > 0.0:
-            distance = signed_distance([landmarks[list(ring), :2]], size, 0.22 * iod)
-            out = np.maximum(out, amount * soft_edge(distance, 0.02 * iod, 0.2 * iod))
-    return out
+            distance = signed_distance([landmarks[list(ring), :2]], size, sum(LIDS) * iod)
+            out = np.maximum(out, amount * soft_edge(distance, LIDS[0] * iod, LIDS[1] * iod))
+    if brows is None or not out.any():
+        return out
+    rings = [shape[list(r), :2] for shape in (landmarks, brows) for r in mesh.outlines("brows")]
+    distance = signed_distance(rings, size, BROWS * iod)
+    return out * (1.0 - soft_edge(distance, 0.0, BROWS * iod))
 
 
 def _make_seamless(
@@ -212,6 +228,7 @@ def _show_own(
     target: Floats,
     masks: PartMasks,
     landmarks: Floats,
+    pieces: Sequence[GuidePart],
     shut: Sequence[float] | Floats,
     iod: float,
 ) -> None:
@@ -221,7 +238,8 @@ def _show_own(
     """
     if "mouth" in masks.parts:
         draw_line(picture, target, landmarks, masks.core, iod)
-    closed = closed_eyes(landmarks, shut, picture.shape[0], iod) * masks.core
+    brows = next((piece.points for piece in pieces if "brows" in piece.parts), None)
+    closed = closed_eyes(landmarks, shut, len(picture), iod, brows) * masks.core
     if closed.any():
         picture += (target - picture) * as_rgb(closed)
 

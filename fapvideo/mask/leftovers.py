@@ -23,7 +23,7 @@ MOST_LOOKS = 60
 """Frames of a track that are looked at, spread evenly: a median needs no more."""
 SAMPLES = 48
 """Places on an outline."""
-STEP, FAR = 0.01, 0.28
+STEP, FAR = 0.01, 0.2
 """How finely and how far outlines are followed outwards, inter-ocular distances."""
 BROADEST = 0.3
 """What is dark over more than this is shade or hair of the head, inter-ocular distances."""
@@ -37,7 +37,7 @@ MARGIN = 0.03
 """Soft surroundings of what was found."""
 PARTS_WITH_ANY = ("brows", "eyes", "mouth")
 """Others have no hair or paint around them."""
-BROW, UNDER_BROW, CORNER, OVER_LIP = 0.18, 0.06, 0.2, 0.2
+BROW, UNDER_BROW, CORNER, OVER_LIP = 0.12, 0.06, 0.12, 0.1
 """How far brows reach at most, and downwards, where the eye's shade lies; outer corners of the
 eyes; and what is over the upper lip: inter-ocular distances."""
 SIDEWAYS = 0.5

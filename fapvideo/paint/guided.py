@@ -315,7 +315,8 @@ def with_own_eyes(picture: Floats, job: FaceJob) -> Floats:
     change = picture[window] - guide
     light = as_rgb(luma(change))
     change -= as_rgb(_lids(guide, part[window])) * (change - light)
-    closed = as_rgb(closed_eyes(face.landmarks, shut, size, unit)[window])
+    lids = closed_eyes(face.landmarks, shut, size, unit, job.wanted.get("brows"))
+    closed = as_rgb(lids[window])
     change += closed * (np.maximum(light, 0.0) - change)
     change *= 1.0 - as_rgb(openings(job.wanted["eyes"], size, unit)[window])
     picture[window] = guide + change

@@ -6,7 +6,7 @@ import pytest
 from portrait import astronaut, astronaut_face, posed
 
 from fapvideo.config.schema import GuideConfig, MaskConfig
-from fapvideo.guide.build import GuidePart, build_guide, pieces_by_reference
+from fapvideo.guide.build import GuidePart, build_guide, closed_eyes, pieces_by_reference
 from fapvideo.mask.parts import part_masks
 from fapvideo.ops import mesh
 from fapvideo.ops.geometry import transform, warp
@@ -282,6 +282,24 @@ def test_a_closed_lid_is_the_targets_own(target):
     assert folds(shut) > 3 * folds(open_)
     np.testing.assert_array_equal(other, open_)
     assert shut.mean() == pytest.approx(dark.mean(), abs=0.05)
+
+
+def test_new_brows_stay_while_the_eyes_are_shut(target):
+    """Up to them the lids are the target's own, with the shade of its socket."""
+    _, landmarks = target
+    brows = landmarks + np.array([0.0, -0.03 * IOD, 0.0], np.float32)
+    own = closed_eyes(landmarks, (1.0, 1.0), SIZE, IOD, brows)
+    for side, lid in (("right", 159), ("left", 386)):
+        ring = list(mesh.outlines("brows", side)[0])
+        for shape in (landmarks, brows):
+            brow = np.zeros((SIZE, SIZE), np.uint8)
+            cv2.fillPoly(brow, [np.round(shape[ring, :2]).astype(np.int32)], 1)
+            assert own[brow > 0].mean() < 0.05
+        x, y = landmarks[lid, :2].astype(int)
+        assert own[y - 2, x] > 0.95
+    alone = closed_eyes(landmarks, (1.0, 1.0), SIZE, IOD)
+    assert alone[own > 0.5].min() > 0.5
+    assert alone.sum() > own.sum()
 
 
 def test_lips_that_are_moved_bring_the_inner_mouth_along(target):
