@@ -26,6 +26,9 @@ lids keep a gap at a blink."""
 OWN_LIDS = 0.6, 0.42
 """Shares of it from which on the target's own lids are seen, and at which nothing else is: lids of
 two frames' blinks are measured half open."""
+BOTH = 0.13
+"""Beside an eye that is shut the other one counts as so much less open: blinks are of both, and one
+is measured more open. The other one of a wink is far from that."""
 RESTING_EYES = (0.2, 0.31)
 """Mean openings of eyes at rest, in eye widths: who squints or stares all the clip has no
 other eyes."""
@@ -186,7 +189,9 @@ def lids_shut(head: Floats, neutral: Floats) -> Floats:
     resting = _resting(neutral)
     opened = [_opening(head, eye) / _width(head, i) for i, eye in enumerate(EYELIDS)]
     begin, end = OWN_LIDS
-    return np.clip((begin - np.array(opened) / resting) / (begin - end), 0.0, 1.0)
+    share = np.array(opened) / resting
+    alone = np.clip((begin - share) / (begin - end), 0.0, 1.0)
+    return np.clip((begin - share + BOTH * alone[::-1]) / (begin - end), 0.0, 1.0)
 
 
 def _resting(neutral: Floats) -> Floats:

@@ -5,7 +5,7 @@ import pytest
 from portrait import posed
 
 from fapvideo.config.guide import GuideShape
-from fapvideo.guide.shape import at_rest, guide_landmarks, shape_weights
+from fapvideo.guide.shape import at_rest, guide_landmarks, lids_shut, shape_weights
 from fapvideo.ops import mesh
 from fapvideo.ops.pose import expression, head_pose
 
@@ -240,3 +240,22 @@ def test_the_rise_of_a_brow_is_carried_with_slope_one():
     right, left = np.polyfit(amounts, np.array(found), 1)[0]
     assert left == pytest.approx(1.0, abs=0.03)
     assert abs(right) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("right", "left", "wanted"),
+    [
+        (1.0, 1.0, (0.0, 0.0)),
+        (0.3, 0.3, (1.0, 1.0)),
+        (0.35, 0.55, (1.0, 1.0)),  # a blink, of which the mesh has seen one eye better
+        (0.3, 0.9, (1.0, 0.0)),  # a wink
+        (0.62, 0.62, (0.0, 0.0)),  # both narrow
+    ],
+)
+def test_both_eyes_shut_in_a_blink_and_one_in_a_wink(right, left, wanted):
+    neutral = mesh.canonical()
+    head = neutral.copy()
+    for lids, share in ((mesh.RIGHT_EYE_LIDS, right), (mesh.LEFT_EYE_LIDS, left)):
+        upper, lower = list(lids[1:8]), list(lids[15:8:-1])
+        head[upper] = head[lower] + share * (head[upper] - head[lower])
+    np.testing.assert_allclose(lids_shut(head, neutral), wanted, atol=0.1)
