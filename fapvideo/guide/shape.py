@@ -26,9 +26,10 @@ lids keep a gap at a blink."""
 OWN_LIDS = 0.6, 0.42
 """Shares of it from which on the target's own lids are seen, and at which nothing else is: lids of
 two frames' blinks are measured half open."""
-BOTH = 0.13
-"""Beside an eye that is shut the other one counts as so much less open: blinks are of both, and one
-is measured more open. The other one of a wink is far from that."""
+BOTH, ALIKE = 0.13, (0.2, 0.3)
+"""Beside an eye that is shut the other one counts as so much less open, if their shares differ by
+no more than the first of these; not at all from the second on. Blinks are of both, and one is
+measured more open; in a wink they are far apart."""
 RESTING_EYES = (0.2, 0.31)
 """Mean openings of eyes at rest, in eye widths: who squints or stares all the clip has no
 other eyes."""
@@ -191,7 +192,8 @@ def lids_shut(head: Floats, neutral: Floats) -> Floats:
     begin, end = OWN_LIDS
     share = np.array(opened) / resting
     alone = np.clip((begin - share) / (begin - end), 0.0, 1.0)
-    return np.clip((begin - share + BOTH * alone[::-1]) / (begin - end), 0.0, 1.0)
+    near = np.clip((ALIKE[1] - abs(share[0] - share[1])) / (ALIKE[1] - ALIKE[0]), 0.0, 1.0)
+    return np.clip((begin - share + BOTH * near * alone[::-1]) / (begin - end), 0.0, 1.0)
 
 
 def _resting(neutral: Floats) -> Floats:
