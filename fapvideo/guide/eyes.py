@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fapvideo.guide.colour import push_pull
 from fapvideo.ops import mesh
@@ -34,6 +36,8 @@ SURE = 0.86
 """Radii within which a photo shows iris and nothing else; farther out it is as it is there..."""
 OFFSETS = tuple(tuple(step * np.arange(-3, 4)) for step in (0.1, 0.025))
 """Where the middle of an iris is looked for: radii from where the mesh has it, then from there."""
+SPARSE = 3
+"""For that every third place of its texture is enough, both ways."""
 RIM_DARKER = 0.35
 """... and darker towards its rim, as irises are."""
 LASHES = 0.012
@@ -99,6 +103,7 @@ def iris_radius(shape: Floats, interocular: float = 1.0) -> float:
     return float(np.clip(np.linalg.norm(away, axis=-1).mean() / interocular, *RADII))
 
 
+@cache
 def _grid() -> tuple[Floats, Floats]:
     """Return [TEXTURE, TEXTURE, 2] places in radii, and their distances from the centre."""
     axis = ((np.arange(TEXTURE, dtype=np.float32) + 0.5) / TEXTURE * 2 - 1) * BEYOND
@@ -120,10 +125,16 @@ def _middle(image: Floats, inside: Floats, centre: Floats, radius: float) -> Flo
     return centre
 
 
+@cache
+def _sparse_rings() -> tuple[Floats, NDArray[np.int64]]:
+    """Return [S, S, 2] every SPARSE-th place of a texture, in radii, and [S, S] its ring."""
+    places, away = (grid[::SPARSE, ::SPARSE] for grid in _grid())
+    return places, np.minimum((away / SURE * RINGS).astype(np.int64), RINGS)
+
+
 def _unlike(grey: Floats, inside: Floats, centre: Floats, radius: float) -> float:
     """Return the variance of an iris' brightness along rings about a place."""
-    places, away = _grid()
-    rings = np.minimum((away / SURE * RINGS).astype(int), RINGS)
+    places, rings = _sparse_rings()
     at = (places * radius + centre - 0.5).astype(np.float32)
     seen, clear = (
         cv2.remap(one, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

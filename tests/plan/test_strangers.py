@@ -12,8 +12,10 @@ from portrait import finder
 from runs import BRAND, decode, swapper
 
 from fapvideo import Person
-from fapvideo.config.schema import TrackConfig
+from fapvideo.config.schema import RunPreset, TrackConfig
+from fapvideo.plan.decide import decide
 from fapvideo.plan.follow import follow
+from fapvideo.plan.people import Role
 from fapvideo.plan.targets import Plan
 from fapvideo.structs import Bytes, Face, Floats
 from fapvideo.track.identity import Looks
@@ -62,6 +64,7 @@ def followed(two: Path, tmp_path: Path) -> Follow:
     return run
 
 
+@pytest.mark.slow
 def test_a_stranger_costs_few_meshes_and_is_where_they_were(
     followed: Follow, astronaut: Floats
 ) -> None:
@@ -102,6 +105,15 @@ def looks_of_brand() -> Floats:
     return Looks().of_faces([(rgb, finder()(rgb)[0].landmarks)])
 
 
+def test_how_many_more_and_when_is_said() -> None:
+    track = TrackConfig(max_faces=2)
+    plan = Plan(np.arange(4) / 2.0, (), (), (), overlooked={0: 1, 2: 5, 3: 4})
+    (warning,) = decide(plan, RunPreset(track=track), [Role(None, {}, 1.0, 0)], 128).warnings
+    assert "up to 5 more faces" in warning
+    assert "most of them at 0:01" in warning
+
+
+@pytest.mark.slow
 def test_more_faces_than_are_followed_are_said(two: Path, tmp_path: Path) -> None:
     with swapper(track={"max_faces": 1}) as swap:
         report = swap.run(two, tmp_path / "o.mkv")
