@@ -79,10 +79,10 @@ def measured(clip: Clip, path: Path, preset: RunPreset, results: Path | None) ->
 
 def points(clip: Clip, preset: RunPreset) -> dict[str, float]:
     """Return r and slope of the guide's points against the source's, as the plan has them."""
-    net, rows = CoefficientNet(), []
+    net, weights, rows = CoefficientNet(), shape_weights(preset.guide.shape, TRAINED), []
     for index in range(len(clip.plan.times_s)):
         for target, place in clip.plan.placements(index):
-            pose, weights = head_pose(place.landmarks), shape_weights(preset.guide.shape, TRAINED)
+            pose = head_pose(place.landmarks)
             reference: Floats = next(iter(target.references.values()))[0].shape
             given = pose, target.track.neutral, reference, weights
             both = place.landmarks, guide_landmarks(place.landmarks, *given)

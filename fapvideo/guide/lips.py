@@ -6,13 +6,21 @@ beside lips that are rounded, and where lips meet as the target's do, only the t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 
 from fapvideo.ops import mesh
-from fapvideo.ops.image import as_rgb, blur, luma, signed_distance, smoothstep, soft_edge, window_of
+from fapvideo.ops.image import (
+    as_rgb,
+    blur,
+    closed,
+    luma,
+    signed_distance,
+    smoothstep,
+    soft_edge,
+    window_of,
+)
 from fapvideo.structs import Floats
 
 CORNERS = ((61, 78, 291), (291, 308, 61))
@@ -48,9 +56,13 @@ def without_line(photo: Floats, landmarks: Floats) -> Floats:
     window = window_of(zone, 4 * BROAD * unit)
     below = out[window]
     for where, radius in ((zone, THICK), (_beside(landmarks, len(photo), unit), BROAD)):
-        closed = _closed(below, radius * unit)
-        below += as_rgb(where[window]) * np.maximum(closed - below, 0.0)
+        below += as_rgb(where[window]) * np.maximum(closed(below, radius * unit) - below, 0.0)
     return out
+
+
+def guide_photo(photo: Floats, landmarks: Floats, parts: Sequence[str]) -> Floats:
+    """Return a reference's photo [S, S, 3] as it is warped when it gives `parts`."""
+    return without_line(photo, landmarks) if "mouth" in parts else photo
 
 
 def draw_line(
@@ -85,12 +97,8 @@ def _zone(landmarks: Floats, size: int, unit: float) -> Floats:
         np.stack([points[within] - BEFORE * along, points[corner], points[corner] + TIP * along])
         for corner, within, along in _ways(points, unit)
     ]
-    reach = (CORE + SOFT) * unit
-    corners = soft_edge(signed_distance(tips, size, reach), CORE * unit, SOFT * unit)
-    if shut <= 0.0:
-        return corners
-    middle = soft_edge(signed_distance([inner], size, reach), CORE * unit, SOFT * unit)
-    return np.maximum(corners, shut * middle)
+    corners = _about(tips, size, unit)
+    return corners if shut <= 0.0 else np.maximum(corners, shut * _about([inner], size, unit))
 
 
 def _beside(landmarks: Floats, size: int, unit: float) -> Floats:
@@ -98,10 +106,14 @@ def _beside(landmarks: Floats, size: int, unit: float) -> Floats:
     points = np.asarray(landmarks[:, :2], np.float32)
     ways = [(points[corner], along) for corner, _, along in _ways(points, unit)]
     tips = [np.stack([at, at + TIP / 2 * along, at + TIP * along]) for at, along in ways]
-    reach = (CORE + SOFT) * unit
-    near = soft_edge(signed_distance(tips, size, reach), CORE * unit, SOFT * unit)
-    lips = signed_distance([points[list(mesh.LIPS_OUTER)]], size, reach)
-    return near * smoothstep(lips / (CORE * unit))
+    lips = signed_distance([points[list(mesh.LIPS_OUTER)]], size, (CORE + SOFT) * unit)
+    return _about(tips, size, unit) * smoothstep(lips / (CORE * unit))
+
+
+def _about(polygons: Sequence[Floats], size: int, unit: float) -> Floats:
+    """Return [size, size] 1 in polygons and up to CORE about them, 0 from there on by SOFT."""
+    distance = signed_distance(polygons, size, (CORE + SOFT) * unit)
+    return soft_edge(distance, CORE * unit, SOFT * unit)
 
 
 def _ways(points: Floats, unit: float) -> Iterator[tuple[int, int, Floats]]:
@@ -114,11 +126,4 @@ def _ways(points: Floats, unit: float) -> Iterator[tuple[int, int, Floats]]:
 def _shade(image: Floats, unit: float) -> Floats:
     """Return [H, W] in [DARKEST, 1]: how much darker than their surroundings thin lines are."""
     grey = luma(image)
-    return np.clip(grey / np.maximum(_closed(grey, THICK * unit), 0.02), DARKEST, 1.0)
-
-
-def _closed(image: Floats, radius: float) -> Floats:
-    """Return [H, W(, 3)] without dark lines that are thinner than twice `radius`, in pixels."""
-    side = 2 * max(1, round(radius)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return blur(cv2.morphologyEx(image, cv2.MORPH_CLOSE, kernel), radius / 2)
+    return np.clip(grey / np.maximum(closed(grey, THICK * unit), 0.02), DARKEST, 1.0)

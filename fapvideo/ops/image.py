@@ -194,6 +194,13 @@ def reduced(image: Floats, factor: int) -> Floats:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
+def closed(image: Floats, radius: float) -> Floats:
+    """Return [H, W(, 3)] without what is dark and thinner than twice `radius` pixels, softened."""
+    side = 2 * max(1, round(radius)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return blur(cv2.morphologyEx(image, cv2.MORPH_CLOSE, kernel), radius / 2)
+
+
 def luma(rgb: Floats) -> Floats:
     """Return BT.709 luma of [..., 3] RGB."""
     if rgb.ndim == 3 and rgb.dtype == np.float32:

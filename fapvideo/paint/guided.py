@@ -19,7 +19,7 @@ from fapvideo.denoise.noise import track_noise
 from fapvideo.fuse.tokens import PartSource, fuse_fractional, fuse_parity
 from fapvideo.guide.build import GuidePart, build_guide, closed_eyes, pieces_by_reference
 from fapvideo.guide.eyes import PhotoEyes, iris_radius, openings, photo_eyes
-from fapvideo.guide.lips import without_line
+from fapvideo.guide.lips import guide_photo
 from fapvideo.guide.moves import Moves
 from fapvideo.guide.shape import guide_landmarks, lids_shut, moves_of, shape_weights
 from fapvideo.mask.boxes import PartBox
@@ -70,8 +70,7 @@ class GuidedPainter:
         self.warnings = self.denoiser.portions.warnings
         self._weights: dict[tuple[str, ...], Floats] = {}
         self._moves: dict[tuple[Any, ...], Moves] = {}
-        self._eyes: dict[tuple[str, bool], PhotoEyes] = {}
-        self._lips: dict[str, Floats] = {}
+        self._photos: dict[tuple[str, tuple[str, ...]], tuple[Floats, PhotoEyes | None]] = {}
 
     def close(self) -> None:
         """Take the adapter off again."""
@@ -154,8 +153,7 @@ class GuidedPainter:
                 moves,
             )
             placed = transform(face.matrix, points)
-            image = self._photo_lips(photo) if "mouth" in parts else photo.crop
-            eyes = self._photo_eyes(photo, image) if "eyes" in parts else None
+            image, eyes = self._prepared(photo, parts)
             iris = iris_radius(target.track.neutral)
             pieces.append(GuidePart(parts, image, photo.landmarks, placed, eyes, iris))
         return pieces
@@ -171,18 +169,16 @@ class GuidedPainter:
         """Tell whether what is between the target's lips has to be brought to other ones."""
         return self.preset.mask.keep_inner_mouth and self._moves_of(target).move_lips
 
-    def _photo_eyes(self, photo: Reference, image: Floats) -> PhotoEyes:
-        """Return the eyes in `image` of a reference, taken apart once."""
-        key = photo.sha256, image is photo.crop
-        if key not in self._eyes:
-            self._eyes[key] = photo_eyes(image, photo.landmarks)
-        return self._eyes[key]
-
-    def _photo_lips(self, photo: Reference) -> Floats:
-        """Return a reference without the line at its lips, taken out once."""
-        if photo.sha256 not in self._lips:
-            self._lips[photo.sha256] = without_line(photo.crop, photo.landmarks)
-        return self._lips[photo.sha256]
+    def _prepared(
+        self, photo: Reference, parts: tuple[str, ...]
+    ) -> tuple[Floats, PhotoEyes | None]:
+        """Return a reference as it is warped for `parts`, once, and its eyes if it gives them."""
+        key = photo.sha256, parts
+        if key not in self._photos:
+            image = guide_photo(photo.crop, photo.landmarks, parts)
+            eyes = photo_eyes(image, photo.landmarks) if "eyes" in parts else None
+            self._photos[key] = image, eyes
+        return self._photos[key]
 
     def _mask(
         self, face: FaceCrop, pieces: Sequence[GuidePart], beyond: Mapping[str, Sequence[Floats]]

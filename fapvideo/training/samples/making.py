@@ -31,7 +31,7 @@ from fapvideo.config.guide import GuideShape
 from fapvideo.config.schema import GuideConfig, MaskConfig
 from fapvideo.config.train import DataConfig
 from fapvideo.guide.build import GuidePart, build_guide
-from fapvideo.guide.lips import without_line
+from fapvideo.guide.lips import guide_photo
 from fapvideo.guide.shape import guide_landmarks, lids_shut, shape_weights
 from fapvideo.mask.parts import part_boxes, part_masks
 from fapvideo.ops import mesh
@@ -135,8 +135,8 @@ class SampleMaker:
             placed, settings = points, GuideConfig()
         if intact:
             source, source_points, placed, settings = image, points, points, GuideConfig()
-        bare = without_line(source, source_points) if "mouth" in parts else source
-        piece = GuidePart(parts, bare, source_points, placed)
+        photo = guide_photo(source, source_points, parts)
+        piece = GuidePart(parts, photo, source_points, placed)
         guide = build_guide(image, points, [piece], masks, settings, iod, shut).picture
         reference, reference_points = _resized(donor, size)
         if paired or other is not None:
@@ -263,8 +263,7 @@ def _through(rng: np.random.Generator, a: Face, b: Face, parts: tuple[str, ...])
     weights = shape_weights(_draw_shape(rng), parts)
     points = guide_landmarks(b[1], pose, pose.to_head(b[1]), pose_a.to_head(a[1]), weights)
     masks = part_masks([b[1], points], parts, _draw_masks(rng), size, iod)
-    bare = without_line(image, a[1]) if "mouth" in parts else image
-    piece = GuidePart(parts, bare, a[1], points)
+    piece = GuidePart(parts, guide_photo(image, a[1], parts), a[1], points)
     swapped = build_guide(b[0], b[1], [piece], masks, _draw_guide(rng), iod).picture
     out = b[0] + masks.hole[..., None] * (swapped - b[0])
     return out.astype(np.float32), points
